@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every radio-only localizer offers, classical or learned."""
+
+from typing import Protocol
+
+from radio_visual_ssl.radar.heatmap import Heatmap
+from radio_visual_ssl.radar.target import Target
+
+
+class Localizer(Protocol):
+    """Finds targets in the heatmaps of one radar, fed in order of time."""
+
+    def localize(self, heatmap: Heatmap) -> list[Target]:
+        """Targets in the heatmap, highest score first.
+
+        Raises:
+            ValueError: the heatmap does not fit this localizer; the message says what differs.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget what earlier heatmaps taught (background): the stream jumped or the radar moved."""
+        ...

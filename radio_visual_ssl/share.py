@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds the files that ship with the package (config/, models/, msg/ ...), without ROS."""
+
+import os
+import sys
+from pathlib import Path
+
+PACKAGE = 'radio_visual_ssl'
+
+
+def share_path(*parts: str) -> Path:
+    """Path of a shipped file or folder, e.g. ``share_path('config', 'radars')``.
+
+    Looks in the source tree, then in each prefix of AMENT_PREFIX_PATH (colcon, ROS distributions), then in the share
+    folder of this Python (wheels).
+
+    Raises:
+        FileNotFoundError: no place holds it; the message names each place.
+    """
+    module = Path(__file__)
+    prefixes = [Path(prefix) for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if prefix]
+    # lib/pythonX.Y/site-packages/radio_visual_ssl/share.py -> prefix, for a shell where no prefix is set
+    prefixes += [parent.parent for parent in module.parents if parent.name == 'lib'][:1]
+    roots = [prefix / 'share' / PACKAGE for prefix in prefixes]
+    roots += [Path(sys.prefix) / 'share' / PACKAGE]
+    source = module.parents[1]
+    if (source / 'package.xml').is_file():
+        roots.insert(0, source)
+    for root in roots:
+        path = root.joinpath(*parts)
+        if path.exists():
+            return path
+    places = ', '.join(str(root) for root in roots)
+    raise FileNotFoundError(f'{Path(*parts)} is not among the files of {PACKAGE}; looked in {places}')

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """Folder with the measured radar samples (RADIATE clip, OpenRadar frame); they are not part of this repository."""
+    folder = Path(os.environ.get('RADIO_VISUAL_SSL_TEST_DATA', REPOSITORY.parent / 'shared' / 'data'))
+    if not folder.is_dir():
+        pytest.skip(f'measured radar samples not found in {folder}; set RADIO_VISUAL_SSL_TEST_DATA')
+    return folder
