@@ -19,7 +19,7 @@ BUILT := install/.made
 ENVIRONMENT := . ./env.sh
 
 demo: $(BUILT)
-	@$(ENVIRONMENT) && tools/demo.sh
+	@$(ENVIRONMENT) && python tools/demo.py
 
 test: $(BUILT)
 	@$(ENVIRONMENT) && python -m pytest $(PYTEST_ARGS)
