@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The polar grid of a range-azimuth heatmap, with exact bin centres."""
+"""The polar grid of a range-azimuth heatmap, with exact bin centres, and its resampling to Cartesian and back."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +63,12 @@ class PolarGrid:
 
         On a grid that wraps, the column may lie between the last and the first bin (A - 1 < column < A).
         """
-        range_ = np.interp(row, np.arange(self.range.size), self.range)
+        range_ = np.interp(np.asarray(row), np.arange(self.range.size), self.range)
         azimuth_centres = self.azimuth
         if self.wraps:
             azimuth_centres = np.append(azimuth_centres, azimuth_centres[0] + 2 * np.pi)
             column = np.mod(column, self.azimuth.size)
-        azimuth = np.interp(column, np.arange(azimuth_centres.size), azimuth_centres)
+        azimuth = np.interp(np.asarray(column), np.arange(azimuth_centres.size), azimuth_centres)
         if self.wraps:
             azimuth = np.mod(azimuth + np.pi, 2 * np.pi) - np.pi
         return range_, azimuth
@@ -81,10 +83,170 @@ class PolarGrid:
             return row, np.interp(turned, centres, np.arange(centres.size))
         return row, _fractional_index(azimuth, self.azimuth)
 
+    def cell_size(self, row: ArrayLike, column: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Distance (m) and angle (rad) from bin to bin at whole or fractional indices."""
+        centres = self.azimuth
+        if self.wraps:
+            centres = np.concatenate((centres[-1:] - 2 * np.pi, centres, centres[:1] + 2 * np.pi))
+            column = np.mod(column, self.azimuth.size) + 1
+        height = np.interp(np.asarray(row), np.arange(self.range.size), np.gradient(self.range))
+        return height, np.interp(np.asarray(column), np.arange(centres.size), np.gradient(centres))
+
     def contains(self, range_: ArrayLike, azimuth: ArrayLike) -> NDArray[np.bool_]:
         """Whether a place (m, rad) is inside the grid, half a bin beyond its outer centres included."""
         row, column = self.index(range_, azimuth)
         return np.isfinite(row) & np.isfinite(column)
+
+
+@dataclass(frozen=True)
+class CartesianGrid:
+    """Square cells of the ground plane, indexed ``[x_bin, y_bin]``, both ascending (x forward, y left).
+
+    Attributes:
+        x_min, y_min: m, centre of the first cell.
+        shape: number of cells along (x, y).
+        cell_size: m.
+
+    Raises:
+        ValueError: no cell, or a cell size that is not positive.
+    """
+
+    x_min: float
+    y_min: float
+    shape: tuple[int, int]
+    cell_size: float
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        if len(self.shape) != 2 or min(self.shape) < 1:
+            raise ValueError(f'shape: expected two numbers of cells from 1 on, got {self.shape}')
+        if not (np.isfinite(self.cell_size) and self.cell_size > 0):
+            raise ValueError(f'cell_size: expected a positive length in m, got {self.cell_size}')
+
+    @classmethod
+    def around(cls, grid: PolarGrid, cell_size: float) -> 'CartesianGrid':
+        """The smallest grid of such cells that holds all bin centres of a polar grid and its origin."""
+        azimuth = grid.azimuth
+        # The outline's extremes lie at the outer azimuths or where it crosses an axis.
+        crossings = np.arange(-4, 5) * np.pi / 2
+        crossings = crossings[(crossings > azimuth[0]) & (crossings < azimuth[-1])]
+        outline = np.linspace(-np.pi, np.pi, 5) if grid.wraps else np.concatenate((azimuth[[0, -1]], crossings))
+        x = np.append(grid.range[-1] * np.cos(outline), 0.0)
+        y = np.append(grid.range[-1] * np.sin(outline), 0.0)
+        shape = [int(np.ceil(np.ptp(side) / cell_size - 1e-9)) + 1 for side in (x, y)]
+        return cls(float(x.min()), float(y.min()), (shape[0], shape[1]), cell_size)
+
+    @property
+    def x(self) -> NDArray[np.floating]:
+        """Cell centres along x, m."""
+        return self.x_min + self.cell_size * np.arange(self.shape[0])
+
+    @property
+    def y(self) -> NDArray[np.floating]:
+        """Cell centres along y, m."""
+        return self.y_min + self.cell_size * np.arange(self.shape[1])
+
+
+def polar_to_cartesian(
+    values: NDArray[np.floating], grid: PolarGrid, cartesian: CartesianGrid, fill: float = float('nan')
+) -> NDArray[np.float32]:
+    """Resample ``[range_bin, azimuth_bin]`` to ``[x_bin, y_bin]``, bilinear between the exact bin centres.
+
+    The first call for a pair of grids computes the weights; they are kept for the next ones.
+
+    Args:
+        values: (R, A), finite.
+        grid: of the values.
+        cartesian: wanted.
+        fill: value of cells outside the polar grid (more than half a bin beyond its outer centres).
+
+    Raises:
+        ValueError: values of another shape than their grid.
+    """
+    _check_shape(values, grid.shape)
+    key = (grid.range.tobytes(), grid.azimuth.tobytes(), grid.wraps)
+    return _resample(values, *_weights_to_cartesian(key, cartesian), cartesian.shape, fill)
+
+
+def cartesian_to_polar(
+    values: NDArray[np.floating], cartesian: CartesianGrid, grid: PolarGrid, fill: float = float('nan')
+) -> NDArray[np.float32]:
+    """Resample ``[x_bin, y_bin]`` to ``[range_bin, azimuth_bin]``; see :func:`polar_to_cartesian`.
+
+    Args:
+        values: (X, Y), finite.
+        cartesian: grid of the values.
+        grid: wanted.
+        fill: value of bins outside the Cartesian grid.
+
+    Raises:
+        ValueError: values of another shape than their grid.
+    """
+    _check_shape(values, cartesian.shape)
+    key = (grid.range.tobytes(), grid.azimuth.tobytes(), grid.wraps)
+    return _resample(values, *_weights_to_polar(key, cartesian), grid.shape, fill)
+
+
+def _check_shape(values: NDArray[np.floating], shape: tuple[int, int]) -> None:
+    """Refuse values that do not fit their grid."""
+    if values.shape != shape:
+        raise ValueError(f'values: expected shape {shape} of their grid, got {values.shape}')
+
+
+def _resample(
+    values: NDArray[np.floating],
+    weights: csr_array,
+    inside: NDArray[np.bool_],
+    shape: tuple[int, int],
+    fill: float,
+) -> NDArray[np.float32]:
+    """Weighted sums of the values where inside, else fill."""
+    resampled = np.full(shape, fill, dtype=np.float32)
+    resampled[inside] = weights @ values.ravel().astype(np.float32, copy=False)
+    return resampled
+
+
+@lru_cache(maxsize=4)
+def _weights_to_cartesian(
+    key: tuple[bytes, bytes, bool], cartesian: CartesianGrid
+) -> tuple[csr_array, NDArray[np.bool_]]:
+    """Bilinear weights, one row per Cartesian cell inside, and which cells these are."""
+    grid = PolarGrid(np.frombuffer(key[0]), np.frombuffer(key[1]), key[2])
+    x, y = np.meshgrid(cartesian.x, cartesian.y, indexing='ij')
+    row, column = grid.index(np.hypot(x, y), np.arctan2(y, x))
+    return _bilinear(row, column, grid.shape, grid.wraps)
+
+
+@lru_cache(maxsize=4)
+def _weights_to_polar(key: tuple[bytes, bytes, bool], cartesian: CartesianGrid) -> tuple[csr_array, NDArray[np.bool_]]:
+    """Bilinear weights, one row per polar bin inside, and which bins these are."""
+    grid = PolarGrid(np.frombuffer(key[0]), np.frombuffer(key[1]), key[2])
+    row = (grid.range[:, None] * np.cos(grid.azimuth) - cartesian.x_min) / cartesian.cell_size
+    column = (grid.range[:, None] * np.sin(grid.azimuth) - cartesian.y_min) / cartesian.cell_size
+    for index, size in ((row, cartesian.shape[0]), (column, cartesian.shape[1])):
+        index[(index < -0.5) | (index > size - 0.5)] = np.nan
+    return _bilinear(row, column, cartesian.shape, False)
+
+
+def _bilinear(
+    row: NDArray[np.float64], column: NDArray[np.float64], shape: tuple[int, int], wraps: bool
+) -> tuple[csr_array, NDArray[np.bool_]]:
+    """Weights of the four neighbours of each fractional index that is not NaN, and where those are."""
+    inside = np.isfinite(row) & np.isfinite(column)
+    row = np.clip(row[inside], 0, shape[0] - 1)
+    column = column[inside] if wraps else np.clip(column[inside], 0, shape[1] - 1)
+    above = np.minimum(row.astype(np.int64), max(shape[0] - 2, 0))
+    left = column.astype(np.int64)
+    if not wraps:
+        left = np.minimum(left, max(shape[1] - 2, 0))
+    down, right = row - above, column - left
+    rows = np.stack((above, above, above + 1, above + 1), axis=1) % shape[0]
+    columns = np.stack((left, left + 1, left, left + 1), axis=1) % shape[1]
+    weights = np.stack(((1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right), axis=1)
+    indices = (rows * shape[1] + columns).astype(np.int32).ravel()
+    starts = np.arange(0, 4 * row.size + 1, 4, dtype=np.int32)
+    matrix = csr_array((weights.astype(np.float32).ravel(), indices, starts), shape=(row.size, shape[0] * shape[1]))
+    return matrix, inside
 
 
 def _fractional_index(value: NDArray[np.float64], centres: NDArray[np.float64]) -> NDArray[np.float64]:
