@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Message types without ROS: Jazzy's standard ones, our own and the part of vision_msgs that we publish."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from radio_visual_ssl.share import PACKAGE, share_path
+
+# vision_msgs 4.1, fields only: the standard store lacks the package, and a host without ROS has it nowhere else.
+_VISION_MSGS = {
+    'ObjectHypothesis': 'string class_id\nfloat64 score',
+    'ObjectHypothesisWithPose': 'ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose',
+    'BoundingBox3D': 'geometry_msgs/Pose center\ngeometry_msgs/Vector3 size',
+    'Detection3D': 'std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox3D bbox\nstring id',
+    'Detection3DArray': 'std_msgs/Header header\nDetection3D[] detections',
+}
+
+
+@cache
+def typestore() -> Typestore:
+    """The types that this package reads and writes; one store per process.
+
+    Raises:
+        FileNotFoundError: the package's msg/ folder is missing.
+    """
+    store = get_typestore(Stores.ROS2_JAZZY)
+    for path in sorted(share_path('msg').glob('*.msg')):
+        store.register(get_types_from_msg(path.read_text(encoding='utf-8'), f'{PACKAGE}/msg/{path.stem}'))
+    for name, text in _VISION_MSGS.items():
+        store.register(get_types_from_msg(text, f'vision_msgs/msg/{name}'))
+    return store
+
+
+class RosbagsTypes:
+    """Makes messages as rosbags' dataclasses (see ``messages.MessageTypes``)."""
+
+    def __call__(self, name: str) -> type[Any]:
+        """Class of a message type such as ``'sensor_msgs/msg/Image'``.
+
+        Raises:
+            KeyError: the type is not in the store.
+        """
+        return typestore().types[name]
+
+    def array(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Value of a primitive sequence field: the array itself, flat, copied only where it is not contiguous."""
+        return np.ascontiguousarray(values).reshape(-1)
+
+
+def serialize(message: Any) -> bytes:
+    """CDR bytes (little-endian) of a rosbags message.
+
+    Raises:
+        ValueError: a field holds a value that its type cannot.
+    """
+    name = message.__msgtype__
+    try:
+        return bytes(typestore().serialize_cdr(message, name))
+    except Exception as error:
+        raise ValueError(f'{name}: expected fields that fit its definition, got {error!r}') from error
