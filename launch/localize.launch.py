@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Radar in, targets out: a simulated radar, a recorded bag or live topics, through heatmaps, to localized targets."""
+
+import os
+import shutil
+from pathlib import Path
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    GroupAction,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node, PushRosNamespace
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.share import share_path
+
+PACKAGE = 'radio_visual_ssl'
+
+DRAIN_SECONDS = 2.0
+"""Time between the end of the bag and the end of the launch, for the last scan's way through the nodes."""
+
+RVIZ_TOPICS = (
+    'radar/heatmap/preview',
+    'camera/image_raw',
+    'localizer/points',
+    'localizer/markers',
+    'ground_truth/markers',
+)
+
+ARGUMENTS = (
+    ('source', 'simulator', 'Where radar comes from.', ['simulator', 'bag', 'topics']),
+    ('bag', '', 'source:=bag: the rosbag2 folder to play.', None),
+    ('backend', 'cfar', 'What finds the targets in a heatmap.', ['cfar']),
+    (
+        'backend_settings',
+        '',
+        'Settings of the backend: "auto" (those shipped for the radar named in the heatmap info, if any), "default", '
+        'the name of a file in config/<backend>/ or a path. Empty: as in params_file.',
+        None,
+    ),
+    ('rviz', 'false', 'Open RViz.', ['true', 'false']),
+    ('namespace', '', 'ROS namespace of all nodes and topics, for instance one for each sensor.', None),
+    ('params_file', '', 'Parameter file of the nodes. Empty: config/localize.yaml.', None),
+    ('scene', '', 'source:=simulator: name of a file in config/scenes/ or a path. Empty: as in params_file.', None),
+    ('radar', '', 'source:=simulator: name of a file in config/radars/ or a path. Empty: as in params_file.', None),
+    (
+        'rate',
+        '',
+        'source:=simulator: frames per second; source:=bag: speed, 1 = as recorded. Empty: params_file.',
+        None,
+    ),
+    ('loop', 'false', 'source:=bag: start again at the end of the bag.', ['true', 'false']),
+    (
+        'input',
+        'auto',
+        'What the radar sends: raw cubes, or heatmaps (then heatmap_node makes only their preview). '
+        'auto: as the bag holds them; cubes for a simulator or topics.',
+        ['auto', 'cube', 'heatmap'],
+    ),
+    (
+        'use_sim_time',
+        'auto',
+        'Take the time from /clock. auto: with source:=bag, which sends it.',
+        ['auto', 'true', 'false'],
+    ),
+    ('fixed_frame', 'radar', 'rviz:=true: the frame to look from.', None),
+    ('log_level', 'info', 'Level of the log.', ['debug', 'info', 'warn', 'error']),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments; what is started depends on their values."""
+    declarations = [
+        DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
+        for name, default, description, choices in ARGUMENTS
+    ]
+    return LaunchDescription([*declarations, OpaqueFunction(function=describe)])
+
+
+def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Nodes and event handlers for the given arguments.
+
+    Raises:
+        ValueError: arguments that contradict each other; the message names the argument, expected and got.
+        BagError: a bag that is missing, of another type or without radar.
+    """
+    arguments = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    source, namespace = arguments['source'], arguments['namespace'].strip('/')
+    topics = bag_topics(arguments)
+    radar_input = arguments['input']
+    if radar_input == 'auto':
+        radar_input = 'heatmap' if '/radar/heatmap' in topics else 'cube'
+    sim_time = source == 'bag' if arguments['use_sim_time'] == 'auto' else arguments['use_sim_time'] == 'true'
+    common = {'use_sim_time': sim_time}
+
+    localizer = node(
+        arguments,
+        'localizer_node',
+        {
+            **common,
+            'backend': arguments['backend'],
+            **given(arguments, backend_settings='backend_settings'),
+            **(recorded_qos(namespace, 'heatmap', 'velocity') if source == 'bag' else {}),
+        },
+    )
+    heatmap = node(
+        arguments,
+        'heatmap_node',
+        {**common, 'input': radar_input, **(recorded_qos(namespace, 'cube') if source == 'bag' else {})},
+    )
+    nodes = [heatmap, localizer]
+    handlers = [end_with(localizer, 'localizer_node ended')]
+    if source == 'simulator':
+        # Its own clock: the simulator makes the time that the others see.
+        parameters = {**common, **given(arguments, scene='scene', radar='radar')}
+        if arguments['rate']:
+            parameters['rate'] = number(arguments, 'rate')
+        simulator = node(arguments, 'simulator_node', parameters)
+        nodes.append(simulator)
+        handlers.append(end_with(simulator, 'simulator_node ended'))
+    elif source == 'bag':
+        parameters = {
+            'bag': str(Path(arguments['bag']).expanduser().resolve()),
+            'loop': arguments['loop'] == 'true',
+            'publish_clock': sim_time,
+            'wait_for_subscribers': radar_topics(topics, radar_input),
+        }
+        if arguments['rate']:
+            parameters['rate'] = number(arguments, 'rate')
+        player = node(arguments, 'player_node', parameters)
+        nodes.append(player)
+        handlers.append(RegisterEventHandler(OnProcessExit(target_action=player, on_exit=end_after_bag)))
+    looking = rviz(arguments, namespace) if arguments['rviz'] == 'true' else []
+    return [*middleware(), *handlers, GroupAction([PushRosNamespace(namespace), *nodes]), *looking]
+
+
+def node(arguments: dict[str, str], executable: str, parameters: dict) -> Node:
+    """One node of the suite: the parameter file, then what the launch arguments say."""
+    params_file = arguments['params_file'] or str(share_path('config', 'localize.yaml'))
+    if not Path(params_file).is_file():
+        raise ValueError(f'params_file: expected a parameter file, got {params_file!r}, which does not exist')
+    return Node(
+        package=PACKAGE,
+        executable=executable,
+        name=executable,
+        output='screen',
+        parameters=[params_file, parameters],
+        ros_arguments=['--log-level', arguments['log_level']],
+    )
+
+
+def given(arguments: dict[str, str], **parameters: str) -> dict[str, str]:
+    """Parameters whose launch argument was given."""
+    return {name: arguments[argument] for name, argument in parameters.items() if arguments[argument]}
+
+
+def number(arguments: dict[str, str], name: str) -> float:
+    """A launch argument as a number."""
+    try:
+        return float(arguments[name])
+    except ValueError:
+        raise ValueError(f'{name}: expected a number, got {arguments[name]!r}') from None
+
+
+def bag_topics(arguments: dict[str, str]) -> set[str]:
+    """Topics of the bag that is to be played; empty for another source."""
+    if arguments['source'] != 'bag':
+        if arguments['bag']:
+            raise ValueError(f'bag: expected source:=bag with it, got source:={arguments["source"]}')
+        return set()
+    if not arguments['bag']:
+        raise ValueError('bag: expected the path of a rosbag2 folder with source:=bag, got none')
+    topics = set(BagReader(Path(arguments['bag']).expanduser()).streams)
+    if not topics & {'/radar/heatmap', '/radar/cube'}:
+        raise ValueError(
+            f'bag {arguments["bag"]}: expected the topic /radar/heatmap or /radar/cube, got {", ".join(sorted(topics))}'
+        )
+    return topics
+
+
+def radar_topics(topics: set[str], radar_input: str) -> list[str]:
+    """Topics that the nodes subscribe to: nothing is played before they do, so that no scan is lost."""
+    needed = {
+        'cube': ('/radar/cube', '/radar/info'),
+        'heatmap': ('/radar/heatmap', '/radar/heatmap_info', '/radar/velocity'),
+    }
+    return [topic for topic in needed[radar_input] if topic in topics]
+
+
+def recorded_qos(namespace: str, *names: str) -> dict[str, str | int]:
+    """A bag can wait where a sensor cannot: no scan of it may be dropped."""
+    prefix = f'/{namespace}' if namespace else ''
+    overrides: dict[str, str | int] = {}
+    for name in names:
+        overrides[f'qos_overrides.{prefix}/radar/{name}.subscription.reliability'] = 'reliable'
+        overrides[f'qos_overrides.{prefix}/radar/{name}.subscription.depth'] = 100
+    return overrides
+
+
+def end_with(target: Node, reason: str) -> RegisterEventHandler:
+    """Without this node the others are of no use."""
+    return RegisterEventHandler(OnProcessExit(target_action=target, on_exit=[EmitEvent(event=Shutdown(reason=reason))]))
+
+
+def end_after_bag(event: ProcessExited, _context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """End the launch when the bag is through; with an error where the player failed."""
+    if event.returncode not in (0, None) and event.returncode > 0:
+        raise RuntimeError(f'player_node could not play the bag (exit code {event.returncode}); its log says why')
+    return [TimerAction(period=DRAIN_SECONDS, actions=[EmitEvent(event=Shutdown(reason='the bag is through'))])]
+
+
+def middleware() -> list[LaunchDescriptionEntity]:
+    """Fast DDS set up for images, unless the user has chosen a profile."""
+    if 'FASTDDS_DEFAULT_PROFILES_FILE' in os.environ or 'FASTRTPS_DEFAULT_PROFILES_FILE' in os.environ:
+        return []
+    return [SetEnvironmentVariable('FASTDDS_DEFAULT_PROFILES_FILE', str(share_path('config', 'fastdds.xml')))]
+
+
+def rviz(arguments: dict[str, str], namespace: str) -> list[LaunchDescriptionEntity]:
+    """RViz, or how to look without it."""
+    if shutil.which('rviz2') is None:
+        remap = f' -r __ns:=/{namespace}' if namespace else ''
+        return [
+            LogInfo(
+                msg='rviz:=true, but rviz2 is not installed here. To look without it, in another shell: '
+                f'ros2 run {PACKAGE} watch_node --ros-args{remap} -p out:=watch.png'
+            )
+        ]
+    # RViz knows absolute topics only; its subscriptions follow remapping rules.
+    remappings = [(f'/{topic}', f'/{namespace}/{topic}') for topic in RVIZ_TOPICS] if namespace else []
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            arguments=['-d', str(share_path('rviz', 'localize.rviz')), '-f', arguments['fixed_frame']],
+            remappings=remappings,
+            output='log',
+        )
+    ]

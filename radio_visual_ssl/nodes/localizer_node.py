@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Heatmaps in, targets out, by a classical or learned back end."""
+
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rclpy.clock import Clock, ClockType
+from rclpy.publisher import Publisher
+from rclpy.timer import Timer
+from sensor_msgs.msg import Image, PointCloud2
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import MarkerArray
+
+from radio_visual_ssl.bags.messages import (
+    RclpyTypes,
+    check_finite,
+    grid_from_info,
+    heatmap_from_messages,
+    stamp_to_ns,
+    targets_to_detections3d,
+    targets_to_message,
+    targets_to_points,
+)
+from radio_visual_ssl.msg import HeatmapInfo, TargetArray
+from radio_visual_ssl.nodes.backends import BACKENDS
+from radio_visual_ssl.nodes.base import LATER, ManagedNode
+from radio_visual_ssl.nodes.diagnostics import StreamHealth
+from radio_visual_ssl.nodes.markers import DETECTION, target_markers
+from radio_visual_ssl.nodes.parameters import (
+    ParameterSpec,
+    Value,
+    settings_from_parameters,
+    similar_names,
+    specs_from_settings,
+    to_parameter,
+)
+from radio_visual_ssl.nodes.qos import latched_qos
+from radio_visual_ssl.radar.localizer import Localizer
+from radio_visual_ssl.radar.target import Target
+from radio_visual_ssl.share import share_path
+
+PARAMETERS = (
+    ParameterSpec('backend', 'cfar', 'What finds the targets.', choices=tuple(BACKENDS), static=True),
+    ParameterSpec(
+        'backend_settings',
+        'auto',
+        "Settings under the back end's own parameters: 'auto' (those shipped for the radar that the heatmap info "
+        "names, if any), 'default', a name in config/<backend>/, or a path.",
+    ),
+    ParameterSpec('use_velocity', True, 'Use radar/velocity where somebody publishes it.', static=True),
+    ParameterSpec(
+        'velocity_timeout',
+        0.1,
+        'Seconds that a heatmap waits for the velocities of its stamp.',
+        0.001,
+        10.0,
+        static=True,
+    ),
+    ParameterSpec(
+        'nominal_size', [1.0, 1.0, 1.0], 'Length, width and height (m) of detections of unknown size.', minimum=0.0
+    ),
+    ParameterSpec('marker_lifetime', 1.0, 'Seconds after which markers vanish where no heatmap follows.', 0.0, 3600.0),
+    *(
+        spec
+        for name, backend in BACKENDS.items()
+        for spec in specs_from_settings(backend.settings(), f'{name}.', backend.bounds)
+    ),
+)
+
+
+class LocalizerNode(ManagedNode):
+    """Finds targets in each heatmap; each heatmap gives one message on each output, with its stamp and frame.
+
+    In: ``radar/heatmap``, the latched ``radar/heatmap_info`` and, paired by exact stamp, ``radar/velocity``.
+    Out: ``localizer/detections``, ``localizer/targets``, ``localizer/points`` and ``localizer/markers``.
+    """
+
+    def __init__(self) -> None:
+        """Declare the parameters."""
+        super().__init__('localizer_node', PARAMETERS)
+        self._types = RclpyTypes()
+        self._localizer: Localizer | None = None
+        self._info: Any = None
+        self._settings_of: str | None = None
+        self._chosen: set[str] = {name for name in self._specs if self.is_given(name)}
+        self._last_stamp_ns = 0
+        self._velocities: deque[Any] = deque(maxlen=5)
+        self._held: Any = None
+        self._patience: Timer | None = None
+        self._without_velocity = 0
+        self._heatmaps: StreamHealth | None = None
+        self._publishers_of: dict[str, Publisher] = {}
+
+    @property
+    def _prefix(self) -> str:
+        return f'{self.value("backend")}.'
+
+    def configure(self) -> None:
+        """Build the back end and make the outputs."""
+        self._settings_of = None
+        if self.value('backend_settings') != 'auto':
+            self._load_settings('')
+        self._build()
+        self._publishers_of = {
+            'detections': self.add_output(Detection3DArray, 'localizer/detections'),
+            'targets': self.add_output(TargetArray, 'localizer/targets'),
+            'points': self.add_output(PointCloud2, 'localizer/points'),
+            'markers': self.add_output(MarkerArray, 'localizer/markers'),
+        }
+
+    def activate(self) -> None:
+        """Listen to the heatmaps."""
+        self._last_stamp_ns = 0
+        self._held = None
+        self._velocities.clear()
+        self.add_input(HeatmapInfo, 'radar/heatmap_info', self._take_info, latched_qos(), may_be_silent=True)
+        if self.value('use_velocity'):
+            self.add_input(Image, 'radar/velocity', self._take_velocity, may_be_silent=True)
+            steady = Clock(clock_type=ClockType.STEADY_TIME)
+            self._patience = self.add_timer(
+                'wait for radar/velocity', self.value('velocity_timeout'), self._localize_held, steady
+            )
+            self._patience.cancel()
+        self._heatmaps = self.add_input(
+            Image,
+            'radar/heatmap',
+            self._take_heatmap,
+            ready=lambda: self._info is not None,
+            waits_for='radar/heatmap_info',
+        )
+
+    def deactivate(self) -> None:
+        """Let go of the heatmap that waits."""
+        self._held = self._patience = None
+
+    def cleanup(self) -> None:
+        """Forget radar and background."""
+        self._localizer = self._info = self._heatmaps = None
+        self._publishers_of = {}
+
+    def notes(self) -> dict[str, str]:
+        """Which back end, with which settings."""
+        notes = {'backend': self.value('backend'), 'settings': self._settings_of or 'default'}
+        if self._without_velocity:
+            notes['heatmaps_without_velocity'] = str(self._without_velocity)
+        return notes
+
+    # ---- settings
+
+    def check_parameters(self, values: Mapping[str, Value]) -> None:
+        """Refuse settings that the back end refuses."""
+        name = str(values['backend'])
+        settings_from_parameters(BACKENDS[name].settings, f'{name}.', values)
+        chosen = str(values['backend_settings'])
+        if chosen not in ('auto', 'default') and chosen != self.value('backend_settings'):
+            self._read_settings(chosen)
+
+    def parameters_changed(self, names: set[str]) -> None:
+        """Build the back end anew; what it had learned of the background is gone."""
+        own = {name for name in names if name.startswith(self._prefix)}
+        self._chosen |= own
+        if 'backend_settings' in names:
+            self._load_settings(self._info.radar if self._info is not None else '')
+            self._build()
+        elif own:
+            self._build()
+
+    def _load_settings(self, radar: str) -> None:
+        """Put the settings file under the parameters that the user did not choose."""
+        chosen = self.value('backend_settings')
+        backend = BACKENDS[self.value('backend')]
+        values = {name: to_parameter(value) for name, value in vars(backend.settings()).items()}
+        self._settings_of = 'default'
+        if chosen not in ('auto', 'default'):
+            values |= self._read_settings(chosen)
+            self._settings_of = chosen
+        elif chosen == 'auto' and radar and (file := shipped_settings(self.value('backend'), radar)) is not None:
+            values |= self._read_settings(str(file))
+            self._settings_of = file.stem
+        values = {self._prefix + name: value for name, value in values.items()}
+        self.overwrite({name: value for name, value in values.items() if name not in self._chosen})
+
+    def _read_settings(self, name: str) -> dict[str, Value]:
+        """Values of a settings file, by field.
+
+        Raises:
+            ValueError: no such file, or a field that the back end does not have; the message names file and field.
+        """
+        path = Path(name).expanduser()
+        if not path.is_file():
+            file = shipped_settings(self.value('backend'), name)
+            if file is None:
+                raise ValueError(
+                    f"parameter 'backend_settings': expected 'auto', 'default', a name in "
+                    f'config/{self.value("backend")}/ or a path, got {name!r}'
+                )
+            path = file
+        values = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
+        if not isinstance(values, dict):
+            raise ValueError(f'{path}: expected a mapping of settings, got {type(values).__name__}')
+        known = [spec.removeprefix(self._prefix) for spec in self._specs if spec.startswith(self._prefix)]
+        for field, value in values.items():
+            if field not in known:
+                raise ValueError(f'{path}: {field}: expected a setting of the back end{similar_names(field, known)}')
+            try:
+                values[field] = self._specs[self._prefix + field].read(value)
+            except ValueError as error:
+                raise ValueError(f'{path}: {error}') from error
+        return values
+
+    def _build(self) -> None:
+        backend = BACKENDS[self.value('backend')]
+        self._localizer = backend.make(settings_from_parameters(backend.settings, self._prefix, self.values()))
+
+    # ---- messages
+
+    def _take_info(self, info: Any) -> None:
+        """Take over what the heatmaps mean; another radar starts afresh."""
+        grid = grid_from_info(info)
+        changed = self._info is None or self._info.radar != info.radar or grid_from_info(self._info) != grid
+        self._info = info
+        if changed:
+            self.hardware_id = info.radar
+            if self.value('backend_settings') == 'auto':
+                self._load_settings(info.radar)
+            self._build()
+            self.get_logger().info(
+                f'radar {info.radar!r}: {grid.shape[0]} range x {grid.shape[1]} azimuth bins, '
+                f'backend {self.value("backend")} with settings {self._settings_of}'
+            )
+        if self._heatmaps is not None:
+            self.release(self._heatmaps, self._take_heatmap)
+
+    def _take_velocity(self, message: Any) -> None:
+        self._velocities.append(message)
+        if self._held is not None and self._held.header.stamp == message.header.stamp:
+            self._localize_held()
+
+    def _take_heatmap(self, message: Any) -> Any:
+        self._localize_held()
+        velocity = self._velocity_of(message)
+        if velocity is None and self.value('use_velocity') and self.count_publishers('radar/velocity'):
+            assert self._patience is not None
+            self._held = message
+            self._patience.reset()
+            return LATER
+        self._localize(message, velocity)
+        return None
+
+    def _localize_held(self) -> None:
+        """The heatmap that waited, if any, with its velocities, if they have come."""
+        message, self._held = self._held, None
+        if self._patience is not None:
+            self._patience.cancel()
+        if message is None or self._heatmaps is None:
+            return
+        velocity = self._velocity_of(message)
+        self._without_velocity += velocity is None
+        self.deliver(self._heatmaps, lambda heatmap: self._localize(heatmap, velocity), message)
+
+    def _velocity_of(self, message: Any) -> Any | None:
+        return next((entry for entry in self._velocities if entry.header.stamp == message.header.stamp), None)
+
+    def _localize(self, message: Any, velocity: Any | None) -> None:
+        assert self._localizer is not None
+        heatmap = heatmap_from_messages(message, self._info, velocity)
+        check_finite(heatmap.values, 'Image.data')
+        if heatmap.velocity is not None:
+            check_finite(heatmap.velocity, 'Image.data of radar/velocity')
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if stamp_ns < self._last_stamp_ns:
+            back = (self._last_stamp_ns - stamp_ns) * 1e-9
+            self.get_logger().info(f'{message.header.frame_id}: stamps jumped back by {back:.3f} s; starting afresh')
+            self._localizer.reset()
+        self._last_stamp_ns = stamp_ns
+        self._publish(self._localizer.localize(heatmap), message.header, stamp_ns)
+
+    def _publish(self, targets: list[Target], header: Any, stamp_ns: int) -> None:
+        frame_id, types = header.frame_id, self._types
+        publishers = self._publishers_of
+        size = tuple(self.value('nominal_size'))
+        publishers['detections'].publish(targets_to_detections3d(targets, stamp_ns, frame_id, types, size))
+        publishers['targets'].publish(targets_to_message(targets, stamp_ns, frame_id, types))
+        publishers['points'].publish(targets_to_points(targets, stamp_ns, frame_id, types))
+        if publishers['markers'].get_subscription_count():
+            lifetime = self.value('marker_lifetime')
+            publishers['markers'].publish(target_markers(targets, header, 'localizer', DETECTION, lifetime))
+
+
+def shipped_settings(backend: str, name: str) -> Path | None:
+    """The file config/<backend>/<name>.yaml, where the package has it."""
+    if '/' in name:
+        return None
+    try:
+        return share_path('config', backend, f'{name}.yaml')
+    except FileNotFoundError:
+        return None

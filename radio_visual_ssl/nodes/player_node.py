@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays a bag onto topics, for machines without ``ros2 bag play``."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+from rclpy.duration import Duration
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock as ClockMessage
+
+from radio_visual_ssl.bags.messages import RclpyTypes, stamp_from_ns
+from radio_visual_ssl.bags.reader import BagReader, RawMessage, Stream
+from radio_visual_ssl.bags.writer import BagError
+from radio_visual_ssl.nodes.base import ManagedNode
+from radio_visual_ssl.nodes.parameters import ParameterSpec
+from radio_visual_ssl.nodes.qos import latched_qos, output_qos
+
+PARAMETERS = (
+    ParameterSpec('bag', '', 'The rosbag2 folder (MCAP or SQLite) to play.', static=True),
+    ParameterSpec('rate', 1.0, 'Speed: 1 = as recorded, 2 = twice as fast.', 0.01, 1000.0),
+    ParameterSpec('loop', False, 'Start again at the end of the bag; the stamps jump back then.'),
+    ParameterSpec(
+        'start_offset', 0.0, 'Seconds of the bag to skip; latched topics are sent all the same.', 0.0, static=True
+    ),
+    ParameterSpec('topics', [''], 'Topics to play, as named in the bag; empty: all.', static=True),
+    ParameterSpec(
+        'publish_clock', False, 'Send the time of the bag on /clock, for nodes with use_sim_time.', static=True
+    ),
+    ParameterSpec(
+        'clock_rate', 100.0, 'Messages per second on /clock, besides one at each message of the bag.', 1.0, 1000.0
+    ),
+    ParameterSpec(
+        'wait_for_subscribers',
+        [''],
+        'Topics, as named in the bag, of which nothing may be lost: playing waits until each has a subscription.',
+        static=True,
+    ),
+    ParameterSpec(
+        'wait_timeout', 15.0, 'Seconds to wait for them, then playing starts with a warning.', 0.0, static=True
+    ),
+    ParameterSpec(
+        'queue_size',
+        100,
+        'Messages kept for subscribers that are slower than the bag, for each topic.',
+        1,
+        10000,
+        static=True,
+    ),
+)
+
+ABSOLUTE_TOPICS = ('/tf', '/tf_static', '/clock', '/diagnostics', '/rosout', '/parameter_events')
+"""Topics that a namespace does not apply to."""
+
+SETTLE_SECONDS = 0.3
+"""From the moment a subscription is matched here until it is sure to have matched there."""
+
+DRAIN_SECONDS = 5.0
+"""Longest wait for the acknowledgements of the last messages."""
+
+
+class PlayerNode(ManagedNode):
+    """Publishes a bag's messages, byte for byte, in the rhythm of their recording.
+
+    The bag's topic ``/radar/heatmap`` becomes the relative ``radar/heatmap``, so that a namespace applies; /tf and the
+    like stay as they are. Deactivating pauses, activating goes on. At the end of the bag the process ends with exit
+    code 0, after reliable subscribers have acknowledged what they were sent; a bag that cannot be played gives 1.
+    """
+
+    def __init__(self) -> None:
+        """Declare the parameters."""
+        super().__init__('player_node', PARAMETERS)
+        self._bag: BagReader | None = None
+        self._bag_publishers: dict[str, Publisher] = {}
+        self._clock_publisher: Publisher | None = None
+        self._messages: Iterator[RawMessage] | None = None
+        self._pending: RawMessage | None = None
+        self._waited = False
+        self._paused = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._played = 0
+        self._began = 0.0
+
+    def start(self) -> bool:
+        """Configure and activate; without anybody to mend it, a failure ends the process."""
+        started = super().start()
+        if not started:
+            self.finish(1)
+        return started
+
+    def configure(self) -> None:
+        """Open the bag and make a publisher for each topic."""
+        path = self.value('bag')
+        if not path:
+            raise ValueError("parameter 'bag': expected the path of a rosbag2 folder, got none")
+        bag = BagReader(path)
+        for topic in self._texts('topics') + self._texts('wait_for_subscribers'):
+            bag.stream(topic)
+        offset = self.value('start_offset')
+        length = (bag.end_ns - bag.start_ns) * 1e-9
+        if offset and offset >= length:
+            raise ValueError(f"parameter 'start_offset': expected less than the bag's {length:.3f} s, got {offset} s")
+        self._bag_publishers = self._make_publishers(bag)
+        if not self._bag_publishers:
+            raise BagError(f'{bag.path}: expected messages to play, got none of a type that is installed here')
+        if self.value('publish_clock'):
+            self._clock_publisher = self.add_output(ClockMessage, '/clock')
+        self._bag = bag
+        self._messages = None
+        self._pending = None
+        self._waited = False
+        self._played = 0
+
+    def activate(self) -> None:
+        """Start playing, or go on."""
+        self._paused.clear()
+        self._thread = threading.Thread(target=self._play, name='player', daemon=True)
+        self._thread.start()
+
+    def deactivate(self) -> None:
+        """Pause."""
+        self._paused.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._thread = None
+
+    def cleanup(self) -> None:
+        """Forget the bag."""
+        self._bag = None
+        self._messages = None
+        self._bag_publishers = {}
+        self._clock_publisher = None
+
+    def notes(self) -> dict[str, str]:
+        """What is played, and how far."""
+        return {'bag': str(self._bag.path) if self._bag else '', 'played': str(self._played)}
+
+    # ---- set-up
+
+    def _texts(self, name: str) -> list[str]:
+        return [text if text.startswith('/') else f'/{text}' for text in self.value(name) if text]
+
+    def _make_publishers(self, bag: BagReader) -> dict[str, Publisher]:
+        wanted = self._texts('topics') or list(bag.streams)
+        publishers = {}
+        for topic in wanted:
+            stream = bag.streams[topic]
+            if stream.count == 0:
+                continue
+            if topic == '/clock' and self.value('publish_clock'):
+                self.get_logger().warning(f'{topic}: not played, since publish_clock sends it')
+                continue
+            try:
+                message_type = RclpyTypes()(stream.type)
+            except (ImportError, AttributeError):
+                self.get_logger().warning(f'{topic}: not played, since its type {stream.type} is not installed here')
+                continue
+            name = topic if topic in ABSOLUTE_TOPICS else topic.lstrip('/')
+            publishers[topic] = self.add_output(message_type, name, playing_qos(stream, self.value('queue_size')))
+        return publishers
+
+    # ---- playing, in a thread of its own so that a long gap in the bag blocks no service
+
+    def _play(self) -> None:
+        try:
+            if not self._waited and not self._wait_for_subscribers():
+                return
+            while self._play_through():
+                self.get_logger().info('the bag starts again')
+            if self._paused.is_set():
+                return
+            self._drain()
+        except Exception as error:  # a thread's exception would end it without a word
+            if self.context.ok():
+                self.get_logger().error(f'cannot play: {error}')
+                self.finish(1)
+            return
+        self.get_logger().info(f'played {self._played} messages in {time.monotonic() - self._began:.1f} s')
+        self.finish(0)
+
+    def _wait_for_subscribers(self) -> bool:
+        """Wait for the subscriptions that must miss nothing; False when paused meanwhile."""
+        awaited = {topic: self._bag_publishers[topic] for topic in self._texts('wait_for_subscribers')}
+        deadline = time.monotonic() + self.value('wait_timeout')
+        while missing := [publisher for publisher in awaited.values() if not publisher.get_subscription_count()]:
+            if time.monotonic() > deadline:
+                names = ', '.join(publisher.topic_name for publisher in missing)
+                self.get_logger().warning(
+                    f'nobody has subscribed to {names} within {self.value("wait_timeout"):g} s; playing all the same'
+                )
+                break
+            if self._paused.wait(0.05):
+                return False
+        if awaited and self._paused.wait(SETTLE_SECONDS):
+            return False
+        self._waited = True
+        self._began = time.monotonic()
+        assert self._bag is not None
+        seconds = (self._bag.end_ns - self._bag.start_ns) * 1e-9
+        self.get_logger().info(
+            f'playing {self._bag.path} ({len(self._bag_publishers)} topics, {seconds:.1f} s) at {self.value("rate"):g}x'
+        )
+        return True
+
+    def _play_through(self) -> bool:
+        """Play to the end of the bag or to a pause; whether to start again."""
+        if self._messages is None:
+            self._messages = self._read()
+            self._pending = next(self._messages, None)
+        rate = self.value('rate')
+        anchor = None
+        while self._pending is not None:
+            message = self._pending
+            if anchor is None or rate != self.value('rate'):
+                rate = self.value('rate')
+                anchor = (time.monotonic(), message.time_ns)
+            if not self._sleep_until(anchor, message.time_ns, rate):
+                return False
+            self._bag_publishers[message.topic].publish(message.data)
+            self._played += 1
+            self._pending = next(self._messages, None)
+        self._messages = None
+        return bool(self.value('loop')) and not self._paused.is_set()
+
+    def _read(self) -> Iterator[RawMessage]:
+        """The bag's messages from start_offset on; before that, the last one of each latched topic."""
+        assert self._bag is not None
+        topics = list(self._bag_publishers)
+        begin = self._bag.start_ns + round(self.value('start_offset') * 1e9)
+        if begin > self._bag.start_ns:
+            latched = [topic for topic in topics if self._bag.streams[topic].latched]
+            last: dict[str, RawMessage] = {}
+            for message in self._bag.raw_messages(latched) if latched else ():
+                if message.time_ns >= begin:
+                    break
+                last[message.topic] = message
+            yield from (message._replace(time_ns=begin) for message in last.values())
+        yield from self._bag.raw_messages(topics, start_ns=begin)
+
+    def _sleep_until(self, anchor: tuple[float, int], time_ns: int, rate: float) -> bool:
+        """Wait until a time of the bag is due, sending /clock meanwhile; False when paused."""
+        began, first_ns = anchor
+        due = began + (time_ns - first_ns) * 1e-9 / rate
+        while (left := due - time.monotonic()) > 0:
+            self._send_clock(time_ns - round(left * rate * 1e9))
+            step = 1.0 / self.value('clock_rate') if self._clock_publisher is not None else 0.1
+            if self._paused.wait(min(left, step)):
+                return False
+        self._send_clock(time_ns)
+        return not self._paused.is_set() and self.context.ok()
+
+    def _send_clock(self, time_ns: int) -> None:
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(ClockMessage(clock=stamp_from_ns(time_ns, RclpyTypes())))
+
+    def _drain(self) -> None:
+        """Wait until reliable subscribers have what they were sent."""
+        deadline = time.monotonic() + DRAIN_SECONDS
+        for topic, publisher in self._bag_publishers.items():
+            left = max(deadline - time.monotonic(), 0.0)
+            if not publisher.wait_for_all_acked(Duration(seconds=left)):
+                self.get_logger().warning(f'{topic}: a subscriber has not acknowledged all messages')
+
+
+def playing_qos(stream: Stream, queue_size: int) -> QoSProfile:
+    """QoS to play a topic with: latched as it was recorded, and reliable, which any subscription can hear.
+
+    A latched topic keeps all its messages: where several publishers were recorded (/tf_static), each had its own last.
+    """
+    if stream.latched:
+        return latched_qos(min(stream.count, queue_size))
+    qos = output_qos()
+    qos.depth = queue_size
+    return qos

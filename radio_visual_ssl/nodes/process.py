@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one node as a process: ends quietly on SIGINT and SIGTERM, with one exit code."""
+
+import os
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import FrameType
+
+
+def run(module: str, node: str) -> int:
+    """Import and run a node until it finishes or the process is asked to end.
+
+    The node's module is imported here, so that Ctrl-C is answered from the first moment on.
+
+    Args:
+        module: that holds the node, e.g. ``'radio_visual_ssl.nodes.heatmap_node'``.
+        node: class of the node, a ManagedNode without arguments.
+
+    Returns:
+        Exit code: that of the node, 0 after a signal, 2 for ROS arguments that cannot be read.
+    """
+    starting = True
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        # Once rclpy is up, its own handler ends the spinning: nothing may be raised in the middle of a callback.
+        if starting:
+            os._exit(0)
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    node_class = getattr(import_module(module), node)
+    try:
+        rclpy.init(args=sys.argv)
+    except Exception as error:  # rcl's errors share no class; the text names the argument or the file
+        print(f'{Path(sys.argv[0]).name}: {" ".join(str(error).split())}', file=sys.stderr)
+        return 2
+    starting = False
+
+    managed = None
+    code = 0
+    try:
+        managed = node_class()
+        executor = SingleThreadedExecutor()
+        executor.add_node(managed)
+        managed.start()
+        executor.spin_until_future_complete(managed.finished)
+        if managed.finished.done():
+            code = managed.finished.result()
+    except ExternalShutdownException:
+        pass
+    except Exception:
+        # A signal invalidates the context while a callback may be at work; what then fails is the end itself.
+        if rclpy.ok():
+            raise
+    finally:
+        if managed is not None:
+            managed.close()
+        rclpy.try_shutdown()
+    return code
