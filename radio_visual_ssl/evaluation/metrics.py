@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well detections find the true targets: one-to-one matching, recall, precision, errors and average precision.
+
+A detection hits a target when it lies inside the target's footprint or within `hit_distance` of it; of a target without
+a box it must lie within `hit_distance` of the centre. In each frame as many targets as possible are paired with one
+detection each, and among those pairings the one with the smallest sum of distances to the centres counts.
+
+Only targets in the evaluated view are counted. What happens outside is neither rewarded nor punished: a detection that
+hits no counted target is *ignored* when it hits a target outside the view, or when it lies outside the evaluated sector
+itself; every other detection without a target, a second one on the same target included, is a false alarm.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment
+
+from radio_visual_ssl.radar.target import Target
+
+View = Literal['camera', 'radar', 'all']
+VIEWS: tuple[View, ...] = ('camera', 'radar', 'all')
+HIT_DISTANCE = 2.0  # m
+_NO_PAIR = 1e6  # m, dearer than any number of true pairs in a frame
+
+
+def footprint_distance(x: ArrayLike, y: ArrayLike, target: Target) -> NDArray[np.float64]:
+    """Distance from places on the ground to a target's footprint.
+
+    Args:
+        x: (N,) m, radar frame, forward.
+        y: (N,) m, radar frame, left.
+        target: with its box; without one (size zero, or heading unknown) its centre stands for it.
+
+    Returns:
+        (N,) m; 0 inside the footprint.
+    """
+    forward, left = np.asarray(x, dtype=np.float64) - target.x, np.asarray(y, dtype=np.float64) - target.y
+    length, width, _ = target.size
+    if not (length > 0 and width > 0 and math.isfinite(target.heading)):
+        return np.hypot(forward, left)
+    cosine, sine = math.cos(target.heading), math.sin(target.heading)
+    along = np.abs(cosine * forward + sine * left) - length / 2
+    across = np.abs(cosine * left - sine * forward) - width / 2
+    return np.hypot(np.maximum(along, 0.0), np.maximum(across, 0.0))
+
+
+def is_counted(target: Target, view: View) -> bool:
+    """Whether a true target counts in a view."""
+    return {'camera': target.in_camera_view, 'radar': target.in_radar_view, 'all': True}[view]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameMatch:
+    """The detections of one frame against its true targets.
+
+    Attributes:
+        targets: number of counted targets.
+        hits: (detection, target) pairs.
+        false: detections that hit nothing that is left.
+        misses: counted targets without a detection.
+        ignored: detections that count neither way.
+        ranked: (score, outcome) of each detection that is not ignored when detections are admitted from the highest
+            score down; outcome: whether one more target can be found with it.
+    """
+
+    targets: int
+    hits: list[tuple[Target, Target]]
+    false: list[Target]
+    misses: list[Target]
+    ignored: list[Target]
+    ranked: list[tuple[float, bool]]
+
+
+def match_frame(
+    detections: Sequence[Target],
+    truth: Sequence[Target],
+    *,
+    view: View = 'camera',
+    in_sector: Callable[[Target], bool] | None = None,
+    hit_distance: float = HIT_DISTANCE,
+) -> FrameMatch:
+    """Pairs the detections of one frame with its true targets.
+
+    Args:
+        detections: positions and scores.
+        truth: every known target of the frame, inside the view or not.
+        view: which targets count: those in the camera's view, in the radar's view, or all.
+        in_sector: whether a detection lies in the evaluated part of the world; None: everywhere.
+        hit_distance: m from the footprint (or centre).
+
+    Raises:
+        ValueError: an unknown view.
+    """
+    if view not in VIEWS:
+        raise ValueError(f'view: expected one of {", ".join(VIEWS)}, got {view!r}')
+    counted = [target for target in truth if is_counted(target, view)]
+    others = [target for target in truth if not is_counted(target, view)]
+    near = _hits(detections, counted, hit_distance)
+    rows, columns = linear_sum_assignment(np.where(near, _centre_distances(detections, counted), _NO_PAIR))
+    pairs = [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if near[row, column]]
+    excused = np.any(_hits(detections, others, hit_distance), axis=1)
+    if in_sector is not None:
+        excused |= ~np.array([in_sector(detection) for detection in detections], dtype=bool)
+    found, taken = {column for _, column in pairs}, {row for row, _ in pairs}
+    unpaired = [row for row in range(len(detections)) if row not in taken]
+    outcome = _admit_by_score([detection.score for detection in detections], near)
+    return FrameMatch(
+        targets=len(counted),
+        hits=[(detections[row], counted[column]) for row, column in pairs],
+        false=[detections[row] for row in unpaired if not excused[row]],
+        misses=[target for column, target in enumerate(counted) if column not in found],
+        ignored=[detections[row] for row in unpaired if excused[row]],
+        ranked=[
+            (detection.score, outcome[row])
+            for row, detection in enumerate(detections)
+            if outcome[row] or not excused[row]
+        ],
+    )
+
+
+def _hits(detections: Sequence[Target], truth: Sequence[Target], hit_distance: float) -> NDArray[np.bool_]:
+    """(detection, target) bool."""
+    x, y = [detection.x for detection in detections], [detection.y for detection in detections]
+    distances = [footprint_distance(x, y, target) for target in truth]
+    return hit_distance >= np.array(distances, dtype=np.float64).reshape(len(truth), len(detections)).T
+
+
+def _centre_distances(detections: Sequence[Target], truth: Sequence[Target]) -> NDArray[np.float64]:
+    """(detection, target) m."""
+    found = np.array([(detection.x, detection.y) for detection in detections]).reshape(-1, 1, 2)
+    true = np.array([(target.x, target.y) for target in truth]).reshape(1, -1, 2)
+    return np.linalg.norm(found - true, axis=2)
+
+
+def _admit_by_score(scores: Sequence[float], near: NDArray[np.bool_]) -> list[bool]:
+    """Which detections find one more target when admitted from the highest score down.
+
+    A detection may push others over to another target that they hit as well (augmenting path), so that at every
+    threshold as many targets are found as one-to-one pairing allows.
+    """
+    owner: dict[int, int] = {}
+
+    def finds(row: int, tried: set[int]) -> bool:
+        for column in map(int, np.flatnonzero(near[row])):
+            if column not in tried:
+                tried.add(column)
+                if column not in owner or finds(owner[column], tried):
+                    owner[column] = row
+                    return True
+        return False
+
+    outcome = [False] * len(scores)
+    for row in map(int, np.argsort(-np.asarray(scores, dtype=np.float64), kind='stable')):
+        outcome[row] = finds(row, set())
+    return outcome
+
+
+def average_precision(ranked: Iterable[tuple[float, bool]], targets: int) -> float | None:
+    """Area under the precision-recall curve, interpolated at every point (precision made falling with recall).
+
+    Args:
+        ranked: (score, found one more target) of every detection, in any order; equal scores share one threshold.
+        targets: true targets in all.
+
+    Returns:
+        In [0, 1]; None without targets.
+    """
+    if targets == 0:
+        return None
+    entries = sorted(ranked, key=lambda entry: -entry[0])
+    if not entries:
+        return 0.0
+    scores = np.array([score for score, _ in entries])
+    found = np.cumsum([outcome for _, outcome in entries])
+    threshold = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    recall = found[threshold] / targets
+    precision = found[threshold] / (threshold + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(np.sum(np.diff(recall, prepend=0.0) * precision))
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures over many frames; None where they are undefined (no targets, no hits, no detections).
+
+    Attributes:
+        frames: evaluated frames.
+        targets: counted true targets.
+        recall: hits / targets.
+        precision: hits / (hits + false alarms).
+        false_per_frame: false alarms per frame.
+        median_error_m, p90_error_m: of the hits, from the detection to the target's centre.
+        median_footprint_error_m: of the hits, to the footprint, 0 inside it.
+        bias_range_m, bias_azimuth_deg: mean of detection minus truth over the hits; + is too far, and too far left.
+        ap_2m: average precision by score under the hit rule above.
+    """
+
+    frames: int
+    targets: int
+    recall: float | None
+    precision: float | None
+    false_per_frame: float | None
+    median_error_m: float | None
+    p90_error_m: float | None
+    median_footprint_error_m: float | None
+    bias_range_m: float | None
+    bias_azimuth_deg: float | None
+    ap_2m: float | None
+
+
+@dataclass
+class Tally:
+    """Collects frames and sums them up at any time, live or over a recording.
+
+    Attributes:
+        view, hit_distance: as in `match_frame`.
+        matches: of the frames so far.
+    """
+
+    view: View = 'camera'
+    hit_distance: float = HIT_DISTANCE
+    matches: list[FrameMatch] = field(default_factory=list)
+
+    def add(
+        self,
+        detections: Sequence[Target],
+        truth: Sequence[Target],
+        in_sector: Callable[[Target], bool] | None = None,
+    ) -> FrameMatch:
+        """Matches one more frame."""
+        match = match_frame(detections, truth, view=self.view, in_sector=in_sector, hit_distance=self.hit_distance)
+        self.matches.append(match)
+        return match
+
+    def errors(self) -> NDArray[np.float64]:
+        """(hits, 4): centre error m, footprint error m, range error m and azimuth error rad (detection minus truth)."""
+        rows = [
+            (
+                math.hypot(detection.x - target.x, detection.y - target.y),
+                float(footprint_distance(detection.x, detection.y, target)),
+                detection.range - target.range,
+                math.remainder(detection.azimuth - target.azimuth, 2 * math.pi),
+            )
+            for match in self.matches
+            for detection, target in match.hits
+        ]
+        return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+    def metrics(self) -> Metrics:
+        """The figures of the frames so far."""
+        frames = len(self.matches)
+        targets = sum(match.targets for match in self.matches)
+        false = sum(len(match.false) for match in self.matches)
+        errors = self.errors()
+        hits = len(errors)
+
+        def of_hits(figure: Callable[[NDArray[np.float64]], float], column: int) -> float | None:
+            return float(figure(errors[:, column])) if hits else None
+
+        return Metrics(
+            frames=frames,
+            targets=targets,
+            recall=hits / targets if targets else None,
+            precision=hits / (hits + false) if hits + false else None,
+            false_per_frame=false / frames if frames else None,
+            median_error_m=of_hits(np.median, 0),
+            p90_error_m=of_hits(lambda values: np.quantile(values, 0.9), 0),
+            median_footprint_error_m=of_hits(np.median, 1),
+            bias_range_m=of_hits(np.mean, 2),
+            bias_azimuth_deg=of_hits(lambda values: np.degrees(np.mean(values)), 3),
+            ap_2m=average_precision((entry for match in self.matches for entry in match.ranked), targets),
+        )
