@@ -120,11 +120,12 @@ class ManagedNode(LifecycleNode):
         if not self.finished.done():
             self.finished.set_result(code)
 
-    def close(self) -> None:
-        """Free what the node holds; the process is about to end."""
+    def close(self) -> int:
+        """Free what the node holds; the process is about to end. Returns an exit code, for where there is none yet."""
         self.deactivate()
         self.cleanup()
         self.destroy_node()
+        return 0
 
     @property
     def state(self) -> str:

@@ -60,6 +60,6 @@ def run(module: str, node: str) -> int:
             raise
     finally:
         if managed is not None:
-            managed.close()
+            code = code or managed.close()
         rclpy.try_shutdown()
     return code

@@ -84,7 +84,6 @@ class SimulatorNode(ManagedNode):
         stamp_ns, types, camera = self._first_stamp_ns, self._types, self._simulator.camera
         send = {name: publisher.publish for name, publisher in self._publishers_of.items()}
         send['info'](profile_to_info(self._simulator.profile, stamp_ns, self._name('radar'), types))
-        send['camera_info'](camera_to_info(camera, stamp_ns, self._name('camera'), types))
         rotation = camera.rotation.T
         mounting = transform_to_message(
             rotation, -rotation @ camera.translation, stamp_ns, self._name('radar'), self._name('camera'), types
@@ -128,6 +127,7 @@ class SimulatorNode(ManagedNode):
         radar, camera = self._name('radar'), self._name('camera')
         send = {name: publisher.publish for name, publisher in self._publishers_of.items()}
         send['cube'](cube_to_message(RadarCube(frame.cube, self._axes()), stamp_ns, radar, types))
+        send['camera_info'](camera_to_info(frame.camera, stamp_ns, camera, types))
         send['image'](image_to_message(frame.image, 'rgb8', stamp_ns, camera, types))
         send['truth'](targets_to_message(frame.targets, stamp_ns, radar, types))
         if self._publishers_of['truth_markers'].get_subscription_count():
