@@ -395,12 +395,13 @@ def profile_to_info(profile: RadarProfile, stamp_ns: int, frame_id: str, types: 
     )
 
 
-def profile_from_info(info: Any, name: str = '') -> RadarProfile:
+def profile_from_info(info: Any, name: str = '', complex_samples: bool = True) -> RadarProfile:
     """Profile of a RadarInfo.
 
     Args:
         info: the message.
         name: of the profile; the frame_id where not given.
+        complex_samples: whether an FMCW radar samples I and Q; its cubes say so (``is_complex``), RadarInfo does not.
 
     Raises:
         MessageError: an unknown waveform, or a profile that contradicts itself; the message names the field.
@@ -418,6 +419,7 @@ def profile_from_info(info: Any, name: str = '') -> RadarProfile:
                 chirp_period=info.chirp_period,
                 num_chirps=info.num_chirps,
                 num_samples=info.num_samples,
+                complex_samples=complex_samples,
             )
         elif info.waveform == _WAVEFORM_OFDM:
             waveform = OfdmWaveform(

@@ -233,6 +233,10 @@ class BagReader:
                     queue.append(next_frame)
         return found.get(target)
 
+    def has_radar(self) -> bool:
+        """Whether the bag holds heatmaps or cubes at all."""
+        return any(stream.type == _CUBE or self._is_heatmap(name, stream) for name, stream in self.streams.items())
+
     def radar_topic(self) -> str:
         """The bag's heatmap topic, or else its cube topic: the default one, or the only one of its type.
 
@@ -357,7 +361,7 @@ class BagReader:
             info, cube = info_at(message.time_ns), self.decode(message)
             try:
                 if former is None or info is not formed_for:
-                    profile = messages.profile_from_info(info)
+                    profile = messages.profile_from_info(info, complex_samples=bool(cube.is_complex))
                     former, formed_for = HeatmapFormer(profile, settings or FormationSettings()), info
                 samples = canonical(messages.cube_from_message(cube), former.profile)
                 return cube.header.frame_id, former.form(samples)

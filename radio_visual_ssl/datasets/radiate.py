@@ -168,8 +168,10 @@ def load_calibration(path: str | Path) -> CameraModel:
     """The left camera and its place, from the data set's calibration file.
 
     The file gives the camera's offset ``T`` (m) and angles ``R`` (degrees) from the radar in the camera's optical axes
-    (x right, y down, z forward); a place q of the radar, in those axes, is Rz Ry Rx q - T in the optical frame. The
-    radar's own T and R (``radar_calib``, zeros unless given) are subtracted from them first.
+    (x right, y down, z forward); a place q of the radar, in those axes, is Rz Ry Rx q - T in the camera's frame. The
+    radar's own T and R (``radar_calib``, zeros unless given) are subtracted from them first. The SDK projects into
+    *rectified* images, and the pictures agree (vehicles of the sample clip lie 5 px off otherwise): that frame is the
+    rectified camera's, turned from the raw one's by the stereo rectification.
 
     Raises:
         RadiateError: no such file, or a field that is missing or wrong.
@@ -181,18 +183,33 @@ def load_calibration(path: str | Path) -> CameraModel:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
         left, radar = content['left_cam_calib'], content.get('radar_calib') or {'T': [0, 0, 0], 'R': [0, 0, 0]}
         width, height = (int(value) for value in left['res'])
-        matrix = np.array([[left['fx'], 0, left['cx']], [0, left['fy'], left['cy']], [0, 0, 1]], np.float64)
-        distortion = np.array([left[name] for name in ('k1', 'k2', 'p1', 'p2', 'k3')], np.float64)
+        matrix, distortion = _lens(left)
+        other_matrix, other_distortion = _lens(content['right_cam_calib'])
+        stereo = content['stereo_calib']
+        baseline = np.array([[stereo['TX']], [stereo['TY']], [stereo['TZ']]], np.float64)
+        turn = np.array(stereo['R'], np.float64)
         offset = np.array(left['T'], np.float64) - np.array(radar['T'], np.float64)
         angles = np.array(left['R'], np.float64) - np.array(radar['R'], np.float64)
     except KeyError as error:
-        raise RadiateError(f'{path}: expected the field {error.args[0]} of the left camera, found none') from error
+        raise RadiateError(f'{path}: expected the field {error.args[0]}, found none') from error
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError, ValueError) as error:
-        raise RadiateError(f'{path}: expected the calibration of the left camera: {error}') from error
+        raise RadiateError(f'{path}: expected the calibration of a stereo camera: {error}') from error
     try:
-        return CameraModel(width, height, matrix, distortion, _turn(angles) @ FORWARD_LOOKING, -offset)
-    except ValueError as error:
-        raise RadiateError(f'{path}: left_cam_calib: {error}') from error
+        rectification = cv2.stereoRectify(
+            matrix, distortion, other_matrix, other_distortion, (width, height), turn, baseline
+        )[0]
+        to_raw = rectification.T
+        rotation, translation = to_raw @ _turn(angles) @ FORWARD_LOOKING, -to_raw @ offset
+        return CameraModel(width, height, matrix, distortion, rotation, translation)
+    except (ValueError, cv2.error) as error:
+        raise RadiateError(f'{path}: expected the calibration of a stereo camera: {error}') from error
+
+
+def _lens(calibration: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Intrinsic matrix and plumb_bob distortion of one camera in the calibration file."""
+    fx, fy, cx, cy = (float(calibration[name]) for name in ('fx', 'fy', 'cx', 'cy'))
+    distortion = [float(calibration[name]) for name in ('k1', 'k2', 'p1', 'p2', 'k3')]
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), np.array(distortion)
 
 
 def _turn(angles_deg: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells what a bag holds (streams, rates, gaps, pairs) and draws a contact sheet of it."""
+
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader, Frame
+from radio_visual_ssl.bags.writer import BagError
+from radio_visual_ssl.radar.grid import CartesianGrid, PolarGrid, polar_to_cartesian
+from radio_visual_ssl.radar.heatmap import Reference
+from radio_visual_ssl.radar.target import Target
+from radio_visual_ssl.vision.camera import CameraModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_TRUTH = '#35d0ff'
+_NOMINAL_SIZE = (4.0, 1.8, 1.6)  # m, drawn where the truth does not tell
+_RADAR_HEIGHT = 1.7  # m above the ground, to draw boxes whose height is unknown
+_UNITS = {
+    Reference.ARBITRARY: 'dB',
+    Reference.NOISE_FLOOR: 'dB above noise',
+    Reference.FULL_SCALE: 'dBFS',
+    Reference.MILLIWATT: 'dBm',
+    Reference.RCS: 'dBsm',
+}
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """One topic: message type, number of messages, mean rate (Hz) and longest gap (s); None with too few messages."""
+
+    type: str
+    count: int
+    rate_hz: float | None
+    max_gap_s: float | None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a bag holds.
+
+    Attributes:
+        path: of the bag.
+        streams: by topic.
+        radar_topic, image_topic: those that were paired; None where the bag has none.
+        pairs: radar frames with an image no further away than the slop.
+        unpaired: radar frames without.
+        time_offset_s: s to add to the camera's stamps; None: not estimated.
+        drift_ppm: of the camera's clock against the radar's; None: not estimated.
+    """
+
+    path: Path
+    streams: dict[str, StreamReport]
+    radar_topic: str | None
+    image_topic: str | None
+    pairs: int
+    unpaired: int
+    time_offset_s: float | None = None
+    drift_ppm: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Mapping that json.dumps takes."""
+        streams = {
+            topic: {'type': s.type, 'count': s.count, 'rate_hz': s.rate_hz, 'max_gap_s': s.max_gap_s}
+            for topic, s in self.streams.items()
+        }
+        return {
+            'streams': streams,
+            'pairs': self.pairs,
+            'unpaired': self.unpaired,
+            'time_offset_s': self.time_offset_s,
+            'drift_ppm': self.drift_ppm,
+        }
+
+
+def inspect_bag(
+    path: str | Path,
+    radar_topic: str | None = None,
+    image_topic: str = IMAGE_TOPIC,
+    *,
+    slop_s: float = 0.05,
+    image_offset_s: float = 0.0,
+) -> Inspection:
+    """Read the stamps of every message once; the data are not decoded.
+
+    Args:
+        path: of the bag.
+        radar_topic: heatmaps or cubes; None = the bag's own, if it has one.
+        image_topic: raw images; the compressed ones of that name count where there are no raw ones.
+        slop_s: s, largest distance between a radar frame and its image.
+        image_offset_s: s, added to the image stamps before pairing.
+
+    Raises:
+        BagError: the bag cannot be read, or lacks a topic that was named.
+    """
+    bag = BagReader(path)
+    if radar_topic is None and bag.has_radar():
+        radar_topic = bag.radar_topic()
+    if radar_topic is not None:
+        bag.stream(radar_topic)
+    image: str | None = image_topic
+    if image_topic not in bag.streams and f'{image_topic}/compressed' in bag.streams:
+        image = f'{image_topic}/compressed'
+    elif image_topic == IMAGE_TOPIC and image_topic not in bag.streams:
+        image = None
+    else:
+        bag.stream(image_topic)
+    stamps = _all_stamps(bag)
+    pairs = unpaired = 0
+    if radar_topic is not None:
+        others = stamps[image] + round(image_offset_s * 1e9) if image else np.zeros(0, np.int64)
+        pairs = int(np.count_nonzero(_distance_to_nearest(stamps[radar_topic], others) <= round(slop_s * 1e9)))
+        unpaired = stamps[radar_topic].size - pairs
+    reports = {}
+    for topic, stream in sorted(bag.streams.items()):
+        ordered = np.sort(stamps[topic])
+        gaps = np.diff(ordered) / 1e9
+        span = float(gaps.sum())
+        reports[topic] = StreamReport(
+            type=stream.type,
+            count=ordered.size,
+            rate_hz=round(gaps.size / span, 3) if span > 0 else None,
+            max_gap_s=round(float(gaps.max()), 6) if gaps.size else None,
+        )
+    return Inspection(Path(path), reports, radar_topic, image, pairs, unpaired)
+
+
+def draw_contact_sheet(
+    path: str | Path,
+    out: str | Path,
+    radar_topic: str | None = None,
+    image_topic: str | None = IMAGE_TOPIC,
+    *,
+    count: int = 4,
+    slop_s: float = 0.05,
+    image_offset_s: float = 0.0,
+) -> None:
+    """Draw a few frames, spread over the bag, as a PNG: camera left, heatmap from above right, truth on both.
+
+    Frames with an image are preferred.
+
+    Args:
+        path: of the bag.
+        out: PNG file; replaced if it exists.
+        radar_topic: heatmaps or cubes; None = the bag's own.
+        image_topic: raw or compressed images; None = without.
+        count: rows of the sheet.
+        slop_s: s, largest distance between a radar frame and its image.
+        image_offset_s: s, added to the image stamps before pairing.
+
+    Raises:
+        BagError: the bag cannot be read, lacks a topic, or holds no radar frame.
+        OSError: the picture cannot be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    bag = BagReader(path)
+    radar = radar_topic or bag.radar_topic()
+    frames = _choose(bag, radar, image_topic, count, slop_s=slop_s, image_offset_s=image_offset_s)
+    image_used = image_topic if image_topic is not None else IMAGE_TOPIC
+    camera = bag.camera(image_used, frames[0].frame_id)
+    with_camera = any(frame.image is not None for frame in frames)
+    level = _levels(frames)
+    window = _window(frames[0].heatmap.grid, with_camera)
+    aspect = window.shape[1] / window.shape[0]
+    image_aspect = next((f.image.shape[1] / f.image.shape[0] for f in frames if f.image is not None), 1.5)
+    height, around = 3.6, 0.8  # inches: of each picture, and of titles and labels around it
+    widths = [height * image_aspect] * with_camera + [height * aspect + 2 * around]
+    size = (sum(widths) + around, (height + around) * len(frames) + 0.5)
+    figure = Figure(figsize=size, layout='constrained', dpi=90)
+    FigureCanvasAgg(figure)
+    figure.set_facecolor('white')
+    grid = figure.subplots(len(frames), 1 + with_camera, width_ratios=widths, squeeze=False)
+    for row, frame in zip(grid, frames, strict=True):
+        if with_camera:
+            _draw_camera(row[0], frame, camera, image_offset_s)
+        mesh = _draw_heatmap(row[-1], frame, window, level)
+        bar = figure.colorbar(mesh, ax=row[-1], shrink=0.85, pad=0.01)
+        bar.set_label(f'power, {_UNITS[frame.heatmap.reference]}')
+    truth = ' - ground truth in blue' if any(frame.truth for frame in frames) else ''
+    figure.suptitle(f'{Path(path).resolve().name}: {len(frames)} of its frames{truth}', fontsize=13)
+    _save(figure, Path(out))
+
+
+def _all_stamps(bag: BagReader) -> dict[str, NDArray[np.int64]]:
+    """Stamps of every topic, in one pass."""
+    found: dict[str, list[int]] = {topic: [] for topic in bag.streams}
+    readers = {topic: bag.stamp_reader(topic) for topic in bag.streams}
+    for message in bag.raw_messages():
+        found[message.topic].append(readers[message.topic](message))
+    return {topic: np.array(stamps, dtype=np.int64) for topic, stamps in found.items()}
+
+
+def _distance_to_nearest(stamps: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Distance, ns, of each stamp to the nearest of the others (the largest int64 where there are none)."""
+    if not others.size:
+        return np.full(stamps.size, np.iinfo(np.int64).max)
+    others = np.sort(others)
+    after = np.clip(np.searchsorted(others, stamps), 0, others.size - 1)
+    before = np.clip(after - 1, 0, None)
+    return np.minimum(np.abs(others[after] - stamps), np.abs(stamps - others[before]))
+
+
+def _choose(bag: BagReader, radar: str, image_topic: str | None, count: int, **pairing: float) -> list[Frame]:
+    """Frames spread over the bag, those with an image first."""
+    total = bag.stream(radar).count
+    # spread over three times as many places, so that frames without an image can be passed over
+    wanted = set(np.unique(np.linspace(0, total - 1, 3 * count).round().astype(int)).tolist()) if total else set()
+    source = bag.frames(radar, image_topic, **pairing)
+    chosen = [frame for index, frame in enumerate(source) if index in wanted]
+    if not chosen:
+        raise BagError(f'{bag.path}: topic {radar}: expected at least one radar frame, found none')
+    paired = [frame for frame in chosen if frame.image is not None] or chosen
+    keep = np.unique(np.linspace(0, len(paired) - 1, min(count, len(paired))).round().astype(int))
+    return [paired[index] for index in keep]
+
+
+def _levels(frames: list[Frame]) -> tuple[float, float]:
+    """Colour limits, dB: from about the noise to almost the strongest."""
+    values = np.concatenate([frame.heatmap.values[np.isfinite(frame.heatmap.values)] for frame in frames])
+    if not values.size:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(values, (50.0, 99.9)))
+    return low, max(high, low + 1.0)
+
+
+def _window(grid: PolarGrid, forward: bool) -> CartesianGrid:
+    """What is drawn: the whole sector, or the part ahead of a radar that looks all around beside a camera."""
+    reach = float(grid.range[-1])
+    if not (grid.wraps and forward):
+        return CartesianGrid.around(grid, reach / 500)
+    return CartesianGrid(-0.15 * reach, -0.5 * reach, (500, 500), reach / 500)
+
+
+def _draw_heatmap(axes: 'Axes', frame: Frame, window: CartesianGrid, level: tuple[float, float]) -> Any:
+    """The heatmap from above: forward = up, left = left."""
+    values = polar_to_cartesian(np.nan_to_num(frame.heatmap.values, nan=level[0]), frame.heatmap.grid, window)
+    half = window.cell_size / 2
+    extent = (window.y[-1] + half, window.y[0] - half, window.x[0] - half, window.x[-1] + half)
+    axes.set_facecolor('#d8d8d8')
+    # rows are x ascending, columns y ascending; the y axis runs to the left
+    picture = axes.imshow(
+        values[:, ::-1], origin='lower', extent=extent, vmin=level[0], vmax=level[1], cmap='inferno', aspect='equal'
+    )
+    for target in frame.truth or []:
+        corners = _footprint(target)
+        if np.all((corners[:, 0] < extent[2]) | (corners[:, 0] > extent[3])):
+            continue
+        outline = np.vstack([corners, corners[:1]])
+        axes.plot(outline[:, 1], outline[:, 0], color=_TRUTH, linewidth=1.6)
+        _write(axes, _name(target), target.y, float(corners[:, 0].max()))
+    axes.plot(0, 0, marker='^', color='white', markeredgecolor='black', markersize=9)
+    axes.set_xlim(extent[0], extent[1])
+    axes.set_ylim(extent[2], extent[3])
+    axes.set_xlabel('y, m (left is positive)')
+    axes.set_ylabel('x, m (ahead)')
+    axes.set_title(f'radar {_clock(frame.stamp_ns)}', fontsize=10)
+    return picture
+
+
+def _draw_camera(axes: 'Axes', frame: Frame, camera: CameraModel | None, image_offset_s: float) -> None:
+    """The image with the truth's boxes in it."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    if frame.image is None or frame.image_stamp_ns is None:
+        axes.set_facecolor('#d8d8d8')
+        axes.text(0.5, 0.5, 'no image near this radar frame', ha='center', va='center', transform=axes.transAxes)
+        axes.set_title('camera', fontsize=10)
+        return
+    axes.imshow(frame.image)
+    rows, columns = frame.image.shape[:2]
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
+    distance = (frame.image_stamp_ns - frame.stamp_ns) / 1e6 + image_offset_s * 1e3
+    axes.set_title(f'camera {_clock(frame.image_stamp_ns)}, {distance:+.0f} ms from the radar', fontsize=10)
+    if camera is None:
+        return
+    seen = sorted((target for target in frame.truth or [] if target.in_camera_view), key=lambda target: target.range)
+    for rank, target in enumerate(seen):
+        pixels, _ = camera.project(_box(target))
+        if not np.all(np.isfinite(pixels)):
+            continue
+        bottom, top = pixels[:4], pixels[4:]
+        for outline in (bottom, top, *np.stack([bottom, top], axis=1)):
+            axes.plot(*outline[np.r_[: len(outline), 0]].T, color=_TRUTH, linewidth=1.2)
+        # the further away, the higher: names of vehicles behind each other stay apart
+        _write(axes, f'{_name(target)}, {target.range:.0f} m', *_anchor(pixels), lift=4 + 13 * rank)
+
+
+def _anchor(pixels: NDArray[np.float64]) -> tuple[float, float]:
+    """Middle of the upper edge of what surrounds the pixels."""
+    return float(pixels[:, 0].min() + pixels[:, 0].max()) / 2, float(pixels[:, 1].min())
+
+
+def _write(axes: 'Axes', text: str, x: float, y: float, lift: float = 3.0) -> None:
+    """Text centred above a place, ``lift`` points higher, legible on any ground."""
+    from matplotlib.patheffects import withStroke
+
+    axes.annotate(
+        text,
+        (x, y),
+        (0, lift),
+        textcoords='offset points',
+        ha='center',
+        va='bottom',
+        fontsize=9,
+        color=_TRUTH,
+        annotation_clip=True,
+        path_effects=[withStroke(linewidth=2, foreground='#101018')],
+    )
+
+
+def _footprint(target: Target) -> NDArray[np.float64]:
+    """(4, 2) corners of the target's box from above, m."""
+    length, width = (own or nominal for own, nominal in zip(target.size[:2], _NOMINAL_SIZE[:2], strict=True))
+    heading = target.heading if math.isfinite(target.heading) else 0.0
+    corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) / 2 * (length, width)
+    turn = np.array([[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]])
+    return corners @ turn.T + (target.x, target.y)
+
+
+def _box(target: Target) -> NDArray[np.float64]:
+    """(8, 3) corners of the target's box, m: the four at the bottom, then the four at the top.
+
+    A box of unknown height is drawn with a nominal one, standing on the ground below the radar.
+    """
+    footprint = _footprint(target)
+    if target.size[2]:
+        bottom, top = target.z - target.size[2] / 2, target.z + target.size[2] / 2
+    else:
+        bottom, top = -_RADAR_HEIGHT, -_RADAR_HEIGHT + _NOMINAL_SIZE[2]
+    return np.vstack([np.column_stack([footprint, np.full(4, height)]) for height in (bottom, top)])
+
+
+def _name(target: Target) -> str:
+    return (target.label or 'target') + (f' {target.track_id}' if target.track_id else '')
+
+
+def _clock(stamp_ns: int) -> str:
+    """Time of day (UTC) of a wall-clock stamp, seconds of a simulated one."""
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    if seconds < 86_400 * 365:
+        return f'{seconds + nanoseconds / 1e9:.3f} s'
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return f'{moment:%H:%M:%S}.{nanoseconds // 1_000_000:03d} UTC'
+
+
+def _save(figure: Any, out: Path) -> None:
+    """Write the PNG beside its destination, then give it its name."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f'.{out.name}.', dir=out.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            figure.savefig(file, format='png')
+        part.replace(out)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
