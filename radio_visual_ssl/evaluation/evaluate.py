@@ -7,16 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from radio_visual_ssl.bags.reader import TRUTH_TOPIC, BagReader, Frame
-from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, Tally, View
+from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, Tally, View, camera_sector
 from radio_visual_ssl.radar.formation import FormationSettings
 from radio_visual_ssl.radar.localizer import Localizer
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
-
-Sector = Callable[[Target], bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,20 +75,6 @@ class Evaluation:
             'hit_distance_m': self.hit_distance,
             'notes': self.notes,
         }
-
-
-def camera_sector(camera: CameraModel) -> Sector:
-    """Whether a detection's direction lies between the left and the right border of the camera's image.
-
-    A radar with a horizontal array measures no height, so the rows of the image do not count: a detection below or
-    above the picture is still judged.
-    """
-
-    def inside(detection: Target) -> bool:
-        (column, _), _ = (values[0] for values in camera.project([(detection.x, detection.y, detection.z)]))
-        return bool(np.isfinite(column) and -0.5 <= column < camera.width - 0.5)
-
-    return inside
 
 
 def evaluate_frames(

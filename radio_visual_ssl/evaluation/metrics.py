@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from radio_visual_ssl.radar.target import Target
+from radio_visual_ssl.vision.camera import CameraModel
 
+Sector = Callable[[Target], bool]
 View = Literal['camera', 'radar', 'all']
 VIEWS: tuple[View, ...] = ('camera', 'radar', 'all')
 HIT_DISTANCE = 2.0  # m
@@ -53,6 +55,20 @@ def is_counted(target: Target, view: View) -> bool:
     return {'camera': target.in_camera_view, 'radar': target.in_radar_view, 'all': True}[view]
 
 
+def camera_sector(camera: CameraModel) -> Sector:
+    """Whether a detection's direction lies between the left and the right border of the camera's image.
+
+    A radar with a horizontal array measures no height, so the rows of the image do not count: a detection below or
+    above the picture is still judged.
+    """
+
+    def inside(detection: Target) -> bool:
+        (column, _), _ = (values[0] for values in camera.project([(detection.x, detection.y, detection.z)]))
+        return bool(np.isfinite(column) and -0.5 <= column < camera.width - 0.5)
+
+    return inside
+
+
 @dataclass(frozen=True, eq=False)
 class FrameMatch:
     """The detections of one frame against its true targets.
@@ -80,7 +96,7 @@ def match_frame(
     truth: Sequence[Target],
     *,
     view: View = 'camera',
-    in_sector: Callable[[Target], bool] | None = None,
+    in_sector: Sector | None = None,
     hit_distance: float = HIT_DISTANCE,
 ) -> FrameMatch:
     """Pairs the detections of one frame with its true targets.
@@ -229,7 +245,7 @@ class Tally:
         self,
         detections: Sequence[Target],
         truth: Sequence[Target],
-        in_sector: Callable[[Target], bool] | None = None,
+        in_sector: Sector | None = None,
     ) -> FrameMatch:
         """Matches one more frame."""
         match = match_frame(detections, truth, view=self.view, in_sector=in_sector, hit_distance=self.hit_distance)

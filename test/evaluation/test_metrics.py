@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Matching and figures against cases counted by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from radio_visual_ssl.evaluation.metrics import (
+    Tally,
+    average_precision,
+    camera_sector,
+    footprint_distance,
+    match_frame,
+)
+from radio_visual_ssl.radar.target import Target
+from radio_visual_ssl.vision.camera import FORWARD_LOOKING, CameraModel
+
+
+def car(x, y, heading=0.0, **fields):
+    fields = {'in_camera_view': True, 'in_radar_view': True, **fields}
+    return Target(x, y, size=(4.0, 2.0, 1.5), heading=heading, label='car', **fields)
+
+
+def point(x, y, **fields):
+    return Target(x, y, **{'in_camera_view': True, 'in_radar_view': True, **fields})
+
+
+def found(x, y, score=0.5):
+    return Target(x, y, score=score)
+
+
+def metrics(frames, **settings):
+    tally = Tally(**settings)
+    for detections, truth in frames:
+        tally.add(detections, truth)
+    return tally.metrics()
+
+
+def test_footprint_distance_is_zero_inside_and_euclidean_outside():
+    target = car(10.0, 0.0)
+    places = np.array([(10, 0), (12, 1), (12.5, 0), (10, -3), (15, 5)], dtype=float)
+    np.testing.assert_allclose(footprint_distance(*places.T, target), [0, 0, 0.5, 2, 5])
+
+
+def test_the_footprint_turns_with_the_heading():
+    target = car(10.0, 0.0, heading=math.pi / 2)
+    np.testing.assert_allclose(footprint_distance([10, 12], [1.9, 0], target), [0, 1], atol=1e-12)
+    turned = car(10.0, 0.0, heading=math.pi / 4)
+    corner = np.array([2.0, 1.0]) @ np.array([[1, 1], [-1, 1]]) / math.sqrt(2)
+    assert footprint_distance([10 + 0.999 * corner[0]], [0.999 * corner[1]], turned) == 0
+    assert footprint_distance([10 + 1.1 * corner[0]], [1.1 * corner[1]], turned) > 0
+
+
+@pytest.mark.parametrize(
+    'target', [point(10, 0), Target(10, 0, size=(4, 2, 1)), Target(10, 0, size=(0, 0, 2), heading=0.0)]
+)
+def test_without_a_whole_box_the_centre_counts(target):
+    assert footprint_distance(13.0, 4.0, target) == 5.0
+
+
+def test_a_hit_lies_within_two_metres_of_the_box_or_of_the_centre_without_one():
+    assert len(match_frame([found(14.0, 0)], [car(10, 0)]).hits) == 1
+    assert len(match_frame([found(14.01, 0)], [car(10, 0)]).hits) == 0
+    assert len(match_frame([found(12.0, 0)], [point(10, 0)]).hits) == 1
+    assert len(match_frame([found(12.01, 0)], [point(10, 0)]).hits) == 0
+    assert len(match_frame([found(12.01, 0)], [point(10, 0)], hit_distance=2.5).hits) == 1
+
+
+def test_two_detections_on_one_target_are_one_hit_and_one_false_alarm():
+    near, far = found(10.2, 0), found(11.5, 0, score=0.9)
+    match = match_frame([far, near], [car(10, 0)])
+    assert match.hits[0][0] is near
+    assert match.false == [far]
+
+
+def test_one_detection_between_two_targets_hits_one_of_them():
+    match = match_frame([found(10, 0)], [point(9, 0), point(11.5, 0)])
+    assert match.hits[0][1].x == 9
+    assert [miss.x for miss in match.misses] == [11.5]
+
+
+def test_pairing_finds_both_targets_where_taking_the_nearest_first_finds_one():
+    # the detection at 10.9 is nearest to the target at 11, but only it reaches the one at 9
+    match = match_frame([found(10.9, 0), found(12.8, 0)], [point(9, 0), point(11, 0)])
+    assert [(round(detection.x, 1), target.x) for detection, target in match.hits] == [(10.9, 9), (12.8, 11)]
+    assert match.false == match.misses == []
+
+
+def test_targets_outside_the_view_are_neither_hit_nor_missed():
+    outside = car(20, 5, in_camera_view=False)
+    match = match_frame([found(20, 5), found(10, 0), found(30, 0)], [outside, car(10, 0)])
+    assert (match.targets, len(match.hits), len(match.misses)) == (1, 1, 0)
+    assert [detection.x for detection in match.ignored] == [20]
+    assert [detection.x for detection in match.false] == [30]
+    assert len(match_frame([found(20, 5)], [outside], view='radar').hits) == 1
+    assert (
+        len(match_frame([found(20, 5)], [car(20, 5, in_camera_view=False, in_radar_view=False)], view='all').hits) == 1
+    )
+
+
+def test_detections_outside_the_sector_are_ignored_unless_they_hit():
+    match = match_frame(
+        [found(10, 11), found(10, -11), found(10, 0)], [car(10, -9)], in_sector=lambda detection: abs(detection.y) < 10
+    )
+    assert [detection.y for detection, _ in match.hits] == [-11]
+    assert [detection.y for detection in match.ignored] == [11]
+    assert [detection.y for detection in match.false] == [0]
+
+
+def test_unknown_views_are_refused():
+    with pytest.raises(ValueError, match="view: expected one of camera, radar, all, got 'lidar'"):
+        match_frame([], [], view='lidar')
+
+
+def test_figures_counted_by_hand():
+    result = metrics(
+        [
+            ([found(10.5, 0, 0.9), found(30, 0, 0.8)], [car(10, 0)]),  # hit 0.5 m too far; false alarm
+            ([found(20, 13, 0.7)], [car(20, 10, heading=0.0), car(40, 0)]),  # hit 3 m beside, 2 m off the box; miss
+            ([], [car(15, 0)]),  # miss
+            ([], []),
+        ]
+    )
+    assert (result.frames, result.targets) == (4, 4)
+    assert result.recall == pytest.approx(2 / 4)
+    assert result.precision == pytest.approx(2 / 3)
+    assert result.false_per_frame == pytest.approx(1 / 4)
+    assert result.median_error_m == pytest.approx(1.75)
+    assert result.p90_error_m == pytest.approx(0.5 + 0.9 * 2.5)
+    assert result.median_footprint_error_m == pytest.approx(1.0)
+    assert result.bias_range_m == pytest.approx((0.5 + math.hypot(20, 13) - math.hypot(20, 10)) / 2)
+    azimuth = math.degrees(math.atan2(13, 20) - math.atan2(10, 20))
+    assert result.bias_azimuth_deg == pytest.approx(azimuth / 2)
+    # by score: hit, false, hit -> precision 1 up to recall 1/4, then 2/3 up to 2/4
+    assert result.ap_2m == pytest.approx(0.25 * 1 + 0.25 * 2 / 3)
+
+
+def test_biases_are_signed_detection_minus_truth():
+    left, right = metrics([([found(10, 1)], [car(10, 0)])]), metrics([([found(10, -1)], [car(10, 0)])])
+    assert left.bias_azimuth_deg == pytest.approx(math.degrees(math.atan2(1, 10)))
+    assert right.bias_azimuth_deg == pytest.approx(-left.bias_azimuth_deg)
+    assert metrics([([found(9, 0)], [car(10, 0)])]).bias_range_m == pytest.approx(-1)
+
+
+def test_azimuth_errors_wrap_behind_the_radar():
+    result = metrics([([found(-10, -0.1)], [car(-10, 0.1)])])
+    assert result.bias_azimuth_deg == pytest.approx(math.degrees(2 * math.atan2(0.1, 10)))
+
+
+def test_undefined_figures_are_none():
+    nothing = metrics([])
+    assert (nothing.frames, nothing.targets) == (0, 0)
+    assert nothing.recall is nothing.precision is nothing.false_per_frame is nothing.ap_2m is None
+    empty = metrics([([], [])])
+    assert empty.false_per_frame == 0
+    assert empty.recall is empty.precision is empty.median_error_m is empty.bias_range_m is None
+    alarms = metrics([([found(5, 0)], [])])
+    assert (alarms.recall, alarms.precision, alarms.false_per_frame, alarms.ap_2m) == (None, 0, 1, None)
+    blind = metrics([([], [car(10, 0)])])
+    assert (blind.recall, blind.precision, blind.ap_2m) == (0, None, 0)
+
+
+@pytest.mark.parametrize(
+    ('ranked', 'targets', 'expected'),
+    [
+        ([(0.9, True), (0.8, True)], 2, 1.0),
+        ([(0.9, True), (0.8, False)], 1, 1.0),
+        ([(0.9, False), (0.8, True)], 1, 0.5),
+        # precision 1, 1/2, 2/3: the dip is filled from the right
+        ([(0.9, True), (0.8, False), (0.7, True)], 2, 0.5 + 0.5 * 2 / 3),
+        # equal scores are one threshold, whatever their order
+        ([(0.5, False), (0.5, True)], 1, 0.5),
+        ([(0.5, True), (0.5, False)], 1, 0.5),
+        ([(0.5, True)], 4, 0.25),
+    ],
+)
+def test_average_precision_by_hand(ranked, targets, expected):
+    assert average_precision(ranked, targets) == pytest.approx(expected)
+    assert average_precision(reversed(ranked), targets) == pytest.approx(expected)
+
+
+def test_average_precision_prefers_the_surer_of_two_detections_on_one_target():
+    sure_and_double = [found(11, 0, 0.9), found(10, 0, 0.2)]
+    assert metrics([(sure_and_double, [car(10, 0)])]).ap_2m == 1.0
+
+
+def test_average_precision_ends_at_the_recall_of_the_pairing():
+    # the surer detection must move over from the target at 9 for the other one to find its target too
+    detections = [found(10.0, 0, 0.9), found(8.0, 0, 0.5)]
+    match = match_frame(detections, [point(9, 0), point(11.5, 0)])
+    assert len(match.hits) == 2
+    assert [outcome for _, outcome in match.ranked] == [True, True]
+
+
+def test_ignored_detections_do_not_lower_the_average_precision():
+    truth = [car(10, 0), car(20, 5, in_camera_view=False)]
+    assert metrics([([found(20, 5, 0.9), found(10, 0, 0.1)], truth)]).ap_2m == 1.0
+
+
+def test_the_cameras_sector_is_between_the_image_borders_at_any_height():
+    matrix = np.array([[100.0, 0, 99.5], [0, 100, 49.5], [0, 0, 1]])
+    inside = camera_sector(CameraModel(200, 100, matrix, np.zeros(5), FORWARD_LOOKING, np.zeros(3)))
+    assert inside(found(10, 9.9))
+    assert inside(found(10, -9.9))
+    assert inside(Target(10, 0, -30))
+    assert not inside(found(10, 10.1))
+    assert not inside(found(-10, 0))

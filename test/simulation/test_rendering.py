@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The camera's picture agrees with its model and with who stands in front of whom."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from radio_visual_ssl.simulation.rendering import Renderer, camera_on
+from radio_visual_ssl.simulation.scene import CameraMount, Mover, Scene, Wall, lay_out, load_scene
+
+CAR = Mover('car', ((15.0, -8.0), (15.0, 8.0)), 4.0, 'reenter', pause=4.0, jitter=0.0)
+FIELD = Scene('field', movers=(CAR,))
+
+
+def changed(scene, y):
+    """Pixels that differ while the mover passes y from when it is away; the camera; the mover's body and pose."""
+    layout, camera = lay_out(scene), camera_on(scene)
+    renderer = Renderer(layout, camera)
+    times = np.arange(0, 20, 0.05)
+    away = next(time for time in times if not layout.moving(time))
+    there = min((time for time in times if layout.moving(time)), key=lambda time: abs(layout.moving(time)[0][1].y - y))
+    mask = np.any(renderer.image(there) != renderer.image(away), axis=2)
+    return mask, camera, layout.moving(there)[0]
+
+
+def test_the_camera_looks_where_the_mount_says():
+    mount = CameraMount(640, 480, 500.0, (0.1, 0.2, 0.3), pitch_deg=12.0, yaw_deg=30.0)
+    camera = camera_on(replace(FIELD, camera=mount))
+    pitch, yaw = np.radians([12.0, 30.0])
+    ahead = np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), -np.sin(pitch)])
+    pixels, depth = camera.project(np.array(mount.offset) + 7.0 * ahead)
+    np.testing.assert_allclose(pixels[0], (319.5, 239.5), atol=1e-6)
+    assert depth[0] == pytest.approx(7.0)
+    left, _ = camera.project(np.array(mount.offset) + 7.0 * ahead + (-np.sin(yaw), np.cos(yaw), 0.0))
+    assert left[0, 0] < 300
+    up, _ = camera.project(np.array(mount.offset) + 7.0 * ahead + (0.0, 0.0, 1.0))
+    assert up[0, 1] < 239
+
+
+@pytest.mark.parametrize('y', [-5.0, 0.0, 5.0])
+def test_a_car_is_painted_inside_its_projected_box(y):
+    mask, camera, (body, pose) = changed(FIELD, y)
+    length, width, height = body.size
+    x, y = pose.x + np.array([-0.5, 0.5]) * width, pose.y + np.array([-0.5, 0.5]) * length
+    corners = [(i, j, k - 4.0) for i in x for j in y for k in (0.0, height)]
+    pixels, _ = camera.project(corners)
+    rows, columns = np.nonzero(mask)
+    middle = pixels.mean(axis=0)
+    assert mask[round(middle[1]), round(middle[0])]
+    # the shadow lies beside the box, on the ground: nothing above it
+    assert rows.min() >= pixels[:, 1].min() - 1.5
+    assert columns.min() < middle[0] < columns.max()
+
+
+def test_what_stands_nearer_hides_what_is_behind():
+    wall = Wall((10.0, 12.0), (10.0, -12.0), height=3.9)
+    mask, _, _ = changed(replace(FIELD, walls=(wall,)), 0.0)
+    assert not mask.any()
+    behind = replace(FIELD, walls=(Wall((20.0, 12.0), (20.0, -12.0), height=3.9),))
+    assert changed(behind, 0.0)[0].sum() > 1000
+
+
+def test_objects_beside_and_behind_the_camera_do_no_harm():
+    mover = Mover('van', ((-5.0, 0.5), (6.0, 0.5)), 2.0, 'reenter', jitter=0.0)
+    scene = replace(FIELD, movers=(mover,), camera=CameraMount(pitch_deg=30.0))
+    renderer = Renderer(lay_out(scene), camera_on(scene))
+    empty, *images = (renderer.image(time) for time in np.arange(0.0, 5.5, 0.25))
+    assert any(np.any(image != empty) for image in images)
+
+
+def test_the_parking_lot_shows_sky_ground_and_cars():
+    scene = load_scene('parking_lot')
+    image = Renderer(lay_out(scene, 2), camera_on(scene)).image(1.0)
+    sky, ground = image[10].mean(axis=0), image[-10].mean(axis=0)
+    assert sky[2] > sky[0] + 30
+    assert np.ptp(ground) < 20
+    assert len(np.unique(image.reshape(-1, 3), axis=0)) > 500
