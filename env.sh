@@ -46,7 +46,9 @@ done
 
 # A graph stays on this machine unless the user says otherwise; images pass between processes through shared memory.
 export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"
-export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$_rvs_root/config/fastdds.xml}"
+# Fast DDS 2 (Jazzy) reads the first name, Fast DDS 3 the second.
+export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-${FASTDDS_DEFAULT_PROFILES_FILE:-$_rvs_root/config/fastdds.xml}}"
+export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE}"
 
 unset _rvs_root _rvs_site _rvs_old _rvs_libs _rvs_packages
 unset -f _rvs_prepend

@@ -222,9 +222,10 @@ def end_after_bag(event: ProcessExited, _context: LaunchContext) -> list[LaunchD
 
 def middleware() -> list[LaunchDescriptionEntity]:
     """Fast DDS set up for images, unless the user has chosen a profile."""
-    if 'FASTDDS_DEFAULT_PROFILES_FILE' in os.environ or 'FASTRTPS_DEFAULT_PROFILES_FILE' in os.environ:
+    names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')  # Fast DDS 2 (Jazzy) and 3
+    if any(name in os.environ for name in names):
         return []
-    return [SetEnvironmentVariable('FASTDDS_DEFAULT_PROFILES_FILE', str(share_path('config', 'fastdds.xml')))]
+    return [SetEnvironmentVariable(name, str(share_path('config', 'fastdds.xml'))) for name in names]
 
 
 def rviz(arguments: dict[str, str], namespace: str) -> list[LaunchDescriptionEntity]:
