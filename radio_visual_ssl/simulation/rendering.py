@@ -87,34 +87,44 @@ class Renderer:
         """Projects the facets of a body that face the camera, lit by the sun and dimmed by the haze."""
         points = to_radar(np.concatenate([facet.points for facet in facets]), pose, self._height)
         normals = rotated(np.array([facet.normal for facet in facets]), pose.heading)
-        ends = np.cumsum([len(facet.points) for facet in facets])[:-1]
+        ends = np.cumsum([len(facet.points) for facet in facets])
+        starts = np.append(0, ends[:-1])
+        sight = self._eye - points[starts]
+        both_sides = ~np.any(normals, axis=1)
+        shown = both_sides | (np.sum(normals * sight, axis=1) > 0)
+        light = AMBIENT + (1.0 - AMBIENT) * np.where(both_sides, 0.5, np.maximum(normals @ SUN, 0.0))
+        paint = _hazy(np.array([facet.colour for facet in facets]) * light[:, None], np.linalg.norm(sight, axis=1))
+        pixels = self._camera.project(points)[0] if np.all(self._depth(points) >= NEAR) else None
         polygons, colours = [], []
-        light = np.where(np.any(normals, axis=1), np.maximum(normals @ SUN, 0.0), 0.5)
-        light = AMBIENT + (1.0 - AMBIENT) * light
-        for facet, corners, normal, brightness in zip(facets, np.split(points, ends), normals, light, strict=True):
-            if np.any(normal) and normal @ (self._eye - corners[0]) <= 0:
-                continue
-            polygon = self._polygon(corners)
+        for index in np.flatnonzero(shown):
+            facet = slice(starts[index], ends[index])
+            polygon = self._polygon(points[facet]) if pixels is None else self._fixed_point(pixels[facet])
             if polygon is not None:
                 polygons.append(polygon)
-                distance = float(np.linalg.norm(corners[0] - self._eye))
-                colours.append(_hazy(np.array(facet.colour) * brightness, distance))
+                colours.append(tuple(paint[index].tolist()))
         return _Drawing(float(np.hypot(pose.x - self._eye[0], pose.y - self._eye[1])), polygons, colours)
+
+    def _depth(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return points @ self._camera.rotation[2] + self._camera.translation[2]
 
     def _polygon(self, corners: NDArray[np.float64]) -> NDArray[np.int32] | None:
         """Image of a convex polygon of the radar frame, (P, 3) m; None where it is behind the camera or out of view."""
-        depth = corners @ self._camera.rotation[2] + self._camera.translation[2]
+        depth = self._depth(corners)
         if np.all(depth < NEAR):
             return None
         if np.any(depth < NEAR):
             corners = _clipped(corners, depth - NEAR)
-        pixels, _ = self._camera.project(corners)
-        if not np.all(np.isfinite(pixels)):
+        return self._fixed_point(self._camera.project(corners)[0])
+
+    def _fixed_point(self, pixels: NDArray[np.float64]) -> NDArray[np.int32] | None:
+        """Corners as the painter takes them; None where none of the polygon is in the image."""
+        (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
+        width, height = self._camera.width, self._camera.height
+        # a pixel that the lens cannot image is NaN and makes this false
+        if not (right >= 0 and bottom >= 0 and left <= width and top <= height):
             return None
-        size = np.array([self._camera.width, self._camera.height])
-        if np.any(pixels.max(axis=0) < 0) or np.any(pixels.min(axis=0) > size):
-            return None
-        return np.rint(np.clip(pixels, -8 * size, 8 * size) * 2**_SUBPIXEL).astype(np.int32)
+        limit = 8 * max(width, height)
+        return np.rint(np.clip(pixels, -limit, limit) * 2**_SUBPIXEL).astype(np.int32)
 
     def _cast_shadows(self, image: NDArray[np.uint8], placed: Sequence[Placed]) -> None:
         """Darkens the ground where the bodies' boxes stand in the sun."""
@@ -169,8 +179,7 @@ class Renderer:
         stains = _noise_at(place, 2.5, rng)
         base = np.where(lot[:, None], ASPHALT, MEADOW)
         colour = base * (1.0 + 0.05 * grain + np.where(lot, 0.035, 0.06) * stains)[:, None]
-        veil = 1.0 - np.exp(-distance / HAZE_DISTANCE)
-        return np.clip(colour + (HAZE - colour) * veil[:, None], 0, 255)
+        return np.clip(_hazy(colour, distance), 0, 255)
 
     def _paint_skyline(self, image: NDArray[np.uint8], rng: np.random.Generator) -> None:
         """Blocks of flats and trees far behind the scene."""
@@ -210,13 +219,14 @@ class Renderer:
         """Paints one polygon of the scene frame."""
         polygon = self._polygon(corners - np.array([0.0, 0.0, self._height]))
         if polygon is not None:
-            cv2.fillConvexPoly(image, polygon, _hazy(np.asarray(colour), distance), cv2.LINE_AA, _SUBPIXEL)
+            paint = _hazy(np.asarray(colour), distance).tolist()
+            cv2.fillConvexPoly(image, polygon, paint, cv2.LINE_AA, _SUBPIXEL)
 
 
-def _hazy(colour: NDArray[np.float64], distance: float) -> tuple[float, float, float]:
-    """A colour seen through the air."""
-    red, green, blue = colour + (HAZE - colour) * (1.0 - np.exp(-distance / HAZE_DISTANCE))
-    return float(red), float(green), float(blue)
+def _hazy(colour: NDArray[np.float64], distance: ArrayLike) -> NDArray[np.float64]:
+    """Colours (..., 3) seen through the air."""
+    veil = 1.0 - np.exp(-np.asarray(distance) / HAZE_DISTANCE)
+    return colour + (HAZE - colour) * veil[..., None]
 
 
 def _upright(x: float, y: float, width: float, bottom: float, top: float) -> NDArray[np.float64]:
