@@ -1,0 +1,535 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Forms range-azimuth heatmaps and range-Doppler maps from raw cubes, FMCW or OFDM."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray, capon_weights, subarrays
+from radio_visual_ssl.radar.cube import CubeError
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
+from radio_visual_ssl.radar.spectrum import Backend, TransformLayout, range_doppler_transform
+from radio_visual_ssl.radar.windows import WINDOWS, Window, window
+
+LOWEST = 1e-4  # power of the darkest cell, times the noise: -40 dB
+NOISE_CELLS = 4096  # of the range-Doppler spectrum, looked at for the noise level
+CACHE_BYTES = 512 * 1024  # what one block of beams may fill
+
+
+@dataclass(frozen=True)
+class FormationSettings:
+    """How heatmaps are formed.
+
+    Attributes:
+        range_window: window over fast time (rectangular, hann, hamming, blackman or taylor).
+        doppler_window: window over slow time.
+        azimuth_window: taper over the array (the Capon beamformer takes none).
+        range_bins: length of the range transform, 0 = no zero padding.
+        doppler_bins: length of the Doppler transform, 0 = no zero padding.
+        azimuth_bins: azimuth bins over the array's unambiguous field of view, uniform in the sine.
+        max_range: m, bins beyond are left out; 0 = all.
+        beamformer: fft for conventional beams, capon for the narrower adaptive ones.
+        diagonal_loading: Capon only, multiple of the mean channel power added to the covariance.
+        forward_backward: Capon only, average the covariance with its mirror image (uniform line arrays).
+        subarray_length: Capon only, elements of the parts that the array is smoothed over, 0 = no smoothing (uniform
+            line arrays).
+        doppler_reduction: max keeps the strongest Doppler bin of each cell, which favours point-like movers and
+            standing targets alike; mean averages over all, which favours what is spread over Doppler.
+        remove_static_clutter: subtract the mean over slow time, so that what stands still disappears.
+        compensate_tdm: turn the phases of time-multiplexed transmitters back by what the target moved in between;
+            without it movers appear at a wrong azimuth.
+        transform: library of the range and Doppler transforms; auto takes FFTW where pyFFTW is installed, else SciPy.
+        device: cpu, or a torch device such as cuda.
+        threads: of the transforms, 0 = the cores at hand, at most 4.
+
+    Raises:
+        ValueError: a value out of range; the message names the field.
+    """
+
+    range_window: Window = 'hann'
+    doppler_window: Window = 'hann'
+    azimuth_window: Window = 'taylor'
+    range_bins: int = 0
+    doppler_bins: int = 0
+    azimuth_bins: int = 64
+    max_range: float = 0.0
+    beamformer: Literal['fft', 'capon'] = 'fft'
+    diagonal_loading: float = 1e-3
+    forward_backward: bool = False
+    subarray_length: int = 0
+    doppler_reduction: Literal['max', 'mean'] = 'max'
+    remove_static_clutter: bool = False
+    compensate_tdm: bool = True
+    transform: Backend = 'auto'
+    device: str = 'cpu'
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        choices = {
+            'range_window': WINDOWS,
+            'doppler_window': WINDOWS,
+            'azimuth_window': WINDOWS,
+            'beamformer': ('fft', 'capon'),
+            'doppler_reduction': ('max', 'mean'),
+            'transform': ('auto', 'fftw', 'scipy'),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f'{name}: expected one of {", ".join(known)}, got {getattr(self, name)!r}')
+        for name in ('range_bins', 'doppler_bins', 'subarray_length', 'threads', 'max_range', 'diagonal_loading'):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f'{name}: expected a number of at least 0, got {getattr(self, name)!r}')
+        if self.azimuth_bins < 2:
+            raise ValueError(f'azimuth_bins: expected at least 2, got {self.azimuth_bins!r}')
+
+
+@dataclass(frozen=True, eq=False)
+class RangeDopplerMap:
+    """Power over range and radial velocity, averaged over the channels.
+
+    Attributes:
+        values: (R, D) float32, dB, ``[range_bin, doppler_bin]``.
+        range: (R,) float64, m, ascending.
+        velocity: (D,) float64, m/s, ascending, positive = receding.
+        reference: what 0 dB stands for.
+        noise_floor: dB, mean level of a cell that holds noise alone; NaN where unknown.
+    """
+
+    values: NDArray[np.float32]
+    range: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    reference: Reference
+    noise_floor: float
+
+
+class Beams(NamedTuple):
+    """Linear power of one frame.
+
+    Attributes:
+        power: (R, A) float32, reduced over Doppler.
+        doppler_bin: (R, A) int, strongest bin in the order of the transform; None for a single slow time.
+        noise: median power of range-Doppler cells of single channels.
+    """
+
+    power: NDArray[np.float32]
+    doppler_bin: NDArray[np.int64] | None
+    noise: float
+
+
+class Pipeline(Protocol):
+    """Where and with what the numbers are crunched."""
+
+    def spectrum(self, cube: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """(doppler_bin, range_bin, channel), TDM compensated; the next call overwrites it."""
+        ...
+
+    def beams(self, cube: NDArray[np.complex64]) -> Beams:
+        """Power over range and azimuth."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FormationPlan:
+    """Everything about one radar and its settings that does not change from frame to frame.
+
+    Attributes:
+        profile, settings: what it was made from.
+        array: virtual array in wavelengths.
+        grid: of the heatmaps.
+        velocity: (D,) m/s of each Doppler bin, in the order of the transform.
+        range_length: of the range transform.
+        tdm_phase: (D, M) complex64 that compensates the transmitter slots; None where there is nothing to do.
+        noise_cells: flat indices into (D, R, M) of the cells that the noise is estimated from.
+    """
+
+    profile: RadarProfile
+    settings: FormationSettings
+    array: VirtualArray
+    grid: PolarGrid
+    velocity: NDArray[np.float64]
+    range_length: int
+    tdm_phase: NDArray[np.complex64] | None
+    noise_cells: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, profile: RadarProfile, settings: FormationSettings) -> 'FormationPlan':
+        """Plan; raises ValueError as `HeatmapFormer`."""
+        waveform = profile.waveform
+        slow, fast = waveform.slow_time_count, waveform.fast_time_count
+        range_length = _length('range_bins', settings.range_bins, fast)
+        doppler_bins = _length('doppler_bins', settings.doppler_bins, slow)
+        range_ = _range_bins(waveform, range_length, settings.max_range)
+        array = VirtualArray.of(
+            profile.virtual_positions / profile.wavelength, 1 if isinstance(waveform, OfdmWaveform) else -1
+        )
+        _check_capon(settings, array)
+        order = np.rint(np.fft.fftfreq(doppler_bins) * doppler_bins)
+        velocity = order * (profile.wavelength / (2 * doppler_bins * profile.slow_time_period))
+        phase = None
+        slots = len(profile.tx_order)
+        if settings.compensate_tdm and waveform.slot_period > 0 and slots > 1 and slow > 1:
+            slot = np.repeat(np.arange(slots), len(profile.rx_positions))
+            phase = np.exp(-2j * np.pi * np.outer(order, slot) / (doppler_bins * slots)).astype(np.complex64)
+        return cls(
+            profile,
+            settings,
+            array,
+            PolarGrid(range_, array.azimuth(settings.azimuth_bins)),
+            velocity,
+            range_length,
+            phase,
+            _noise_cells(order, slow, range_.size, array.count),
+        )
+
+    @property
+    def cube_shape(self) -> tuple[int, int, int]:
+        """(slow_time, virtual_channel, fast_time)."""
+        return self.profile.waveform.slow_time_count, self.array.count, self.profile.waveform.fast_time_count
+
+    @property
+    def factors(self) -> NDArray[np.complex64]:
+        """(M,) calibration factors."""
+        calibration = self.profile.calibration
+        return np.ones(self.array.count, np.complex64) if calibration is None else calibration
+
+    def beam_plan(self) -> BeamPlan:
+        """Conventional beams."""
+        return BeamPlan.of(self.array, self.grid.azimuth, self.settings.azimuth_window, self.factors)
+
+
+class CpuPipeline:
+    """NumPy, and FFTW or SciPy.
+
+    Args:
+        plan: of the radar.
+    """
+
+    def __init__(self, plan: FormationPlan) -> None:
+        self._plan = plan
+        settings, shape = plan.settings, plan.cube_shape
+        layout = TransformLayout(
+            shape,
+            doppler_bins=plan.velocity.size,
+            range_length=plan.range_length,
+            range_bins=plan.grid.range.size,
+            slow_window=window(settings.doppler_window, shape[0]),
+            fast_window=window(settings.range_window, shape[2]),
+            inverse=isinstance(plan.profile.waveform, OfdmWaveform),
+            remove_static=settings.remove_static_clutter,
+        )
+        self._transform = range_doppler_transform(layout, settings.transform, settings.threads)
+        self._phase = None
+        if plan.tdm_phase is not None:
+            # stored for every range bin: a product without broadcasting is several times faster
+            self._phase = np.ascontiguousarray(
+                np.broadcast_to(plan.tdm_phase[:, None], (plan.velocity.size, plan.grid.range.size, shape[1]))
+            )
+        self._beams = _CaponBeams(plan) if settings.beamformer == 'capon' else _ConventionalBeams(plan)
+
+    def spectrum(self, cube: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """See `Pipeline`."""
+        spectrum = self._transform(cube)
+        if self._phase is not None:
+            np.multiply(spectrum, self._phase, out=spectrum)
+        return spectrum
+
+    def beams(self, cube: NDArray[np.complex64]) -> Beams:
+        """See `Pipeline`."""
+        spectrum = self.spectrum(cube)
+        cells = spectrum.reshape(-1)[self._plan.noise_cells]
+        noise = median_power(cells)
+        power, doppler_bin = self._beams(spectrum)
+        return Beams(power, doppler_bin, noise)
+
+
+class _ConventionalBeams:
+    """Beams by two real matrix products, block by block of Doppler bins so that each stays in the cache."""
+
+    def __init__(self, plan: FormationPlan) -> None:
+        beam_plan = plan.beam_plan()
+        self._weights, self._spread = beam_plan.weights, beam_plan.spread
+        self._doppler, (self._ranges, azimuths) = plan.velocity.size, plan.grid.shape
+        self._takes_mean = plan.settings.doppler_reduction == 'mean'
+        columns, per_bin = self._weights.shape[1], self._ranges * 4 * (self._weights.shape[1] + azimuths)
+        self._rows = min(self._doppler, max(1, CACHE_BYTES // per_bin))
+        self._squares = np.empty((self._rows * self._ranges, columns), np.float32)
+        self._power = np.empty((self._rows * self._ranges, azimuths), np.float32)
+        # The strongest Doppler bin travels in the lowest bits of its power: floats from 0 up sort like integers, so one
+        # integer maximum finds power and bin at once. 10 bits cost 0.0005 dB.
+        self._index_mask = (1 << (self._doppler - 1).bit_length()) - 1
+        self._index = np.arange(self._doppler, dtype=np.int32)[:, None]
+        self._best = np.empty(self._ranges * azimuths, np.int32)
+        self._block_best = np.empty_like(self._best)
+
+    def __call__(self, spectrum: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """(R, A) power and strongest Doppler bin."""
+        samples = spectrum.view(np.float32).reshape(-1, self._weights.shape[0])
+        total = np.zeros(self._ranges * self._weights.shape[1], np.float32)
+        self._best.fill(np.iinfo(np.int32).min)
+        for start in range(0, self._doppler, self._rows):
+            stop = min(start + self._rows, self._doppler)
+            cells = (stop - start) * self._ranges
+            squares, power = self._squares[:cells], self._power[:cells]
+            np.matmul(samples[start * self._ranges : stop * self._ranges], self._weights, out=squares)
+            np.multiply(squares, squares, out=squares)
+            if self._takes_mean:
+                total += squares.reshape(stop - start, -1).sum(axis=0)
+            np.matmul(squares, self._spread, out=power)
+            bits = power.view(np.int32).reshape(stop - start, -1)
+            if self._index_mask:
+                np.bitwise_and(bits, ~self._index_mask, out=bits)
+                np.bitwise_or(bits, self._index[start:stop], out=bits)
+            np.maximum.reduce(bits, axis=0, out=self._block_best)
+            np.maximum(self._best, self._block_best, out=self._best)
+        shape = (self._ranges, self._spread.shape[1])
+        power = self._best.view(np.float32).reshape(shape).copy()
+        if self._takes_mean:
+            power = total.reshape(self._ranges, -1) @ self._spread / self._doppler
+        if not self._index_mask:
+            return power, None
+        return power, (self._best & self._index_mask).reshape(shape)
+
+
+class _CaponBeams:
+    """Adaptive beams: one set of weights for each range bin, from the covariance over all Doppler bins."""
+
+    def __init__(self, plan: FormationPlan) -> None:
+        settings, array = plan.settings, plan.array
+        self._order = np.argsort(array.positions[:, 1], kind='stable')
+        self._factors = plan.factors[self._order]
+        self._length = settings.subarray_length or array.count
+        self._steering = array.steering_vectors(plan.grid.azimuth)[:, self._order[: self._length]]
+        self._loading = settings.diagonal_loading
+        self._forward_backward = settings.forward_backward
+        self._takes_mean = settings.doppler_reduction == 'mean'
+
+    def __call__(self, spectrum: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
+        """(R, A) power and strongest Doppler bin."""
+        doppler, ranges, _ = spectrum.shape
+        samples = (spectrum[:, :, self._order] * self._factors).transpose(1, 2, 0)
+        parts = subarrays(samples, self._length)
+        snapshots = np.ascontiguousarray(parts).reshape(ranges, self._length, -1)
+        weights = capon_weights(snapshots, self._steering, self._loading, self._forward_backward)
+        beams = weights @ snapshots
+        power = beams.real**2 + beams.imag**2
+        power = power.reshape(ranges, len(self._steering), -1, doppler).mean(axis=2)
+        strongest = power.argmax(axis=-1)
+        reduced = power.mean(axis=-1) if self._takes_mean else power.max(axis=-1)
+        return reduced, strongest if doppler > 1 else None
+
+
+class HeatmapFormer:
+    """Forms the heatmaps of one radar: windows, transform plans and steering are made once and kept.
+
+    One instance serves one thread: its buffers are used again by the next call. What it returns is the caller's.
+
+    Args:
+        profile: of the radar.
+        settings: see `FormationSettings`.
+
+    Attributes:
+        profile, settings: as given.
+        grid: of the heatmaps; the range is half the way over transmitter and receiver, bins are exact.
+
+    Raises:
+        ValueError: an array without extent along y, transforms shorter than the data, a max_range within the first
+            range bins, or Capon options that the array does not allow.
+    """
+
+    def __init__(self, profile: RadarProfile, settings: FormationSettings | None = None) -> None:
+        self.profile = profile
+        self.settings = settings or FormationSettings()
+        self._plan = FormationPlan.of(profile, self.settings)
+        self.grid = self._plan.grid
+        self._pipeline = self._make_pipeline()
+        self._noise_gain = self._measure_noise_gain()
+
+    def _make_pipeline(self) -> Pipeline:
+        if self.settings.device == 'cpu':
+            return CpuPipeline(self._plan)
+        from radio_visual_ssl.radar.torch_formation import TorchPipeline
+
+        return TorchPipeline(self._plan)
+
+    def _measure_noise_gain(self) -> float:
+        """How far a heatmap cell of noise alone lies above the noise of single channels, from one frame of noise.
+
+        Windows, zero padding, the maximum over Doppler and adaptive beams all have their part in it.
+        """
+        generator = np.random.default_rng(0)
+        shape = self._plan.cube_shape
+        noise = generator.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        if not getattr(self.profile.waveform, 'complex_samples', True):
+            noise = noise.real.astype(np.complex64)
+        beams = self._pipeline.beams(noise)
+        return float(np.median(beams.power)) / beams.noise
+
+    def form(self, cube: NDArray[np.complexfloating]) -> Heatmap:
+        """Heatmap of one frame.
+
+        Args:
+            cube: (slow_time, virtual_channel, fast_time) as `radio_visual_ssl.radar.cube.canonical` makes it.
+
+        Returns:
+            Power in dB above the noise floor, which is estimated from this frame: 0 dB is the median cell that holds
+            noise alone. The velocity is that of the strongest Doppler bin of each cell; None for a single slow time.
+            A frame without any noise (all zero) has reference ARBITRARY.
+
+        Raises:
+            CubeError: another shape than the profile says, samples that are not complex, NaN or infinity.
+        """
+        self._check(cube)
+        with np.errstate(over='ignore', invalid='ignore'):
+            beams = self._pipeline.beams(cube)
+            level = beams.noise * self._noise_gain
+            known = level > 0
+            values = beams.power * np.float32(1 / level) if known else beams.power
+            values = 10 * np.log10(np.maximum(values, np.float32(LOWEST)))
+        if not (np.isfinite(beams.noise) and np.all(np.isfinite(values))):
+            raise CubeError('cube: expected finite samples, got NaN or infinity')
+        velocity = None
+        if beams.doppler_bin is not None:
+            velocity = self._plan.velocity.astype(np.float32)[beams.doppler_bin]
+        return Heatmap(
+            values=values.astype(np.float32, copy=False),
+            grid=self.grid,
+            reference=Reference.NOISE_FLOOR if known else Reference.ARBITRARY,
+            noise_floor=0.0 if known else float('nan'),
+            velocity=velocity,
+            radar=self.profile.name,
+            carrier_frequency=self.profile.waveform.carrier_frequency,
+            bandwidth=self.profile.waveform.bandwidth,
+        )
+
+    def spectrum(self, cube: NDArray[np.complexfloating]) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:
+        """Range-Doppler spectrum of each virtual channel, TDM compensated and calibrated.
+
+        Args:
+            cube: as for `form`.
+
+        Returns:
+            (doppler_bin, range_bin, channel) complex64 and (doppler_bin,) m/s, ascending.
+
+        Raises:
+            CubeError: as `form`.
+        """
+        self._check(cube)
+        spectrum = np.fft.fftshift(self._pipeline.spectrum(cube), axes=0) * self._plan.factors
+        if not np.isfinite(np.vdot(spectrum, spectrum)):
+            raise CubeError('cube: expected finite samples, got NaN or infinity')
+        return spectrum, np.fft.fftshift(self._plan.velocity)
+
+    def range_doppler(self, cube: NDArray[np.complexfloating]) -> RangeDopplerMap:
+        """Range-Doppler map of one frame, the channels' powers averaged.
+
+        Args:
+            cube: as for `form`.
+
+        Returns:
+            Power in dB above the mean noise of one channel, estimated from this frame.
+
+        Raises:
+            CubeError: as `form`.
+        """
+        spectrum, velocity = self.spectrum(cube)
+        order = np.fft.ifftshift(np.arange(velocity.size))
+        noise = median_power(spectrum[order].reshape(-1)[self._plan.noise_cells]) / np.log(2)
+        power = np.mean(spectrum.real**2 + spectrum.imag**2, axis=2).T
+        known = noise > 0
+        values = 10 * np.log10(np.maximum(power / noise if known else power, LOWEST))
+        return RangeDopplerMap(
+            values.astype(np.float32),
+            self.grid.range,
+            velocity,
+            Reference.NOISE_FLOOR if known else Reference.ARBITRARY,
+            0.0 if known else float('nan'),
+        )
+
+    def azimuth_of(self, sample: NDArray[np.complex64]) -> float:
+        """Azimuth (rad) in which conventional beams over calibrated samples (M,) of one cell are strongest.
+
+        Looked for on a grid sixteen times finer than the array's resolution, and between its bins by a parabola.
+        """
+        azimuth = self._plan.array.azimuth(16 * max(16, self._plan.array.extent))
+        weights = self._plan.array.steering_vectors(azimuth).conj() * self._plan.array.taper(
+            self.settings.azimuth_window
+        )
+        power = np.abs(weights @ sample) ** 2
+        place = peak_position(power, int(np.argmax(power)))
+        return float(np.arcsin(np.interp(place, np.arange(azimuth.size), np.sin(azimuth))))
+
+    def _check(self, cube: NDArray[np.complexfloating]) -> None:
+        if cube.shape != self._plan.cube_shape:
+            raise CubeError(
+                f'cube: expected shape {self._plan.cube_shape} (slow time, virtual channel, fast time) for radar '
+                f'{self.profile.name!r}, got {cube.shape}'
+            )
+        if not np.iscomplexobj(cube):
+            raise CubeError(f'cube: expected complex samples, got {cube.dtype}')
+
+
+def median_power(samples: NDArray[np.complex64]) -> float:
+    """Median of the squared magnitudes; NaN where a sample is none."""
+    power = samples.real**2 + samples.imag**2
+    middle = power.size // 2
+    # partition puts NaN last, where the median would not see it
+    return float(np.partition(power, middle)[middle] + 0 * power.sum())
+
+
+def peak_position(power: NDArray[np.floating], index: int) -> float:
+    """Position of a maximum between bins, from the parabola through the dB values of the bin and its neighbours."""
+    if not 0 < index < power.size - 1:
+        return float(index)
+    before, here, after = np.log(np.maximum(power[index - 1 : index + 2], np.finfo(np.float32).tiny))
+    curvature = before - 2 * here + after
+    return index + (float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0)
+
+
+def _length(name: str, asked: int, count: int) -> int:
+    if 0 < asked < count:
+        raise ValueError(f'{name}: expected 0 or at least the {count} samples of the radar, got {asked}')
+    return asked or count
+
+
+def _range_bins(waveform: FmcwWaveform | OfdmWaveform, length: int, max_range: float) -> NDArray[np.float64]:
+    if isinstance(waveform, FmcwWaveform):
+        step = SPEED_OF_LIGHT * waveform.sample_rate / (2 * waveform.slope * length)
+        count = length if waveform.complex_samples else length // 2
+    else:
+        step = SPEED_OF_LIGHT / (2 * waveform.subcarrier_spacing * length)
+        count = length
+    if max_range > 0:
+        count = min(count, int(max_range / step + 1e-9) + 1)
+    if count < 2:
+        raise ValueError(f'max_range: expected at least one range bin of {step:g} m, got {max_range:g} m')
+    return np.arange(count) * step
+
+
+def _check_capon(settings: FormationSettings, array: VirtualArray) -> None:
+    if settings.beamformer != 'capon':
+        return
+    if (settings.forward_backward or settings.subarray_length) and not array.is_uniform_line:
+        name = 'forward_backward' if settings.forward_backward else 'subarray_length'
+        raise ValueError(f'{name}: expected a uniform line of virtual antennas along y, got another array')
+    if settings.subarray_length and not 2 <= settings.subarray_length <= array.count:
+        raise ValueError(
+            f'subarray_length: expected 0 or from 2 to the {array.count} virtual antennas, '
+            f'got {settings.subarray_length}'
+        )
+
+
+def _noise_cells(order: NDArray[np.float64], slow: int, ranges: int, channels: int) -> NDArray[np.int64]:
+    """Cells spread at random over range, Doppler and channels, away from Doppler 0, where the clutter is."""
+    rows = np.arange(order.size)
+    if slow >= 16:
+        rows = rows[np.abs(order) > 3 * order.size / slow]
+    generator = np.random.default_rng(0)
+    count = min(NOISE_CELLS, rows.size * ranges * channels)
+    picked = generator.choice(rows.size * ranges * channels, count, replace=False)
+    row, rest = np.divmod(picked, ranges * channels)
+    return np.sort(rows[row] * ranges * channels + rest)
