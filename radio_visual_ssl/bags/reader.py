@@ -106,7 +106,7 @@ class BagReader:
         self.path = Path(path)
         _refuse_other_files(self.path)
         with self._open() as reader:
-            self.streams = _streams(reader.connections)
+            self.streams = _streams(self.path, reader.connections)
             self.start_ns = reader.start_time if reader.message_count else 0
             self.end_ns = reader.end_time - 1 if reader.message_count else 0
 
@@ -521,7 +521,7 @@ def _refuse_other_files(path: Path) -> None:
         raise BagError(f'{path}: {expected}, found a folder without metadata.yaml; it holds {inside}')
 
 
-def _streams(connections: Collection[Connection]) -> dict[str, Stream]:
+def _streams(path: Path, connections: Collection[Connection]) -> dict[str, Stream]:
     """Streams by topic; several publishers of one topic are one stream."""
     formats = {MessageDefinitionFormat.MSG: 'msg', MessageDefinitionFormat.IDL: 'idl'}
     streams: dict[str, Stream] = {}
@@ -529,7 +529,7 @@ def _streams(connections: Collection[Connection]) -> dict[str, Stream]:
         before = streams.get(connection.topic)
         if before is not None and before.type != connection.msgtype:
             types = f'{before.type} and {connection.msgtype}'
-            raise BagError(f'topic {connection.topic}: expected one type, got {types}')
+            raise BagError(f'{path}: topic {connection.topic}: expected one type, got {types}')
         streams[connection.topic] = Stream(
             type=connection.msgtype,
             count=connection.msgcount + (before.count if before else 0),

@@ -133,9 +133,7 @@ class BagWriter:
             raise BagError(f'{self.path}: topic {topic}: declared twice')
         known = message_type in typestore().fielddefs
         if not known and (definition is None or type_hash is None):
-            raise BagError(
-                f'{self.path}: topic {topic}: the type {message_type} is unknown and came without definition'
-            )
+            raise BagError(f'{self.path}: topic {topic}: expected a definition with the unknown type {message_type}')
         if latched is None:
             latched = message_type in LATCHED_TYPES or topic in LATCHED_TOPICS
         self._connections[topic] = self._open_writer().add_connection(

@@ -293,9 +293,8 @@ def _load_annotations(
             boxes = entry['bboxes']
             for frame, targets in truth.items():
                 if not 1 <= frame <= len(boxes):
-                    raise RadiateError(
-                        f'{path}: object {entry["id"]}: expected a box for scan {frame}, got {len(boxes)}'
-                    )
+                    got = f'bboxes for scans 1 to {len(boxes)}'
+                    raise RadiateError(f'{path}: object {entry["id"]}: expected an entry for scan {frame}, got {got}')
                 if boxes[frame - 1]:
                     targets.append(_target(entry, boxes[frame - 1], camera, grid))
     except (KeyError, TypeError, IndexError) as error:

@@ -124,7 +124,7 @@ def load_camera(path: str | Path) -> CameraModel:
         raise ValueError(f'{path}: expected the field {error.args[0]}, found {", ".join(map(str, content))}') from error
     except (TypeError, ValueError) as error:
         raise ValueError(f'{path}: expected numbers for the image size, matrix and distortion: {error}') from error
-    if matrix.size != 9 or not 0 <= distortion.size <= 5:
+    if matrix.size != 9 or distortion.size > 5:
         sizes = f'{matrix.size} and {distortion.size}'
         raise ValueError(
             f'{path}: expected 9 values in camera_matrix and up to 5 in distortion_coefficients, got {sizes}'
