@@ -89,7 +89,7 @@ class LogFileHandler(_FormatterPerLogger, logging.FileHandler):
         return super()._open()
 
 
-def _base_log_directory() -> Path:
+def base_log_directory() -> Path:
     """Return $ROS_LOG_DIR, else $ROS_HOME/log, else ~/.ros/log."""
     directory = os.environ.get('ROS_LOG_DIR')
     if not directory:
@@ -140,7 +140,7 @@ class LaunchConfig:
 
     @staticmethod
     def _make_log_directory() -> Path:
-        base = _base_log_directory()
+        base = base_log_directory()
         while True:
             now = datetime.datetime.now().strftime('%Y-%m-%d-%H-%M-%S-%f')
             directory = base / f'{now}-{socket.gethostname()}-{os.getpid()}'

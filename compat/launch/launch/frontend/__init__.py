@@ -8,19 +8,19 @@ from typing import Any, TypeVar
 
 from ..substitution import Substitution
 
-SubstitutionClass = TypeVar('SubstitutionClass', bound=type[Substitution])
-_parse_methods: dict[str, Callable[[Sequence[Any]], tuple[type, dict[str, Any]]]] = {}
+SubstitutionClass = TypeVar('SubstitutionClass')
+_parse_methods: dict[str, Callable[[Sequence[Any]], tuple[type[Substitution], dict[str, Any]]]] = {}
 
 
 def expose_substitution(name: str) -> Callable[[SubstitutionClass], SubstitutionClass]:
-    """Return a class decorator that makes a substitution available as `$(name ...)`.
+    """Return a decorator that makes a substitution available as `$(name ...)`.
 
-    The class needs a class method `parse(data)` that takes the arguments (lists of substitutions) and returns the class
-    and the keyword arguments for it.
+    It decorates a function that takes the arguments (each a list of substitutions) and returns a substitution's class
+    and the keyword arguments for it, or a class with such a class method `parse()`.
     """
 
     def expose(substitution: SubstitutionClass) -> SubstitutionClass:
-        _parse_methods[name] = substitution.parse
+        _parse_methods[name] = getattr(substitution, 'parse', substitution)
         return substitution
 
     return expose
