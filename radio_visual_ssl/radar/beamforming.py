@@ -64,18 +64,17 @@ class VirtualArray:
         return self.index is not None and np.array_equal(np.sort(self.index), np.arange(self.count))
 
     def azimuth(self, bins: int) -> NDArray[np.float64]:
-        """Azimuth bin centres as those of a Fourier transform of this length over the array.
+        """Azimuth bin centres, as far apart as those of a Fourier transform of this length over the array.
 
-        Bin k of a transform over elements ``spacing`` apart looks to sin(azimuth) = k / (bins * spacing): uniform in
-        the sine. Bins beyond +-90 degrees (elements closer than half a wavelength) are left out.
+        A transform over elements ``spacing`` apart has bins 1 / (bins * spacing) apart in sin(azimuth), and tells
+        1 / spacing in all. Here they lie symmetrically around 0 and fill just that; bins beyond +-90 degrees (elements
+        closer than half a wavelength) are left out.
 
         Returns:
-            (at most bins,) rad, ascending (anticlockwise).
+            (at most bins,) rad, ascending (anticlockwise), uniform in the sine.
         """
-        k = np.arange(bins) - bins // 2
-        sine = k / (bins * (0.5 if self.spacing is None else self.spacing))
-        visible = np.abs(sine) <= 1 + 1e-9
-        return np.arcsin(np.clip(sine[visible], -1, 1))
+        sine = (np.arange(bins) - (bins - 1) / 2) / (bins * (0.5 if self.spacing is None else self.spacing))
+        return np.arcsin(sine[np.abs(sine) < 1])
 
     def steering_vectors(self, azimuth: NDArray[np.float64]) -> NDArray[np.complex128]:
         """(A, M) samples of a far target at each azimuth (rad), up to a common phase."""

@@ -335,6 +335,7 @@ class HeatmapFormer:
     Attributes:
         profile, settings: as given.
         grid: of the heatmaps; the range is half the way over transmitter and receiver, bins are exact.
+        range_length: of the range transform, zero padding included.
 
     Raises:
         ValueError: an array without extent along y, transforms shorter than the data, a max_range within the first
@@ -346,6 +347,7 @@ class HeatmapFormer:
         self.settings = settings or FormationSettings()
         self._plan = FormationPlan.of(profile, self.settings)
         self.grid = self._plan.grid
+        self.range_length = self._plan.range_length
         self._pipeline = self._make_pipeline()
         self._noise_gain = self._measure_noise_gain()
 
