@@ -82,7 +82,9 @@ def draw_frame(
     from matplotlib.figure import Figure
 
     judged = _Judged.of(detections, truth, camera, view)
-    figure = Figure(figsize=(13.2, 6.6), dpi=100, layout='constrained', facecolor='white')
+    figure = Figure(
+        figsize=(13.2, 6.6 if metrics is not None else 5.6), dpi=100, layout='constrained', facecolor='white'
+    )
     beside = image is not None or metrics is not None
     panels = figure.add_gridspec(2, 2 if beside else 1, width_ratios=[1.12, 1] if beside else [1], height_ratios=[4, 1])
     if image is not None:

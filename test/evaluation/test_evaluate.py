@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Localizers are judged on bags: figures, view, calibration and refusals."""
+
+import json
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.reader import Frame
+from radio_visual_ssl.bags.typestore import RosbagsTypes
+from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.evaluation.evaluate import evaluate_bag, evaluate_frames
+from radio_visual_ssl.evaluation.metrics import Metrics
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap
+from radio_visual_ssl.radar.target import Target
+from radio_visual_ssl.vision.camera import CameraModel
+
+TYPES = RosbagsTypes()
+START, STEP = 1_700_000_000_000_000_000, 100_000_000
+GRID = PolarGrid(np.arange(0.0, 40.0, 0.5), np.radians(np.arange(-80.0, 81.0, 2.0)))
+CAMERA = CameraModel(200, 100, np.array([[100.0, 0, 99.5], [0, 100, 49.5], [0, 0, 1]]))
+
+
+class PeakLocalizer:
+    """The strongest cell, moved by a fixed offset in range."""
+
+    def __init__(self, offset=0.0):
+        self.offset, self.resets, self.frames = offset, 0, 0
+
+    def localize(self, heatmap):
+        self.frames += 1
+        if heatmap.values.max() < 10:
+            return []
+        row, column = np.unravel_index(np.argmax(heatmap.values), heatmap.values.shape)
+        range_, azimuth = heatmap.grid.range[row] + self.offset, heatmap.grid.azimuth[column]
+        return [Target(range_ * np.cos(azimuth), range_ * np.sin(azimuth), score=0.8)]
+
+    def reset(self):
+        self.resets += 1
+
+
+def heatmap_with_peak(range_, azimuth_deg):
+    values = np.zeros(GRID.shape, np.float32)
+    if range_ is not None:
+        row, column = GRID.index(range_, np.radians(azimuth_deg))
+        values[round(float(row)), round(float(column))] = 30.0
+    return Heatmap(values, GRID)
+
+
+def target_at(range_, azimuth_deg, **fields):
+    azimuth = np.radians(azimuth_deg)
+    return Target(range_ * np.cos(azimuth), range_ * np.sin(azimuth), in_radar_view=True, **fields)
+
+
+# peak and truth of each frame: a hit, a hit far off, a missed one, a false alarm in view, one outside the camera's view
+SCENES = [
+    ((10.0, 0.0), [target_at(10.0, 0.0, in_camera_view=True)]),
+    ((21.0, 10.0), [target_at(20.0, 10.0, in_camera_view=True)]),
+    ((None, 0.0), [target_at(30.0, 0.0, in_camera_view=True)]),
+    ((15.0, 20.0), []),
+    ((15.0, 60.0), []),
+]
+
+
+def write_bag(path, camera=True, truth=True):
+    with BagWriter(path) as bag:
+        for index, (peak, targets) in enumerate(SCENES):
+            stamp = START + index * STEP
+            image, info = messages.heatmap_to_messages(heatmap_with_peak(*peak), stamp, 'radar', TYPES)
+            bag.write('/radar/heatmap', stamp, image)
+            if index == 0:
+                bag.write('/radar/heatmap_info', stamp, info)
+                if camera:
+                    mounting = (CAMERA.rotation.T, -CAMERA.rotation.T @ CAMERA.translation)
+                    transform = messages.transform_to_message(*mounting, stamp, TYPES, parent='radar', child='camera')
+                    bag.write('/tf_static', stamp, TYPES('tf2_msgs/msg/TFMessage')(transforms=[transform]))
+                    bag.write('/camera/camera_info', stamp, messages.camera_to_info(CAMERA, stamp, 'camera', TYPES))
+            if truth:
+                bag.write('/ground_truth/targets', stamp, messages.targets_to_message(targets, stamp, 'radar', TYPES))
+    return path
+
+
+def test_a_bag_is_judged_inside_the_cameras_sector(tmp_path):
+    localizer = PeakLocalizer()
+    evaluation = evaluate_bag(write_bag(tmp_path / 'bag'), {'peak': localizer})
+    metrics = evaluation.metrics['peak']
+    assert (metrics.frames, metrics.targets) == (5, 3)
+    assert metrics.recall == pytest.approx(2 / 3)
+    assert metrics.precision == pytest.approx(2 / 3)
+    assert metrics.false_per_frame == pytest.approx(1 / 5)
+    assert metrics.bias_range_m == pytest.approx(0.5, abs=1e-3)
+    assert (localizer.resets, localizer.frames) == (1, 5)
+    assert evaluation.notes == []
+
+
+def test_without_calibration_every_detection_is_judged_and_the_notes_say_so(tmp_path):
+    evaluation = evaluate_bag(write_bag(tmp_path / 'bag', camera=False), {'peak': PeakLocalizer()})
+    assert evaluation.metrics['peak'].false_per_frame == pytest.approx(2 / 5)
+    assert 'no camera calibration' in evaluation.notes[0]
+
+
+def test_the_radars_view_judges_every_detection(tmp_path):
+    evaluation = evaluate_bag(write_bag(tmp_path / 'bag'), {'peak': PeakLocalizer()}, view='radar')
+    assert evaluation.metrics['peak'].false_per_frame == pytest.approx(2 / 5)
+    assert evaluation.notes == []
+
+
+def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
+    localizers = {'peak': PeakLocalizer(), 'late': PeakLocalizer(offset=0.4)}
+    content = json.loads(json.dumps(evaluate_bag(write_bag(tmp_path / 'bag'), localizers).to_json()))
+    keys = {
+        'frames', 'targets', 'recall', 'precision', 'false_per_frame', 'median_error_m', 'p90_error_m',
+        'median_footprint_error_m', 'bias_range_m', 'bias_azimuth_deg', 'ap_2m',
+    }  # fmt: skip
+    assert keys == {field.name for field in fields(Metrics)}
+    assert list(content['backends']) == ['peak', 'late']
+    for entry in content['backends'].values():
+        assert set(entry) == keys
+    assert {key: content[key] for key in keys} == content['backends']['peak']
+    difference = content['backends']['late']['bias_range_m'] - content['bias_range_m']
+    assert difference == pytest.approx(0.4, abs=1e-3)
+
+
+def test_undefined_figures_are_null_in_json():
+    frame = Frame(START, 'radar', heatmap_with_peak(None, 0), truth=[])
+    content = json.loads(json.dumps(evaluate_frames([frame], {'peak': PeakLocalizer()}).to_json()))
+    assert content['recall'] is None
+    assert content['median_error_m'] is None
+
+
+def test_frames_without_truth_are_localized_but_not_judged():
+    frames = [
+        Frame(START + index * STEP, 'radar', heatmap_with_peak(*peak), truth=targets if index else None)
+        for index, (peak, targets) in enumerate(SCENES)
+    ]
+    localizer, seen = PeakLocalizer(), []
+    evaluation = evaluate_frames(frames, {'peak': localizer}, on_frame=seen.append)
+    assert localizer.frames == len(seen) == 5
+    assert evaluation.metrics['peak'].frames == 4
+    assert seen[0].matches == {}
+    assert len(seen[0].detections['peak']) == 1
+    assert len(seen[1].matches['peak'].hits) == 1
+    assert '1 frames without ground truth' in evaluation.notes[-1]
+
+
+def test_bags_without_truth_are_refused(tmp_path):
+    with pytest.raises(BagError, match=r'/ground_truth/targets.*found.*/radar/heatmap'):
+        evaluate_bag(write_bag(tmp_path / 'bag', truth=False), {'peak': PeakLocalizer()})
+
+
+def test_a_localizer_that_refuses_a_heatmap_is_named():
+    class Picky(PeakLocalizer):
+        def localize(self, heatmap):
+            raise ValueError('range: expected 7 bins, got 80')
+
+    frame = Frame(START, 'radar', heatmap_with_peak(10, 0), truth=[])
+    with pytest.raises(ValueError, match=r'picky: heatmap of stamp 1700000000\.000 s: range: expected 7 bins'):
+        evaluate_frames([frame], {'picky': Picky()})
+
+
+def test_no_localizers_are_refused():
+    with pytest.raises(ValueError, match='localizers: expected at least one'):
+        evaluate_frames([], {})
