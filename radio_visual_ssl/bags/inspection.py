@@ -211,7 +211,7 @@ def _distance_to_nearest(stamps: NDArray[np.int64], others: NDArray[np.int64]) -
     return np.minimum(np.abs(others[after] - stamps), np.abs(stamps - others[before]))
 
 
-def _choose(bag: BagReader, radar: str, image_topic: str | None, count: int, **pairing: float) -> list[Frame]:
+def _choose(bag: BagReader, radar: str, image_topic: str | None, count: int, **pairing: Any) -> list[Frame]:
     """Frames spread over the bag, those with an image first."""
     total = bag.stream(radar).count
     # spread over three times as many places, so that frames without an image can be passed over

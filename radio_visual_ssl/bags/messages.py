@@ -29,7 +29,7 @@ QUANTITY_VELOCITY = 2
 
 _WAVEFORM_FMCW = 1
 _WAVEFORM_OFDM = 2
-_COMPONENTS = {1: np.dtype('<i2'), 2: np.dtype('<i4'), 3: np.dtype('<f4'), 4: np.dtype('<f8')}
+_COMPONENTS: dict[int, np.dtype[Any]] = {1: np.dtype('<i2'), 2: np.dtype('<i4'), 3: np.dtype('<f4'), 4: np.dtype('<f8')}
 _FLOAT32 = 7  # sensor_msgs/PointField
 _POINT_FIELDS = ('x', 'y', 'z', 'range', 'azimuth', 'radial_velocity', 'snr', 'score')
 # channels, and the index that makes RGB of a pixel
@@ -74,7 +74,7 @@ class RclpyTypes:
     def array(self, values: NDArray[Any]) -> 'array.array[Any]':
         """Value of a primitive sequence field: rclpy takes an array.array over as it is, others element by element."""
         result = array.array(values.dtype.char)
-        result.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+        result.frombytes(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
         return result
 
 
@@ -192,7 +192,7 @@ def _decompress(message: Any) -> NDArray[np.uint8]:
     if image is None:
         got = f'{data.size} bytes of format {message.format!r}'
         raise MessageError(f'CompressedImage.data: expected a JPEG or PNG picture, got {got} that cannot be decoded')
-    return image[:, :, ::-1]
+    return np.asarray(image, np.uint8)[:, :, ::-1]
 
 
 def _pixels(message: Any, dtype: np.dtype[Any], channels: int) -> NDArray[Any]:

@@ -404,21 +404,25 @@ class BagReader:
         return nearest
 
     def _latest(self, topic: str) -> Callable[[int], Any]:
-        """Function of the bag's time, ns, to be called with ascending times: the message that held then.
+        """Function of the bag's time, ns, to be called with ascending times: the info message that held then.
 
         A latched message may be recorded after the first data it describes: before the first one, the first one holds.
+        A message that repeats the one before, but for its stamp, is answered with the same object.
         """
-        source = self.messages(topic)
-        current = next(source, None)
-        if current is None:
+        source = self.raw_messages([topic])
+        held = next(source, None)
+        if held is None:
             raise BagError(f'{self.path}: topic {topic}: expected at least one message, found none')
+        content, decoded = held.data[12:], self.decode(held)
         coming = next(source, None)
 
         def latest(time_ns: int) -> Any:
-            nonlocal current, coming
-            while coming is not None and coming[0] <= time_ns:
-                current, coming = coming, next(source, None)
-            return current[1]
+            nonlocal content, decoded, coming
+            while coming is not None and coming.time_ns <= time_ns:
+                if coming.data[12:] != content:
+                    content, decoded = coming.data[12:], self.decode(coming)
+                coming = next(source, None)
+            return decoded
 
         return latest
 
@@ -533,7 +537,7 @@ def _streams(path: Path, connections: Collection[Connection]) -> dict[str, Strea
         streams[connection.topic] = Stream(
             type=connection.msgtype,
             count=connection.msgcount + (before.count if before else 0),
-            qos=(before.qos if before else ()) + tuple(connection.ext.offered_qos_profiles),
+            qos=(before.qos if before else ()) + tuple(getattr(connection.ext, 'offered_qos_profiles', ())),
             definition=connection.msgdef.data,
             definition_format=formats.get(connection.msgdef.format, ''),
         )

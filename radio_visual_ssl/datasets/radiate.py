@@ -148,8 +148,8 @@ def import_radiate(
 
 def polar_grid() -> PolarGrid:
     """Grid of a scan: 576 ranges up to 100 m, 400 azimuths all around, ascending from just beyond -180 degrees."""
-    centres = (np.arange(AZIMUTH_BINS) + 0.5) * (2 * np.pi / AZIMUTH_BINS) - np.pi
-    return PolarGrid(np.arange(RANGE_BINS) * BIN_SIZE, centres, wraps=True)
+    azimuth = (np.arange(AZIMUTH_BINS, dtype=np.float64) + 0.5) * (2 * np.pi / AZIMUTH_BINS) - np.pi
+    return PolarGrid(np.arange(RANGE_BINS, dtype=np.float64) * BIN_SIZE, azimuth, wraps=True)
 
 
 def read_scan(path: str | Path) -> NDArray[np.float32]:
@@ -274,7 +274,7 @@ def _read_image(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     if image.shape != shape or image.dtype != np.uint8:
         got = f'{" x ".join(map(str, image.shape))} of {image.dtype}'
         raise RadiateError(f'{path}: expected 8 bit values of {expected} (rows first), got {got}')
-    return image
+    return np.asarray(image, np.uint8)
 
 
 def _load_annotations(
