@@ -49,9 +49,8 @@ def main() -> None:
     print(f'{arguments.scene}, {arguments.radar}, cube {shape}, {len(simulator.layout.movers)} targets')
     for name, value in milliseconds.items():
         print(f'{name:>6} {value:7.2f} ms')
-    print(
-        f'best of {arguments.repeats} at {arguments.moments} moments, load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores'
-    )
+    load = f'load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores'
+    print(f'best of {arguments.repeats} at {arguments.moments} moments, {load}')
     result = {'scatter_fps': 1e3 / milliseconds['frame']}
     result |= {f'{name}_ms': value for name, value in milliseconds.items()}
     print(json.dumps({key: round(value, 3) for key, value in result.items()}))
