@@ -43,7 +43,7 @@ build/sources.txt: force
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 INTERFACES := $(shell find msg compat -name '*.msg' -o -name '*.srv' -o -name '*.action')
-DESCRIPTIONS := $(shell find . compat -maxdepth 2 \( -name CMakeLists.txt -o -name package.xml \) ! -path './build/*' ! -path './install/*')
+DESCRIPTIONS := $(shell find . compat -maxdepth 2 \( -name CMakeLists.txt -o -name package.xml -o -name '*.cmake' \) ! -path './build/*' ! -path './install/*')
 
 $(BUILT): $(VENV) build/sources.txt $(INTERFACES) $(DESCRIPTIONS) tools/build.sh tools/underlay.sh
 	@echo "build: colcon (about a minute the first time)"
