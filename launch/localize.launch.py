@@ -53,7 +53,13 @@ ARGUMENTS = (
     ('namespace', '', 'ROS namespace of all nodes and topics, for instance one for each sensor.', None),
     ('params_file', '', 'Parameter file of the nodes. Empty: config/localize.yaml.', None),
     ('scene', '', 'source:=simulator: name of a file in config/scenes/ or a path. Empty: as in params_file.', None),
-    ('radar', '', 'source:=simulator: name of a file in config/radars/ or a path. Empty: as in params_file.', None),
+    (
+        'radar',
+        '',
+        'Radar profile, the name of a file in config/radars/ or a path: simulated, or whose name the heatmaps carry. '
+        'Empty: as in params_file.',
+        None,
+    ),
     (
         'rate',
         '',
@@ -117,7 +123,13 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     heatmap = node(
         arguments,
         'heatmap_node',
-        {**common, 'input': radar_input, **(recorded_qos(namespace, 'cube') if source == 'bag' else {})},
+        {
+            **common,
+            'input': radar_input,
+            # RadarInfo has no name; the settings of the back end are found by it.
+            **({'radar_name': Path(arguments['radar']).stem} if arguments['radar'] else {}),
+            **(recorded_qos(namespace, 'cube') if source == 'bag' else {}),
+        },
     )
     nodes = [heatmap, localizer]
     handlers = [end_with(localizer, 'localizer_node ended')]

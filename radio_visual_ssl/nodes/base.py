@@ -325,7 +325,10 @@ class ManagedNode(LifecycleNode):
                 self._input_failed(health, error)
             return
         header = getattr(messages[0], 'header', None) if messages else None
+        mended = health.failing
         health.succeed(time.perf_counter() - began, self.age(header.stamp) if header is not None else None)
+        if mended:
+            self.publish_diagnostics()
 
     def age(self, stamp: Any) -> float:
         """Seconds from a message's stamp to now."""
@@ -337,6 +340,7 @@ class ManagedNode(LifecycleNode):
         if line is None:
             return
         self.get_logger().error(line)
+        self.publish_diagnostics()
         if not isinstance(error, ValueError):  # bad input is a ValueError everywhere; the rest is a fault of ours
             self.get_logger().error(''.join(traceback.format_exception(error)).rstrip())
 

@@ -51,6 +51,11 @@ class StreamHealth:
         self._logged: tuple[str, float] = ('', -REPEAT_AFTER)
         self._unlogged = 0
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last message could not be used."""
+        return bool(self._failure)
+
     def receive(self) -> None:
         """A message arrived."""
         self.received += 1

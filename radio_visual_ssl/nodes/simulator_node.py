@@ -32,7 +32,7 @@ from radio_visual_ssl.simulation.simulator import Simulator
 
 PARAMETERS = (
     ParameterSpec('scene', 'parking_lot', 'Scene: a name in config/scenes/ or a path.', static=True),
-    ParameterSpec('radar', 'ofdm_16rx', 'Radar profile: a name in config/radars/ or a path.', static=True),
+    ParameterSpec('radar', 'ofdm_28ghz_400mhz_16rx', 'Radar profile: a name in config/radars/ or a path.', static=True),
     ParameterSpec('seed', 0, 'Draws what the scene leaves open, and the noise.', 0, static=True),
     ParameterSpec('rate', 10.0, 'Frames per second.', 0.1, 1000.0, static=True),
     ParameterSpec('start_time', 0.0, 'Seconds of the scene at which it starts.', 0.0, static=True),
@@ -84,10 +84,8 @@ class SimulatorNode(ManagedNode):
         stamp_ns, types, camera = self._first_stamp_ns, self._types, self._simulator.camera
         send = {name: publisher.publish for name, publisher in self._publishers_of.items()}
         send['info'](profile_to_info(self._simulator.profile, stamp_ns, self._name('radar'), types))
-        rotation = camera.rotation.T
-        mounting = transform_to_message(
-            rotation, -rotation @ camera.translation, stamp_ns, self._name('radar'), self._name('camera'), types
-        )
+        place, radar, child = -camera.rotation.T @ camera.translation, self._name('radar'), self._name('camera')
+        mounting = transform_to_message(camera.rotation.T, place, stamp_ns, types, parent=radar, child=child)
         send['tf_static'](TFMessage(transforms=[mounting]))
         self.add_timer('frames', 1.0 / self.value('rate'), self._make_frame)
 
