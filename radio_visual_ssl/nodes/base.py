@@ -199,7 +199,9 @@ class ManagedNode(LifecycleNode):
                 )
             candidate[spec.name] = value
             changed.append(Parameter(spec.name, value=value))
-        self.check_parameters(candidate)
+        # before that, values may come one by one and the configure transition checks them together
+        if self.state in CONFIGURED:
+            self.check_parameters(candidate)
         return changed
 
     def _unknown(self, name: str, value: Any) -> str:

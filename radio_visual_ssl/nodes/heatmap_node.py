@@ -24,7 +24,13 @@ from radio_visual_ssl.bags.messages import (
 from radio_visual_ssl.msg import HeatmapInfo, RadarCube, RadarInfo
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.diagnostics import StreamHealth
-from radio_visual_ssl.nodes.parameters import ParameterSpec, Value, settings_from_parameters, specs_from_settings
+from radio_visual_ssl.nodes.parameters import (
+    ParameterSpec,
+    Value,
+    name_parameter,
+    settings_from_parameters,
+    specs_from_settings,
+)
 from radio_visual_ssl.nodes.preview import COLOUR_MAPS, Preview
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.cube import canonical
@@ -122,7 +128,7 @@ class HeatmapNode(ManagedNode):
             try:
                 HeatmapFormer(self._former.profile, settings)
             except ValueError as error:
-                raise ValueError(f"parameter '{FORMATION}...': {error}") from error
+                raise ValueError(name_parameter(FORMATION, str(error), vars(settings))) from error
         low, high = values['preview.minimum_db'], values['preview.maximum_db']
         if low >= high:
             raise ValueError(f"parameter 'preview.maximum_db': expected more than preview.minimum_db {low}, got {high}")

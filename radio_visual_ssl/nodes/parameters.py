@@ -156,7 +156,7 @@ def settings_from_parameters(cls: type, prefix: str, values: Mapping[str, Value]
     """The settings dataclass that a node's parameters describe.
 
     Raises:
-        ValueError: the dataclass refuses the values; the message names the group of parameters.
+        ValueError: the dataclass refuses the values; the message names the parameter.
     """
     hints = typing.get_type_hints(cls)
     arguments = {
@@ -165,7 +165,13 @@ def settings_from_parameters(cls: type, prefix: str, values: Mapping[str, Value]
     try:
         return cls(**arguments)
     except ValueError as error:
-        raise ValueError(f"parameter '{prefix}...': {error}") from error
+        raise ValueError(name_parameter(prefix, str(error), arguments)) from error
+
+
+def name_parameter(prefix: str, text: str, fields: Iterable[str]) -> str:
+    """A settings error, whose text begins with the field's name, as an error of the node's parameter."""
+    field, _, rest = text.partition(': ')
+    return f"parameter '{prefix}{field}': {rest}" if field in set(fields) else f"parameters '{prefix}*': {text}"
 
 
 def to_parameter(value: Any, hint: Any = None) -> Value:
