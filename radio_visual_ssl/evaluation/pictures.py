@@ -242,9 +242,11 @@ def _draw_top_view(
     back = -far if grid.wraps and camera is None else 0.0
     side = far * float(np.sin(min(np.max(np.abs(grid.azimuth)), np.pi / 2)))
     if camera is not None:
-        # the camera's sector and a margin: the rest of a radar all round would drown it
+        # the camera's sector and a margin, and of a wide one the middle: the empty rest would make the picture small
         widest = float(np.max(np.abs(_sector_azimuths(camera))))
-        side = min(side, far * float(np.sin(min(widest + np.radians(10), np.pi / 2))))
+        sector = far * float(np.sin(min(widest + np.radians(10), np.pi / 2)))
+        shown = [target for target in (*judged.detections, *judged.truth) if target.range <= far]
+        side = min(side, sector, max(0.65 * far, *(1.1 * abs(target.y) for target in shown), 0.0))
     cell = far / ROWS_OF_TOP_VIEW
     rows, columns = (max(round(extent / cell), 1) for extent in (far - back, 2 * side))
     places = CartesianGrid(back + cell / 2, -side + cell / 2, (rows, columns), cell)
@@ -307,7 +309,10 @@ def _draw_legend(axes: 'Axes', match: FrameMatch | None) -> None:
 
     marks = [Line2D([], [], linestyle='none', **_MARKS['hit'], label='detection')]
     if match is not None:
-        lines = (('target, found', FOUND, '-', len(match.hits)), ('target, missed', MISSED, '--', len(match.misses)))
+        lines: Any = (
+            ('target, found', FOUND, '-', len(match.hits)),
+            ('target, missed', MISSED, '--', len(match.misses)),
+        )
         marks = [Line2D([], [], color=colour, linestyle=style, linewidth=2, label=f'{label} ({count})')
                  for label, colour, style, count in lines]  # fmt: skip
         counts = (('hit', 'detection, hit', match.hits), ('false', 'false alarm', match.false),
@@ -323,14 +328,14 @@ def _draw_legend(axes: 'Axes', match: FrameMatch | None) -> None:
 def _draw_table(axes: 'Axes', metrics: Metrics | Mapping[str, Metrics]) -> None:
     header, *rows = table_rows(metrics)
     named = header[0] == ''
-    widths = [0.18 if named and column == 0 else 0.9 / len(header) for column in range(len(header))]
+    widths = [0.13 if named and column == 0 else 0.87 / (len(header) - named) for column in range(len(header))]
     labels = [label.replace(' ', '\n', 1).replace('/', '/\n') for label in header]
     axes.set_axis_off()
     table = axes.table(
         cellText=rows, colLabels=labels, colWidths=widths, loc='center', cellLoc='center', edges='horizontal'
     )
     table.auto_set_font_size(False)
-    table.set_fontsize(9)
+    table.set_fontsize(8.5)
     table.scale(1.0, 1.4)
     for (row, _), cell in table.get_celld().items():
         if row == 0:

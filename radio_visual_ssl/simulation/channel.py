@@ -26,20 +26,19 @@ def slow_times(profile: RadarProfile) -> NDArray[np.float64]:
     """(slow_time, transmitter slot) s, when each chirp or symbol is sent, from the start of the frame."""
     waveform, slots = profile.waveform, len(profile.tx_order)
     if isinstance(waveform, OfdmWaveform):
-        return np.broadcast_to(
-            (np.arange(waveform.num_symbols) * waveform.symbol_period)[:, None], (waveform.num_symbols, slots)
-        )
-    order = np.arange(waveform.num_chirps)[:, None] * slots + np.arange(slots)
+        symbols = np.arange(waveform.num_symbols, dtype=np.float64)[:, None] * waveform.symbol_period
+        return np.repeat(symbols, slots, axis=1)
+    order = np.arange(waveform.num_chirps, dtype=np.float64)[:, None] * slots + np.arange(slots)
     return order * waveform.chirp_period
 
 
 def frequencies(profile: RadarProfile) -> NDArray[np.float64]:
     """(fast_time,) Hz, radio frequency of each subcarrier or ADC sample."""
     waveform = profile.waveform
+    index = np.arange(waveform.fast_time_count, dtype=np.float64)
     if isinstance(waveform, OfdmWaveform):
-        count = waveform.num_subcarriers
-        return waveform.carrier_frequency + (np.arange(count) - (count - 1) / 2) * waveform.subcarrier_spacing
-    return waveform.carrier_frequency + waveform.slope * np.arange(waveform.num_samples) / waveform.sample_rate
+        return waveform.carrier_frequency + (index - (len(index) - 1) / 2) * waveform.subcarrier_spacing
+    return waveform.carrier_frequency + waveform.slope * index / waveform.sample_rate
 
 
 class Channel:

@@ -144,8 +144,8 @@ class Renderer:
             if not mask.size:
                 continue
             cv2.fillConvexPoly(mask, polygon - np.array([left, top]) * 2**_SUBPIXEL, 255, cv2.LINE_AA, _SUBPIXEL)
-            mask = cv2.blur(mask, (3, 3))
-            region[:] = (region * (1.0 - (1.0 - SHADE) / 255.0 * mask[:, :, None])).astype(np.uint8)
+            shade = 1.0 - (1.0 - SHADE) / 255.0 * cv2.blur(mask, (3, 3))
+            region[:] = (region * shade[:, :, None]).astype(np.uint8)
 
     def _paint_background(self) -> NDArray[np.uint8]:
         """Sky, skyline, ground, markings and the shadows of what stands still."""

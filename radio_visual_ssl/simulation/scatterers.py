@@ -67,8 +67,8 @@ class Scatterers:
             position = np.concatenate([position, roof])
             normal = np.concatenate([normal, np.tile((0.0, 0.0, 1.0), (top, 1))])
         else:
-            levels = (np.arange(_POLE_SCATTERERS) + rng.random(_POLE_SCATTERERS)) / _POLE_SCATTERERS
-            position = np.column_stack([np.zeros((_POLE_SCATTERERS, 2)), height * levels])
+            share = (np.arange(_POLE_SCATTERERS) + rng.random(_POLE_SCATTERERS)) / _POLE_SCATTERERS
+            position = np.column_stack([np.zeros((_POLE_SCATTERERS, 2)), height * share])
             normal = np.zeros_like(position)
         return cls._with_speckle(position, normal, body.rcs, body.number, rng)
 

@@ -332,7 +332,7 @@ def _read(kind: Any, value: Any, file: str, field: str) -> Any:
         return SceneError(f'{file}: {field or "content"}: expected {expected}, got {value!r}')
 
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         if not isinstance(value, dict):
             raise wrong('a mapping of fields')
         prefix = f'{field}.' if field else ''
@@ -345,9 +345,9 @@ def _read(kind: Any, value: Any, file: str, field: str) -> Any:
                 raise SceneError(
                     f'{file}: {prefix}{entry.name}: missing; got only {", ".join(map(str, value)) or "nothing"}'
                 )
-        arguments = {key: _read(hints[key], item, file, prefix + key) for key, item in value.items()}
+        content = {key: _read(hints[key], item, file, prefix + key) for key, item in value.items()}
         try:
-            return kind(**arguments)
+            return kind(**content)
         except ValueError as error:
             raise SceneError(f'{file}: {prefix}{error}') from error
     if origin in (typing.Union, types.UnionType):
@@ -542,8 +542,8 @@ def lay_out(scene: Scene, seed: int = 0) -> Layout:
             if taken:
                 x, y = start + (end - start) * (along / length if length else 0.0) + shift
                 heading = math.radians(row.heading_deg) + twist + (math.pi if turned else 0.0)
-                size = [scale * side for side in KINDS[kind].size]
-                add(kind, size, KINDS[kind].rcs, KINDS[kind].colours[paint], Pose(float(x), float(y), heading))
+                scaled = [scale * side for side in KINDS[kind].size]
+                add(kind, scaled, KINDS[kind].rcs, KINDS[kind].colours[paint], Pose(float(x), float(y), heading))
     for wall in scene.walls:
         start, end = np.array(wall.start), np.array(wall.end)
         length = float(np.hypot(*(end - start)))
