@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _TRUTH = '#35d0ff'
 _NOMINAL_SIZE = (4.0, 1.8, 1.6)  # m, drawn where the truth does not tell
-_RADAR_HEIGHT = 1.7  # m above the ground, to draw boxes whose height is unknown
 _UNITS = {
     Reference.ARBITRARY: 'dB',
     Reference.NOISE_FLOOR: 'dB above noise',
@@ -285,31 +284,32 @@ def _draw_camera(axes: 'Axes', frame: Frame, camera: CameraModel | None, image_o
     axes.set_title(f'camera {_clock(frame.image_stamp_ns)}, {distance:+.0f} ms from the radar', fontsize=10)
     if camera is None:
         return
-    seen = sorted((target for target in frame.truth or [] if target.in_camera_view), key=lambda target: target.range)
-    for rank, target in enumerate(seen):
+    names = []
+    for target in frame.truth or []:
         pixels, _ = camera.project(_box(target))
-        if not np.all(np.isfinite(pixels)):
+        if not target.in_camera_view or not np.all(np.isfinite(pixels)):
             continue
         bottom, top = pixels[:4], pixels[4:]
         for outline in (bottom, top, *np.stack([bottom, top], axis=1)):
             axes.plot(*outline[np.r_[: len(outline), 0]].T, color=_TRUTH, linewidth=1.2)
-        # the further away, the higher: names of vehicles behind each other stay apart
-        _write(axes, f'{_name(target)}, {target.range:.0f} m', *_anchor(pixels), lift=4 + 13 * rank)
+        middle = float(pixels[:, 0].min() + pixels[:, 0].max()) / 2
+        names.append((float(pixels[:, 1].min()), middle, f'{_name(target)}, {target.range:.0f} m'))
+    placed: list[tuple[float, float]] = []
+    for v, u, text in sorted(names, reverse=True):
+        # vehicles behind each other: the upper name gives way, upwards
+        above = [other - 0.05 * rows for other, beside in placed if abs(beside - u) < 0.25 * columns]
+        placed.append((min([v, *above]), u))
+        _write(axes, text, u, placed[-1][0])
 
 
-def _anchor(pixels: NDArray[np.float64]) -> tuple[float, float]:
-    """Middle of the upper edge of what surrounds the pixels."""
-    return float(pixels[:, 0].min() + pixels[:, 0].max()) / 2, float(pixels[:, 1].min())
-
-
-def _write(axes: 'Axes', text: str, x: float, y: float, lift: float = 3.0) -> None:
-    """Text centred above a place, ``lift`` points higher, legible on any ground."""
+def _write(axes: 'Axes', text: str, x: float, y: float) -> None:
+    """Text centred above a place, legible on any ground."""
     from matplotlib.patheffects import withStroke
 
     axes.annotate(
         text,
         (x, y),
-        (0, lift),
+        (0, 3),
         textcoords='offset points',
         ha='center',
         va='bottom',
@@ -330,16 +330,10 @@ def _footprint(target: Target) -> NDArray[np.float64]:
 
 
 def _box(target: Target) -> NDArray[np.float64]:
-    """(8, 3) corners of the target's box, m: the four at the bottom, then the four at the top.
-
-    A box of unknown height is drawn with a nominal one, standing on the ground below the radar.
-    """
+    """(8, 3) corners of the target's box, m: the four at the bottom, where its position is, then the four above."""
     footprint = _footprint(target)
-    if target.size[2]:
-        bottom, top = target.z - target.size[2] / 2, target.z + target.size[2] / 2
-    else:
-        bottom, top = -_RADAR_HEIGHT, -_RADAR_HEIGHT + _NOMINAL_SIZE[2]
-    return np.vstack([np.column_stack([footprint, np.full(4, height)]) for height in (bottom, top)])
+    levels = (target.z, target.z + (target.size[2] or _NOMINAL_SIZE[2]))
+    return np.vstack([np.column_stack([footprint, np.full(4, level)]) for level in levels])
 
 
 def _name(target: Target) -> str:

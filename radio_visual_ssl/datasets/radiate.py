@@ -11,6 +11,8 @@ What the files do not say, and how it is taken here:
 - A count of the 8 bit power is taken for 0.5 dB, the step of Navtech's sensors. 0 dB is arbitrary.
 - A scan takes 0.25 s, and nothing says which moment of the turn its stamp means. The camera's stamps are off by a
   constant as well; ``camera_offset`` takes up the sum of both (about +0.45 s for the sample clip ``tiny_foggy``).
+- Boxes are annotated from above. They are placed on a flat road 1.7 m below the radar, with an average height of their
+  class, as the SDK draws them.
 - Fractions of a second in the stamp files are nanoseconds, whose leading zeros may be missing (as the SDK reads them).
 """
 
@@ -41,6 +43,17 @@ AZIMUTH_BINS = 400
 BIN_SIZE = 0.173611  # m, of a range bin and of a pixel of the Cartesian picture
 CARTESIAN_CENTRE = 576.0  # px, where the radar sits in the 1152 x 1152 Cartesian picture
 DECIBEL_PER_COUNT = 0.5
+SENSOR_HEIGHT = 1.7  # m, of the radar above the road
+CLASS_HEIGHT = {
+    'car': 1.5,
+    'van': 2.0,
+    'bus': 3.0,
+    'truck': 2.5,
+    'motorbike': 1.5,
+    'bicycle': 1.5,
+    'pedestrian': 1.8,
+    'group_of_pedestrians': 1.8,
+}  # m, averages
 CAMERA_HALF_VIEW = np.deg2rad(44.0)  # rad, sector in which the camera sees objects well
 
 _STAMP = re.compile(r'^Frame:\s*(\d+)\s+Time:\s*(\d+)\.(\d{1,9})$')
@@ -307,6 +320,8 @@ def _target(entry: dict[str, Any], box: dict[str, Any], camera: CameraModel, gri
 
     At rotation 0 the object points up (forward) and its height is its length; rotation is in degrees anticlockwise.
     """
+    label = str(entry['class_name'])
+    tall = CLASS_HEIGHT.get(label, 0.0)
     left, top, width, height = (float(value) for value in box['position'])
     x = (CARTESIAN_CENTRE - top - height / 2) * BIN_SIZE
     y = (CARTESIAN_CENTRE - left - width / 2) * BIN_SIZE
@@ -315,10 +330,11 @@ def _target(entry: dict[str, Any], box: dict[str, Any], camera: CameraModel, gri
     return Target(
         x=x,
         y=y,
+        z=-SENSOR_HEIGHT,
         track_id=int(entry['id']),
-        label=str(entry['class_name']),
-        size=(height * BIN_SIZE, width * BIN_SIZE, 0.0),
+        label=label,
+        size=(height * BIN_SIZE, width * BIN_SIZE, tall),
         heading=float(np.arctan2(np.sin(heading), np.cos(heading))),
         in_radar_view=bool(grid.contains(np.hypot(x, y), azimuth)),
-        in_camera_view=bool(abs(azimuth) <= CAMERA_HALF_VIEW and camera.in_view([[x, y, 0.0]])[0]),
+        in_camera_view=bool(abs(azimuth) <= CAMERA_HALF_VIEW and camera.in_view([[x, y, tall / 2 - SENSOR_HEIGHT]])[0]),
     )

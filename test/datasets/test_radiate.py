@@ -179,7 +179,8 @@ def test_a_scan_without_picture_is_counted_and_one_without_boxes_is_empty(sequen
     assert (van.x, van.y) == pytest.approx((10.0, 0.0), abs=1e-6)
     assert (van.label, van.track_id, van.in_camera_view) == ('van', 4, True)
     assert van.heading == pytest.approx(math.pi / 2)
-    assert van.size == pytest.approx((20 * 0.173611, 10 * 0.173611, 0))
+    assert van.size == pytest.approx((20 * 0.173611, 10 * 0.173611, 2.0))
+    assert van.z == -1.7
     # a fraction without its leading zeros counts nanoseconds
     assert (first.stamp_ns, second.stamp_ns) == (100_000_000_001, 100_000_000_025)
 
