@@ -182,12 +182,12 @@ class Graph:
         self.node.create_subscription(message_type, topic, collected, qos)
         return collected
 
-    def publisher(self, message_type, topic, qos=10, subscribers=1):
+    def publisher(self, message_type, topic, qos=10, settle=0.3):
         """A publisher that somebody listens to already."""
         publisher = self.node.create_publisher(message_type, topic, qos)
-        self.wait_until(lambda: publisher.get_subscription_count() >= subscribers, f'a subscription to {topic}')
+        self.wait_until(lambda: publisher.get_subscription_count(), f'a subscription to {topic}')
         # matched here does not mean matched there
-        time.sleep(0.3)
+        time.sleep(settle)
         return publisher
 
     @staticmethod
