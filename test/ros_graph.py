@@ -185,7 +185,7 @@ class Graph:
     def publisher(self, message_type, topic, qos=10, settle=0.3):
         """A publisher that somebody listens to already."""
         publisher = self.node.create_publisher(message_type, topic, qos)
-        self.wait_until(lambda: publisher.get_subscription_count(), f'a subscription to {topic}')
+        self.wait_until(publisher.get_subscription_count, f'a subscription to {topic}')
         # matched here does not mean matched there
         time.sleep(settle)
         return publisher
