@@ -376,7 +376,7 @@ def cube_from_message(message: Any) -> RadarCube:
 
 
 def profile_to_info(profile: RadarProfile, stamp_ns: int, frame_id: str, types: MessageTypes) -> Any:
-    """RadarInfo of a profile (its name and capture format have no place in the message)."""
+    """RadarInfo of a profile (its capture format has no place in the message)."""
     waveform = profile.waveform
     rates = ('slope', 'sample_rate', 'chirp_period', 'subcarrier_spacing', 'symbol_period')
     counts = ('num_chirps', 'num_samples', 'num_symbols', 'num_subcarriers')
@@ -384,6 +384,8 @@ def profile_to_info(profile: RadarProfile, stamp_ns: int, frame_id: str, types: 
     calibration = np.zeros(0, np.complex64) if profile.calibration is None else profile.calibration
     return types(f'{PACKAGE}/msg/RadarInfo')(
         header=header(stamp_ns, frame_id, types),
+        radar=profile.name,
+        complex_samples=bool(getattr(waveform, 'complex_samples', False)),
         waveform=_WAVEFORM_FMCW if isinstance(waveform, FmcwWaveform) else _WAVEFORM_OFDM,
         carrier_frequency=float(waveform.carrier_frequency),
         **{name: float(getattr(waveform, name, 0)) for name in rates},
@@ -395,13 +397,8 @@ def profile_to_info(profile: RadarProfile, stamp_ns: int, frame_id: str, types: 
     )
 
 
-def profile_from_info(info: Any, name: str = '', complex_samples: bool = True) -> RadarProfile:
-    """Profile of a RadarInfo.
-
-    Args:
-        info: the message.
-        name: of the profile; the frame_id where not given.
-        complex_samples: whether an FMCW radar samples I and Q; its cubes say so (``is_complex``), RadarInfo does not.
+def profile_from_info(info: Any) -> RadarProfile:
+    """Profile of a RadarInfo; it is named after the frame where the message names no radar.
 
     Raises:
         MessageError: an unknown waveform, or a profile that contradicts itself; the message names the field.
@@ -419,7 +416,7 @@ def profile_from_info(info: Any, name: str = '', complex_samples: bool = True) -
                 chirp_period=info.chirp_period,
                 num_chirps=info.num_chirps,
                 num_samples=info.num_samples,
-                complex_samples=complex_samples,
+                complex_samples=info.complex_samples,
             )
         elif info.waveform == _WAVEFORM_OFDM:
             waveform = OfdmWaveform(
@@ -433,7 +430,7 @@ def profile_from_info(info: Any, name: str = '', complex_samples: bool = True) -
             codes = f'{_WAVEFORM_FMCW} (FMCW) or {_WAVEFORM_OFDM} (OFDM)'
             raise MessageError(f'RadarInfo.waveform: expected {codes}, got {info.waveform}')
         return RadarProfile(
-            name=name or info.header.frame_id,
+            name=info.radar or info.header.frame_id,
             waveform=waveform,
             tx_positions=np.array([(p.x, p.y, p.z) for p in info.tx_positions], np.float64).reshape(-1, 3),
             rx_positions=np.array([(p.x, p.y, p.z) for p in info.rx_positions], np.float64).reshape(-1, 3),

@@ -255,6 +255,15 @@ class BagReader:
         self.stream(HEATMAP_TOPIC)
         raise BagError(f'{self.path}: expected {HEATMAP_TOPIC}_info beside {HEATMAP_TOPIC}, found none')
 
+    def radar_name(self) -> str:
+        """Name of the radar as the bag's info messages have it; empty where they name none."""
+        topic = self.radar_topic()
+        info_topic = f'{topic}_info' if self.streams[topic].type == _IMAGE else _cube_info(topic)
+        self.stream(info_topic)
+        for _, info in self.messages(info_topic):
+            return str(info.radar)
+        return ''
+
     def frames(
         self,
         radar_topic: str | None = None,
@@ -350,7 +359,7 @@ class BagReader:
         from radio_visual_ssl.radar.cube import canonical
         from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 
-        info_topic = f'{topic.rpartition("/")[0]}/info'
+        info_topic = _cube_info(topic)
         self.stream(info_topic, f'{PACKAGE}/msg/RadarInfo')
         info_at = self._latest(info_topic)
         former: HeatmapFormer | None = None
@@ -361,7 +370,7 @@ class BagReader:
             info, cube = info_at(message.time_ns), self.decode(message)
             try:
                 if former is None or info is not formed_for:
-                    profile = messages.profile_from_info(info, complex_samples=bool(cube.is_complex))
+                    profile = messages.profile_from_info(info)
                     former, formed_for = HeatmapFormer(profile, settings or FormationSettings()), info
                 samples = canonical(messages.cube_from_message(cube), former.profile)
                 return cube.header.frame_id, former.form(samples)
@@ -504,6 +513,11 @@ class BagReader:
             raise
         except Exception as error:  # rosbags raises whatever the broken bytes provoke
             raise BagError(f'{self.path}: expected a complete bag, but it cannot be read: {error}') from error
+
+
+def _cube_info(topic: str) -> str:
+    """Topic of the RadarInfo beside a cube topic."""
+    return f'{topic.rpartition("/")[0]}/info'
 
 
 def _refuse_other_files(path: Path) -> None:

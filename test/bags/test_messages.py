@@ -206,7 +206,7 @@ def test_a_profile_survives_the_round_trip(wire, waveform):
         calibration=np.exp(1j * np.arange(6)).astype(np.complex64),
     )
     info = wire.carry(messages.profile_to_info(profile, STAMP, 'radar', wire.types))
-    result = messages.profile_from_info(info, 'x', complex_samples=getattr(waveform, 'complex_samples', True))
+    result = messages.profile_from_info(info)
     assert result.waveform == waveform
     assert (result.name, result.tx_order) == ('x', (1, 0))
     np.testing.assert_array_equal(result.tx_positions, profile.tx_positions)

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The radio-visual-ssl command: work on captures, data sets and bags, without a ROS installation."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame
+
+app = typer.Typer(
+    help='Radar-only localization learned from paired radar and camera recordings.',
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={'help_option_names': ['-h', '--help']},
+)
+import_app = typer.Typer(help='Turn a public data set into a paired bag.', no_args_is_help=True)
+app.add_typer(import_app, name='import')
+
+Json = Annotated[bool, typer.Option('--json', help='Print one JSON object as the last line on stdout.')]
+Bag = Annotated[Path, typer.Argument(help='A rosbag2 folder (metadata.yaml + MCAP).', show_default=False)]
+ImageOffset = Annotated[
+    float, typer.Option('--camera-offset', metavar='S', help="Seconds added to the camera's stamps before pairing.")
+]
+
+DEFAULT: list[str] = ['cfar']
+
+console = Console()
+messages = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command; bad input ends with one line on stderr and exit status 1."""
+    try:
+        app()
+    except (OSError, ValueError) as error:
+        messages.print(f'[bold red]error:[/] {error}', highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function of (done, total) that moves a progress bar on stderr; silent where that is no terminal."""
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """One line of JSON; NaN and infinities, which JSON lacks, are an error."""
+    print(json.dumps(result, allow_nan=False), flush=True)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table whose first column is text and whose others are figures."""
+    result = Table(*columns, title=title, title_justify='left')
+    for column in result.columns[1:]:
+        column.justify = 'right'
+    for row in rows:
+        result.add_row(*row)
+    console.print(result)
+
+
+@import_app.command('radiate')
+def import_radiate_command(
+    folder: Annotated[Path, typer.Argument(help='Folder of one RADIATE sequence.', show_default=False)],
+    out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
+    camera_offset: ImageOffset = 0.0,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a paired bag of a RADIATE sequence: heatmaps, images, calibration and ground truth."""
+    from radio_visual_ssl.datasets.radiate import import_radiate
+
+    with progress_bar('importing') as progress:
+        report = import_radiate(folder, out, camera_offset, progress, compress=compress)
+    console.print(
+        f'{report.path}: {report.scans} scans, {report.images} images, {report.targets} annotated boxes, '
+        f"{report.targets_in_camera_view} of them in the camera's view",
+        highlight=False,
+    )
+    if report.missing_scans or report.missing_images:
+        console.print(f'listed but without a picture: {report.missing_scans} scans, {report.missing_images} images')
+    if as_json:
+        print_json({**vars(report), 'path': str(report.path)})
+
+
+@app.command()
+def inspect(
+    bag: Bag,
+    out: Annotated[
+        Path | None, typer.Option(help='Contact sheet PNG. Default: <bag>_contact_sheet.png in this folder.')
+    ] = None,
+    count: Annotated[int, typer.Option(help='Frames on the contact sheet; 0 = draw none.', min=0, max=20)] = 4,
+    camera_offset: ImageOffset = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Tell what a bag holds (streams, rates, gaps, pairs) and draw a contact sheet."""
+    from radio_visual_ssl.bags.inspection import draw_contact_sheet, inspect_bag
+
+    inspection = inspect_bag(bag, image_offset_s=camera_offset)
+    rows = [
+        [
+            topic,
+            stream.type,
+            str(stream.count),
+            '-' if stream.rate_hz is None else f'{stream.rate_hz:.2f}',
+            '-' if stream.max_gap_s is None else f'{stream.max_gap_s:.3f}',
+        ]
+        for topic, stream in inspection.streams.items()
+    ]
+    table(str(bag), ['topic', 'type', 'messages', 'rate (Hz)', 'longest gap (s)'], rows)
+    if inspection.radar_topic is not None:
+        console.print(f'{inspection.pairs} radar frames with an image, {inspection.unpaired} without')
+    if count and inspection.radar_topic is not None:
+        sheet = out or Path(f'{bag.resolve().name}_contact_sheet.png')
+        draw_contact_sheet(bag, sheet, count=count, image_offset_s=camera_offset)
+        console.print(f'contact sheet: {sheet}', soft_wrap=True)
+    if as_json:
+        print_json(inspection.as_json())
+
+
+@app.command()
+def evaluate(
+    bag: Bag,
+    backend: Annotated[list[str], typer.Option(help='What finds the targets; give it again to compare.')] = DEFAULT,
+    settings: Annotated[
+        str,
+        typer.Option(
+            help="Of the back end: 'auto' (those shipped for the bag's radar, if any), 'default', the name of a file "
+            'in config/<backend>/, or a path.'
+        ),
+    ] = 'auto',
+    view: Annotated[str, typer.Option(help='Which true targets count: those that the camera or the radar sees.')] = (
+        'camera'
+    ),
+    report: Annotated[
+        Path | None, typer.Option(help='Folder for pictures: error curve, and the frame with the most targets.')
+    ] = None,
+    camera_offset: ImageOffset = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Judge localizers on a bag with ground truth: recall, precision, error and signed bias."""
+    from radio_visual_ssl.bags.reader import BagReader
+    from radio_visual_ssl.evaluation.backends import load_localizer
+    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bag
+    from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, table_rows
+
+    reader = BagReader(bag)
+    radar = reader.radar_name()
+    localizers = {name: load_localizer(name, settings, radar) for name in backend}
+    total = reader.streams[reader.radar_topic()].count
+    fullest: EvaluatedFrame | None = None
+    with progress_bar('evaluating') as progress:
+        done = 0
+
+        def on_frame(frame: EvaluatedFrame) -> None:
+            nonlocal done, fullest
+            done += 1
+            progress(done, total)
+            if frame.frame.image is not None and (fullest is None or _counted(frame) > _counted(fullest)):
+                fullest = frame
+
+        evaluation = evaluate_bag(bag, localizers, view=view, image_offset_s=camera_offset, on_frame=on_frame)
+    header, *rows = table_rows(evaluation.metrics)
+    table(f'{bag}, targets in view of the {view}', header, rows)
+    for name, metrics in evaluation.metrics.items():
+        if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
+            console.print(f'{name}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
+    for note in evaluation.notes:
+        console.print(f'note: {note}')
+    if report is not None:
+        console.print(f'picture: {draw_errors(evaluation, report / "errors.png", bag.name)}', soft_wrap=True)
+        if fullest is not None:
+            first = next(iter(localizers))
+            picture = draw_frame(
+                fullest.frame.image,
+                fullest.frame.heatmap,
+                fullest.detections[first],
+                fullest.frame.truth,
+                evaluation.camera,
+                out=report / 'frame.png',
+                view=evaluation.view,
+                metrics=evaluation.metrics,
+                title=f'{bag.name}, {first}',
+            )
+            console.print(f'picture: {picture}', soft_wrap=True)
+    if as_json:
+        print_json(evaluation.to_json())
+
+
+def _counted(frame: 'EvaluatedFrame') -> int:
+    """Targets of a frame that count; the most telling frame has the most."""
+    return sum(match.targets for match in frame.matches.values())
+
+
+@app.command()
+def heatmap(
+    capture: Annotated[Path, typer.Argument(metavar='FILE', help='A .npy cube or a DCA1000 .bin.', show_default=False)],
+    radar: Annotated[
+        str, typer.Option(help='Radar profile: a name in config/radars/ or a YAML file.', show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help='PNG: heatmap, range-Doppler map and movers.')] = None,
+    frame: Annotated[int, typer.Option(help='Frame of the capture.', min=0)] = 0,
+    count: Annotated[int, typer.Option(help='Most movers to list.', min=1, max=100)] = 5,
+    min_velocity: Annotated[
+        float | None, typer.Option(help='m/s below which nothing counts as a mover. Default: a few Doppler bins.')
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look into a raw capture: range-azimuth heatmap, range-Doppler map and the strongest movers."""
+    from radio_visual_ssl.radar.quicklook import draw_quick_look, quick_look
+
+    look = quick_look(capture, radar, frame=frame, count=count, min_velocity=min_velocity)
+    result = look.to_json()
+    rows = [
+        [str(number), *(f'{mover[key]:.2f}' for key in ('range_m', 'azimuth_deg', 'velocity_m_s', 'snr_db'))]
+        for number, mover in enumerate(result['movers'], 1)
+    ]
+    columns = ['', 'range (m)', 'azimuth (deg, + left)', 'velocity (m/s, + receding)', 'SNR (dB)']
+    table(f'{capture}: strongest movers', columns, rows)
+    if out is not None:
+        console.print(f'picture: {draw_quick_look(look, out)}', soft_wrap=True)
+    if as_json:
+        print_json(result)
