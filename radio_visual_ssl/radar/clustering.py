@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From detected cells of a heatmap to targets with position, covariance, radial velocity, SNR and score."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.target import NAN, Target
+
+# Strongest local maxima that are looked at; a heatmap with more is all noise at a false alarm rate near one.
+_MAX_PEAKS = 4096
+
+# Standard deviation of a maximum's place is its half-power width / (1.6 sqrt(2 SNR)) (Barton, Modern Radar System
+# Analysis, 1988), and never below this share of a bin: interpolation is not exact for every window.
+_WIDTH_FACTOR = 1.6
+_LEAST_BIN_SHARE = 0.1
+
+# Bins; a flatter peak than this has no width that could be trusted.
+_MAX_WIDTH = 16.0
+
+# Half-power full width of a Gaussian in standard deviations; cells that spread wider than a peak of that width by
+# this factor make an extended target.
+_FULL_WIDTH = 2.355
+_EXTENDED = 1.25
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How detected cells become targets.
+
+    Attributes:
+        merge_radius: m, peaks closer to a stronger one than this belong to its target.
+        extent_db: dB, cells this far below the peak of their target do not count as part of it.
+        min_cells: targets of fewer detected cells are dropped.
+        min_snr: dB, weaker peaks are dropped.
+        sidelobe_rejection: dB, peaks this far below the strongest cell at the same range are dropped; 0 = keep all.
+        max_targets: those of highest SNR are kept.
+        score_midpoint: dB, SNR that scores 0.5.
+        score_slope: dB, SNR above the midpoint that scores 0.73.
+    """
+
+    merge_radius: float = 3.0
+    extent_db: float = 12.0
+    min_cells: int = 1
+    min_snr: float = 0.0
+    sidelobe_rejection: float = 0.0
+    max_targets: int = 64
+    score_midpoint: float = 15.0
+    score_slope: float = 4.0
+
+
+def snr_score(snr: NDArray[np.floating], midpoint: float = 15.0, slope: float = 4.0) -> NDArray[np.floating]:
+    """Confidence in (0, 1), ``1 / (1 + exp(-(snr - midpoint) / slope))``: rises with SNR (dB), 0.5 at the midpoint."""
+    return 1 / (1 + np.exp(-(np.asarray(snr, dtype=np.float64) - midpoint) / slope))
+
+
+def cluster(
+    power: NDArray[np.floating],
+    noise: NDArray[np.floating],
+    detections: NDArray[np.bool_],
+    grid: PolarGrid,
+    *,
+    settings: ClusterSettings = ClusterSettings(),
+    velocity: NDArray[np.floating] | None = None,
+) -> list[Target]:
+    """Targets among the detected cells, highest score first.
+
+    Local maxima, strongest first, each take the weaker ones within ``merge_radius``; every detected cell goes to the
+    nearest maximum that is left, across the seam of a grid that wraps too. Along range and across it, each axis by
+    itself, the position is
+
+    - for a point: the vertex of the parabola through the peak and its neighbours in dB, with the error
+      half-power width / (1.6 sqrt(2 SNR)), the width being that parabola's;
+    - for a target whose cells spread wider than such a peak: their power-weighted mean, to which the variance of the
+      cells in excess of a peak's is added: the centre of an extended target is not known better.
+
+    Both are found in bin indices and taken to the exact grid. The radial velocity is the power-weighted mean over the
+    target's cells.
+
+    Args:
+        power: (R, A) linear power.
+        noise: (R, A) mean power of noise alone, finite and positive at the detections.
+        detections: (R, A) bool.
+        grid: of the maps.
+        settings: see :class:`ClusterSettings`.
+        velocity: (R, A) m/s, or None; NaN where a cell has none.
+    """
+    rows, columns = np.nonzero(detections)
+    strength = power[rows, columns].astype(np.float64)
+    with np.errstate(divide='ignore'):
+        snr = 10 * np.log10(strength / noise[rows, columns])
+    peaks = _peaks(power, rows, columns, grid)
+    peaks = peaks[snr[peaks] >= settings.min_snr]
+    if settings.sidelobe_rejection > 0:
+        strongest = ndimage.maximum_filter1d(power.max(axis=1), 3, mode='nearest')
+        peaks = peaks[strength[peaks] >= strongest[rows[peaks]] * 10 ** (-settings.sidelobe_rejection / 10)]
+    if peaks.size == 0:
+        return []
+    peaks = peaks[np.argsort(-strength[peaks], kind='stable')[:_MAX_PEAKS]]
+    azimuth = grid.azimuth[columns]
+    places = np.stack((grid.range[rows] * np.cos(azimuth), grid.range[rows] * np.sin(azimuth)), axis=1)
+    peaks = _suppress(places, peaks, settings.merge_radius)
+    distance, owner = cKDTree(places[peaks]).query(places, distance_upper_bound=max(settings.merge_radius, 1e-6))
+    near = np.flatnonzero(np.isfinite(distance))
+    near = near[strength[near] >= strength[peaks[owner[near]]] * 10 ** (-settings.extent_db / 10)]
+    # A target is numbered by its place in peaks, here and in owner.
+    targets = np.flatnonzero(np.bincount(owner[near], minlength=peaks.size) >= settings.min_cells)
+    targets = targets[np.argsort(-snr[peaks[targets]], kind='stable')[: settings.max_targets]]
+    number = np.full(peaks.size, -1)
+    number[targets] = np.arange(targets.size)
+    near = near[number[owner[near]] >= 0]
+    cells = _Cells(number[owner[near]], rows[near], columns[near], strength[near], targets.size)
+    peaks = peaks[targets]
+    row, column, variances = _locate(power, cells, (rows[peaks], columns[peaks]), snr[peaks], grid.wraps)
+    covariance = _covariance(grid, row, column, variances)
+    ranges, azimuths = grid.position(row, column)
+    x, y = ranges * np.cos(azimuths), ranges * np.sin(azimuths)
+    score = snr_score(snr[peaks], settings.score_midpoint, settings.score_slope)
+    radial = np.full(targets.size, NAN)
+    if velocity is not None:
+        speed = velocity[cells.rows, cells.columns].astype(np.float64)
+        known = np.isfinite(speed)
+        with np.errstate(invalid='ignore'):
+            radial = cells.sums(np.where(known, speed, 0)) / cells.sums(known)
+    return [
+        Target(
+            x=float(x[i]),
+            y=float(y[i]),
+            covariance=covariance[i],
+            radial_velocity=float(radial[i]),
+            snr=float(snr[peak]),
+            score=float(score[i]),
+        )
+        for i, peak in enumerate(peaks)
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Cells of all targets: number of the target, place and power."""
+
+    owner: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    strength: NDArray[np.float64]
+    count: int
+
+    def sums(self, values: NDArray) -> NDArray[np.float64]:
+        """Power-weighted sum of the values of each target's cells, (count,)."""
+        return np.bincount(self.owner, weights=self.strength * values, minlength=self.count).astype(np.float64)
+
+
+def _peaks(
+    power: NDArray[np.floating], rows: NDArray[np.int64], columns: NDArray[np.int64], grid: PolarGrid
+) -> NDArray[np.int64]:
+    """Which of the cells are local maxima of their 8 neighbours; of equal neighbours the first in reading order."""
+    padded = np.full((power.shape[0] + 2, power.shape[1] + 2), -np.inf, dtype=power.dtype)
+    padded[1:-1, 1:-1] = power
+    if grid.wraps:
+        padded[1:-1, 0], padded[1:-1, -1] = power[:, -1], power[:, 0]
+    flat, width = padded.ravel(), padded.shape[1]
+    place = (rows + 1) * width + columns + 1
+    own = flat[place]
+    peak = np.ones(rows.size, dtype=bool)
+    for offset in (-width - 1, -width, -width + 1, -1):
+        peak &= own > flat[place + offset]
+        peak &= own >= flat[place - offset]
+    return np.flatnonzero(peak)
+
+
+def _suppress(places: NDArray[np.float64], peaks: NDArray[np.int64], radius: float) -> NDArray[np.int64]:
+    """Peaks, given strongest first, that are farther than radius from each stronger one that is kept."""
+    kept = []
+    while peaks.size:
+        kept.append(peaks[0])
+        peaks = peaks[1:]
+        distance = np.hypot(*(places[peaks] - places[kept[-1]]).T)
+        peaks = peaks[distance > radius]
+    return np.array(kept, dtype=np.int64)
+
+
+def _locate(
+    power: NDArray[np.floating], cells: _Cells, peaks: tuple[NDArray, NDArray], snr: NDArray[np.float64], wraps: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Fractional row and column of each target and their variances, (2, count) bins^2; see :func:`cluster`."""
+    total = cells.sums(np.ones(cells.owner.size))
+    column_offset = cells.columns - peaks[1][cells.owner]
+    if wraps:
+        size = power.shape[1]
+        column_offset = np.mod(column_offset + size // 2, size) - size // 2
+    place, variance = [], []
+    for axis, offset in enumerate((cells.rows - peaks[0][cells.owner], column_offset)):
+        mean = cells.sums(offset) / total
+        spread = np.maximum(cells.sums(offset.astype(np.float64) ** 2) / total - mean**2, 0)
+        vertex, width = _vertex(power, peaks, axis, wraps and axis == 1)
+        error = np.maximum(width / _WIDTH_FACTOR / np.sqrt(2 * 10 ** (snr / 10)), _LEAST_BIN_SHARE)
+        beam = (width / _FULL_WIDTH) ** 2
+        extended = spread > _EXTENDED**2 * beam
+        place.append(peaks[axis] + np.where(extended, mean, vertex))
+        variance.append(error**2 + np.where(extended, spread - beam, 0))
+    return place[0], place[1], np.stack(variance)
+
+
+def _vertex(
+    power: NDArray[np.floating], peaks: tuple[NDArray, NDArray], axis: int, wraps: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Offset of the vertex of the parabola through three cells in dB, and its half-power full width, in bins.
+
+    At an edge, and on a plateau, the offset is 0 and the width that of two bins.
+    """
+    index, size = peaks[axis], power.shape[axis]
+    levels = []
+    for step in (-1, 0, 1):
+        beside = np.mod(index + step, size) if wraps else np.clip(index + step, 0, size - 1)
+        with np.errstate(divide='ignore'):
+            level = 10 * np.log10(power[(beside, peaks[1]) if axis == 0 else (peaks[0], beside)].astype(np.float64))
+        levels.append(level)
+    # An empty neighbour (no power at all) says no more than one 60 dB down.
+    before, own, after = (np.maximum(level, levels[1] - 60) for level in levels)
+    curvature = 2 * own - before - after
+    inner = curvature > 1e-3
+    if not wraps:
+        inner &= (index > 0) & (index < size - 1)
+    safe = np.where(inner, curvature, 1.0)
+    offset = np.where(inner, np.clip((after - before) / (2 * safe), -0.5, 0.5), 0)
+    # The parabola falls by 3 dB within sqrt(6 / curvature) of its vertex.
+    width = np.where(inner, np.minimum(2 * np.sqrt(6 / safe), _MAX_WIDTH), 2.0)
+    return offset, width
+
+
+def _covariance(
+    grid: PolarGrid, row: NDArray[np.float64], column: NDArray[np.float64], variances: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(N, 2, 2) m^2 of (x, y) from variances in bins^2, (2, N), along range and azimuth."""
+    range_step, azimuth_step = grid.cell_size(row, column)
+    ranges, azimuth = grid.position(row, column)
+    along = variances[0] * range_step**2
+    across = variances[1] * (azimuth_step * ranges) ** 2
+    cos, sin = np.cos(azimuth), np.sin(azimuth)
+    cross = (along - across) * cos * sin
+    xx, yy = along * cos**2 + across * sin**2, along * sin**2 + across * cos**2
+    return np.stack((xx, cross, cross, yy), axis=-1).reshape(-1, 2, 2)
