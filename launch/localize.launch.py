@@ -53,13 +53,7 @@ ARGUMENTS = (
     ('namespace', '', 'ROS namespace of all nodes and topics, for instance one for each sensor.', None),
     ('params_file', '', 'Parameter file of the nodes. Empty: config/localize.yaml.', None),
     ('scene', '', 'source:=simulator: name of a file in config/scenes/ or a path. Empty: as in params_file.', None),
-    (
-        'radar',
-        '',
-        'Radar profile, the name of a file in config/radars/ or a path: simulated, or whose name the heatmaps carry. '
-        'Empty: as in params_file.',
-        None,
-    ),
+    ('radar', '', 'source:=simulator: name of a file in config/radars/ or a path. Empty: as in params_file.', None),
     (
         'rate',
         '',
@@ -126,13 +120,11 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         {
             **common,
             'input': radar_input,
-            # RadarInfo has no name; the settings of the back end are found by it.
-            **({'radar_name': Path(arguments['radar']).stem} if arguments['radar'] else {}),
             **(recorded_qos(namespace, 'cube') if source == 'bag' else {}),
         },
     )
     nodes = [heatmap, localizer]
-    handlers = [end_with(localizer, 'localizer_node ended')]
+    handlers = [end_with(localizer, 'localizer_node'), end_with(heatmap, 'heatmap_node')]
     if source == 'simulator':
         # Its own clock: the simulator makes the time that the others see.
         parameters = {**common, **given(arguments, scene='scene', radar='radar')}
@@ -140,7 +132,7 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             parameters['rate'] = number(arguments, 'rate')
         simulator = node(arguments, 'simulator_node', parameters)
         nodes.append(simulator)
-        handlers.append(end_with(simulator, 'simulator_node ended'))
+        handlers.append(end_with(simulator, 'simulator_node'))
     elif source == 'bag':
         parameters = {
             'bag': str(Path(arguments['bag']).expanduser().resolve()),
@@ -220,16 +212,26 @@ def recorded_qos(namespace: str, *names: str) -> dict[str, str | int]:
     return overrides
 
 
-def end_with(target: Node, reason: str) -> RegisterEventHandler:
+def end_with(target: Node, name: str) -> RegisterEventHandler:
     """Without this node the others are of no use."""
-    return RegisterEventHandler(OnProcessExit(target_action=target, on_exit=[EmitEvent(event=Shutdown(reason=reason))]))
+
+    def end(event: ProcessExited, _context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        refuse_failure(event, name)
+        return [EmitEvent(event=Shutdown(reason=f'{name} ended'))]
+
+    return RegisterEventHandler(OnProcessExit(target_action=target, on_exit=end))
 
 
 def end_after_bag(event: ProcessExited, _context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """End the launch when the bag is through; with an error where the player failed."""
-    if event.returncode not in (0, None) and event.returncode > 0:
-        raise RuntimeError(f'player_node could not play the bag (exit code {event.returncode}); its log says why')
+    """End the launch when the bag is through."""
+    refuse_failure(event, 'player_node')
     return [TimerAction(period=DRAIN_SECONDS, actions=[EmitEvent(event=Shutdown(reason='the bag is through'))])]
+
+
+def refuse_failure(event: ProcessExited, name: str) -> None:
+    """Let the launch end with exit code 1 where a node failed; a signal (negative) is no failure."""
+    if (event.returncode or 0) > 0:
+        raise RuntimeError(f'{name} ended with exit code {event.returncode}; its log says why')
 
 
 def middleware() -> list[LaunchDescriptionEntity]:

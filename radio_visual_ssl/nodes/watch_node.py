@@ -249,7 +249,7 @@ class WatchNode(ManagedNode):
             out=Path(self.value('out')).expanduser(),
             view=self.value('view'),
             metrics=self._tally.metrics() if self._tally.matches else None,
-            title=f'{frame.heatmap.radar}, frame {self._frames}',
+            title=', '.join(filter(None, (frame.heatmap.radar, f'frame {self._frames}'))),
             max_range=None if math.isnan(max_range) else max_range,
         )
 
