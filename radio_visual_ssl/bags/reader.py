@@ -16,6 +16,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.transforms import StaticTransforms
 from radio_visual_ssl.bags.typestore import typestore
 from radio_visual_ssl.bags.writer import BagError
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -222,16 +223,7 @@ class BagReader:
         Raises:
             BagError: a transform in /tf_static that is wrong.
         """
-        found = {source: (np.eye(3), np.zeros(3))}
-        queue = deque([source])
-        while queue:
-            frame = queue.popleft()
-            rotation, translation = found[frame]
-            for next_frame, turn, shift in self._static_transforms.get(frame, []):
-                if next_frame not in found:
-                    found[next_frame] = (turn @ rotation, turn @ translation + shift)
-                    queue.append(next_frame)
-        return found.get(target)
+        return self._static_transforms.between(target, source)
 
     def has_radar(self) -> bool:
         """Whether the bag holds heatmaps or cubes at all."""
@@ -449,22 +441,17 @@ class BagReader:
     # Types and files --------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _static_transforms(self) -> dict[str, list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]]:
-        """From each frame to its neighbours: (frame, rotation, translation that take places there)."""
-        edges: dict[str, list[tuple[str, NDArray[np.float64], NDArray[np.float64]]]] = {}
+    def _static_transforms(self) -> StaticTransforms:
+        tree = StaticTransforms()
         if '/tf_static' not in self.streams:
-            return edges
+            return tree
         self.stream('/tf_static', 'tf2_msgs/msg/TFMessage')
         for _, message in self.messages('/tf_static'):
-            for entry in message.transforms:
-                try:
-                    rotation, translation = messages.transform_from_message(entry)
-                except messages.MessageError as error:
-                    raise BagError(f'{self.path}: topic /tf_static: {error}') from error
-                parent, child = entry.header.frame_id, entry.child_frame_id
-                edges.setdefault(child, []).append((parent, rotation, translation))
-                edges.setdefault(parent, []).append((child, rotation.T, -rotation.T @ translation))
-        return edges
+            try:
+                tree.add(message)
+            except messages.MessageError as error:
+                raise BagError(f'{self.path}: topic /tf_static: {error}') from error
+        return tree
 
     @cached_property
     def _checked_topics(self) -> set[str]:
