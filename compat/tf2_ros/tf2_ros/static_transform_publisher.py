@@ -5,17 +5,20 @@ from __future__ import annotations
 
 import math
 import random
+import signal
 import string
 import sys
+import threading
 from collections.abc import Sequence
 
 import rclpy
 from geometry_msgs.msg import TransformStamped
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from tf2_ros.static_transform_broadcaster import StaticTransformBroadcaster
@@ -156,7 +159,7 @@ class StaticTransformPublisher(Node):
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Publish until interrupted; returns the exit status (1 for arguments that make no transform)."""
+    """Publish until SIGINT or SIGTERM, both blocked by the caller; returns the exit status (1 for wrong arguments)."""
     arguments = list(sys.argv if args is None else args)
     try:
         parameters = parse_arguments(remove_ros_args(arguments)[1:])
@@ -167,11 +170,13 @@ def main(args: Sequence[str] | None = None) -> int:
     if parameters is None:
         print(_USAGE)
         return 0
-    try:
-        rclpy.init(args=arguments)
-        rclpy.spin(StaticTransformPublisher(parameters))
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # Ctrl-C and SIGTERM are how it ends
-    finally:
-        rclpy.try_shutdown()
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
+    executor.add_node(StaticTransformPublisher(parameters))
+    spinning = threading.Thread(target=executor.spin)
+    spinning.start()
+    signal.sigwait((signal.SIGINT, signal.SIGTERM))
+    executor.shutdown()
+    spinning.join()
+    rclpy.shutdown()
     return 0
