@@ -3,10 +3,8 @@
 
 from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import yaml
 from rclpy.clock import Clock, ClockType
 from rclpy.publisher import Publisher
 from rclpy.timer import Timer
@@ -33,7 +31,6 @@ from radio_visual_ssl.nodes.parameters import (
     ParameterSpec,
     Value,
     settings_from_parameters,
-    similar_names,
     specs_from_settings,
     to_parameter,
 )
@@ -155,7 +152,7 @@ class LocalizerNode(ManagedNode):
         name = str(values['backend'])
         settings_from_parameters(BACKENDS[name].settings, f'{name}.', values)
         chosen = str(values['backend_settings'])
-        if chosen not in ('auto', 'default') and chosen != self.value('backend_settings'):
+        if chosen not in ('auto', self.value('backend_settings')):
             self._read_settings(chosen)
 
     def parameters_changed(self, names: set[str]) -> None:
@@ -171,45 +168,29 @@ class LocalizerNode(ManagedNode):
     def _load_settings(self, radar: str) -> None:
         """Put the settings file under the parameters that the user did not choose."""
         chosen = self.value('backend_settings')
-        backend = BACKENDS[self.value('backend')]
-        values = {name: to_parameter(value) for name, value in vars(backend.settings()).items()}
-        self._settings_of = 'default'
-        if chosen not in ('auto', 'default'):
-            values |= self._read_settings(chosen)
-            self._settings_of = chosen
-        elif chosen == 'auto' and radar and (file := shipped_settings(self.value('backend'), radar)) is not None:
-            values |= self._read_settings(str(file))
-            self._settings_of = file.stem
-        values = {self._prefix + name: value for name, value in values.items()}
+        if chosen == 'auto':
+            chosen = radar if has_shipped_settings(self.value('backend'), radar) else 'default'
+        settings = self._read_settings(chosen)
+        self._settings_of = chosen
+        values = {self._prefix + name: to_parameter(value) for name, value in vars(settings).items()}
         self.overwrite({name: value for name, value in values.items() if name not in self._chosen})
 
-    def _read_settings(self, name: str) -> dict[str, Value]:
-        """Values of a settings file, by field.
+    def _read_settings(self, name: str) -> Any:
+        """The back end's settings of a name or path.
 
         Raises:
-            ValueError: no such file, or a field that the back end does not have; the message names file and field.
+            ValueError: no such file, or one that the back end refuses; the message names the file and the field.
         """
-        path = Path(name).expanduser()
-        if not path.is_file():
-            file = shipped_settings(self.value('backend'), name)
-            if file is None:
-                raise ValueError(
-                    f"parameter 'backend_settings': expected 'auto', 'default', a name in "
-                    f'config/{self.value("backend")}/ or a path, got {name!r}'
-                )
-            path = file
-        values = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-        if not isinstance(values, dict):
-            raise ValueError(f'{path}: expected a mapping of settings, got {type(values).__name__}')
-        known = [spec.removeprefix(self._prefix) for spec in self._specs if spec.startswith(self._prefix)]
-        for field, value in values.items():
-            if field not in known:
-                raise ValueError(f'{path}: {field}: expected a setting of the back end{similar_names(field, known)}')
-            try:
-                values[field] = self._specs[self._prefix + field].read(value)
-            except ValueError as error:
-                raise ValueError(f'{path}: {error}') from error
-        return values
+        backend = BACKENDS[self.value('backend')]
+        if name == 'default':
+            return backend.settings()
+        try:
+            return backend.load(name)
+        except FileNotFoundError as error:
+            raise ValueError(
+                f"parameter 'backend_settings': expected 'auto', 'default', a name in "
+                f'config/{self.value("backend")}/ or a path, got {name!r} ({error})'
+            ) from error
 
     def _build(self) -> None:
         backend = BACKENDS[self.value('backend')]
@@ -290,11 +271,9 @@ class LocalizerNode(ManagedNode):
             publishers['markers'].publish(target_markers(targets, header, 'localizer', DETECTION, lifetime))
 
 
-def shipped_settings(backend: str, name: str) -> Path | None:
-    """The file config/<backend>/<name>.yaml, where the package has it."""
-    if '/' in name:
-        return None
+def has_shipped_settings(backend: str, radar: str) -> bool:
+    """Whether the package has settings of a back end for a radar."""
     try:
-        return share_path('config', backend, f'{name}.yaml')
+        return bool(radar) and '/' not in radar and share_path('config', backend, f'{radar}.yaml').is_file()
     except FileNotFoundError:
-        return None
+        return False

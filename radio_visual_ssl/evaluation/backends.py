@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The back ends that find targets, by name, with the settings that ship for known radars."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from radio_visual_ssl.radar.cfar_localizer import BOUNDS, CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
+from radio_visual_ssl.radar.localizer import Localizer
+from radio_visual_ssl.share import share_path
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to find targets in heatmaps.
+
+    Attributes:
+        settings: dataclass of plain fields with defaults; each field is a parameter of localizer_node.
+        load: reads such settings from a YAML file.
+        make: builds the localizer from such settings.
+        bounds: (minimum, maximum) of the number fields, by name.
+    """
+
+    settings: type[Any]
+    load: Callable[[Path], Any]
+    make: Callable[[Any], Localizer]
+    bounds: dict[str, tuple[float | None, float | None]]
+
+
+BACKENDS = {'cfar': Backend(CfarLocalizerSettings, load_cfar_settings, CfarLocalizer, BOUNDS)}
+
+
+def shipped_settings(backend: str, name: str) -> Path | None:
+    """The file config/<backend>/<name>.yaml, where the package has it."""
+    if not name or '/' in name:
+        return None
+    try:
+        return share_path('config', backend, f'{name}.yaml')
+    except FileNotFoundError:
+        return None
+
+
+def settings_file(backend: str, name: str) -> Path:
+    """The settings file of that path, or the shipped one of that name.
+
+    Raises:
+        ValueError: neither exists.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    shipped = shipped_settings(backend, name)
+    if shipped is None:
+        raise ValueError(f"expected 'auto', 'default', a name in config/{backend}/ or a path, got {name!r}")
+    return shipped
+
+
+def load_localizer(backend: str, settings: str = 'auto', radar: str = '') -> Localizer:
+    """A back end with its settings.
+
+    Args:
+        backend: one of `BACKENDS`.
+        settings: 'auto' (those shipped for the radar, if any), 'default', a name in config/<backend>/, or a path.
+        radar: name of the radar, as in HeatmapInfo.
+
+    Raises:
+        ValueError: an unknown back end, no such settings file, or a wrong one.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f'backend: expected one of {", ".join(BACKENDS)}, got {backend!r}')
+    chosen = BACKENDS[backend]
+    if settings == 'auto':
+        file = shipped_settings(backend, radar)
+    elif settings == 'default':
+        file = None
+    else:
+        try:
+            file = settings_file(backend, settings)
+        except ValueError as error:
+            raise ValueError(f'settings: {error}') from error
+    return chosen.make(chosen.settings() if file is None else chosen.load(file))
