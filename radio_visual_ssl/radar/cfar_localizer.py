@@ -118,6 +118,34 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
 """(minimum, maximum) of the number fields, of each element where a field has several; None = unbounded."""
 
 
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """The value in the type of its field.
+
+    Raises:
+        ValueError: another type or out of bounds.
+    """
+    if get_origin(hint) is Literal:
+        if value not in get_args(hint):
+            raise ValueError(f'{name}: expected one of {", ".join(get_args(hint))}, got {value!r}')
+        return value
+    if get_origin(hint) is tuple:
+        elements = get_args(hint)
+        if not isinstance(value, list | tuple) or len(value) != len(elements):
+            raise ValueError(f'{name}: expected {len(elements)} numbers, got {value!r}')
+        return tuple(_checked(name, element, kind) for element, kind in zip(value, elements, strict=True))
+    kind = 'a whole number' if hint is int else 'a number'
+    low, high = BOUNDS[name]
+    if low is not None and high is not None:
+        kind += f' from {low:g} to {high:g}'
+    elif low is not None:
+        kind += f' from {low:g} on'
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    number = whole or (hint is float and isinstance(value, float | np.floating) and np.isfinite(value))
+    if not number or (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(f'{name}: expected {kind}, got {value!r}')
+    return hint(value)
+
+
 def load_cfar_settings(name_or_path: str | Path) -> CfarLocalizerSettings:
     """Settings from a YAML file, a mapping of fields; those that it does not name keep their defaults.
 
@@ -242,31 +270,3 @@ class CfarLocalizer:
         if settings.min_speed > 0 and heatmap.velocity is not None:
             within &= np.abs(heatmap.velocity) >= settings.min_speed
         return within
-
-
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    """The value in the type of its field.
-
-    Raises:
-        ValueError: another type or out of bounds.
-    """
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ValueError(f'{name}: expected one of {", ".join(get_args(hint))}, got {value!r}')
-        return value
-    if get_origin(hint) is tuple:
-        elements = get_args(hint)
-        if not isinstance(value, list | tuple) or len(value) != len(elements):
-            raise ValueError(f'{name}: expected {len(elements)} numbers, got {value!r}')
-        return tuple(_checked(name, element, kind) for element, kind in zip(value, elements, strict=True))
-    kind = 'a whole number' if hint is int else 'a number'
-    low, high = BOUNDS[name]
-    if low is not None and high is not None:
-        kind += f' from {low:g} to {high:g}'
-    elif low is not None:
-        kind += f' from {low:g} on'
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    number = whole or (hint is float and isinstance(value, float | np.floating) and np.isfinite(value))
-    if not number or (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f'{name}: expected {kind}, got {value!r}')
-    return hint(value)
