@@ -22,8 +22,8 @@ from radio_visual_ssl.bags.messages import (
     targets_to_message,
     targets_to_points,
 )
+from radio_visual_ssl.evaluation.backends import BACKENDS, settings_file, shipped_settings
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray
-from radio_visual_ssl.nodes.backends import BACKENDS
 from radio_visual_ssl.nodes.base import LATER, ManagedNode
 from radio_visual_ssl.nodes.diagnostics import StreamHealth
 from radio_visual_ssl.nodes.markers import DETECTION, target_markers
@@ -37,7 +37,6 @@ from radio_visual_ssl.nodes.parameters import (
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.localizer import Localizer
 from radio_visual_ssl.radar.target import Target
-from radio_visual_ssl.share import share_path
 
 PARAMETERS = (
     ParameterSpec('backend', 'cfar', 'What finds the targets.', choices=tuple(BACKENDS), static=True),
@@ -169,7 +168,7 @@ class LocalizerNode(ManagedNode):
         """Put the settings file under the parameters that the user did not choose."""
         chosen = self.value('backend_settings')
         if chosen == 'auto':
-            chosen = radar if has_shipped_settings(self.value('backend'), radar) else 'default'
+            chosen = radar if shipped_settings(self.value('backend'), radar) else 'default'
         settings = self._read_settings(chosen)
         self._settings_of = chosen
         values = {self._prefix + name: to_parameter(value) for name, value in vars(settings).items()}
@@ -185,12 +184,10 @@ class LocalizerNode(ManagedNode):
         if name == 'default':
             return backend.settings()
         try:
-            return backend.load(name)
-        except FileNotFoundError as error:
-            raise ValueError(
-                f"parameter 'backend_settings': expected 'auto', 'default', a name in "
-                f'config/{self.value("backend")}/ or a path, got {name!r} ({error})'
-            ) from error
+            file = settings_file(self.value('backend'), name)
+        except ValueError as error:
+            raise ValueError(f"parameter 'backend_settings': {error}") from error
+        return backend.load(file)
 
     def _build(self) -> None:
         backend = BACKENDS[self.value('backend')]
@@ -269,11 +266,3 @@ class LocalizerNode(ManagedNode):
         if publishers['markers'].get_subscription_count():
             lifetime = self.value('marker_lifetime')
             publishers['markers'].publish(target_markers(targets, header, 'localizer', DETECTION, lifetime))
-
-
-def has_shipped_settings(backend: str, radar: str) -> bool:
-    """Whether the package has settings of a back end for a radar."""
-    try:
-        return bool(radar) and '/' not in radar and share_path('config', backend, f'{radar}.yaml').is_file()
-    except FileNotFoundError:
-        return False
