@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The back ends that find targets, by name, with the settings that ship for known radars."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +33,18 @@ BACKENDS = {'cfar': Backend(CfarLocalizerSettings, load_cfar_settings, CfarLocal
 
 
 def shipped_settings(backend: str, name: str) -> Path | None:
-    """The file config/<backend>/<name>.yaml, where the package has it."""
-    if not name or '/' in name:
-        return None
-    try:
-        return share_path('config', backend, f'{name}.yaml')
-    except FileNotFoundError:
-        return None
+    """The file in config/<backend>/ that is named after a radar, or after the beginning of its name.
+
+    Letter case and punctuation do not count: the radar 'Navtech CTS350-X' finds navtech.yaml, or rather
+    navtech_cts350_x.yaml where there is one. None where the package has neither.
+    """
+    words = re.findall('[a-z0-9]+', name.lower())
+    for count in range(len(words), 0, -1):
+        try:
+            return share_path('config', backend, f'{"_".join(words[:count])}.yaml')
+        except FileNotFoundError:
+            continue
+    return None
 
 
 def settings_file(backend: str, name: str) -> Path:
@@ -50,7 +56,7 @@ def settings_file(backend: str, name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file():
         return path
-    shipped = shipped_settings(backend, name)
+    shipped = None if '/' in name else shipped_settings(backend, name)
     if shipped is None:
         raise ValueError(f"expected 'auto', 'default', a name in config/{backend}/ or a path, got {name!r}")
     return shipped

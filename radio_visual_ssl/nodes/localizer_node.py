@@ -168,7 +168,8 @@ class LocalizerNode(ManagedNode):
         """Put the settings file under the parameters that the user did not choose."""
         chosen = self.value('backend_settings')
         if chosen == 'auto':
-            chosen = radar if shipped_settings(self.value('backend'), radar) else 'default'
+            file = shipped_settings(self.value('backend'), radar)
+            chosen = 'default' if file is None else file.stem
         settings = self._read_settings(chosen)
         self._settings_of = chosen
         values = {self._prefix + name: to_parameter(value) for name, value in vars(settings).items()}
