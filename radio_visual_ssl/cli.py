@@ -33,7 +33,8 @@ ImageOffset = Annotated[
 
 DEFAULT: list[str] = ['cfar']
 
-console = Console()
+# A pipe or a file has no width of its own: tables stay whole there.
+console = Console(width=None if sys.stdout.isatty() else 120)
 messages = Console(stderr=True)
 
 
@@ -65,6 +66,8 @@ def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     result = Table(*columns, title=title, title_justify='left')
     for column in result.columns[1:]:
         column.justify = 'right'
+    for column in result.columns:
+        column.overflow = 'fold'
     for row in rows:
         result.add_row(*row)
     console.print(result)
@@ -171,7 +174,8 @@ def evaluate(
                 fullest = frame
 
         evaluation = evaluate_bag(bag, localizers, view=view, image_offset_s=camera_offset, on_frame=on_frame)
-    header, *rows = table_rows(evaluation.metrics)
+    columns = zip(*table_rows(evaluation.metrics), strict=True)
+    header, *rows = ([str(cell) for cell in column] for column in columns)
     table(f'{bag}, targets in view of the {view}', header, rows)
     for name, metrics in evaluation.metrics.items():
         if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
