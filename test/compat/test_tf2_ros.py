@@ -53,8 +53,8 @@ def start_publisher(graph):
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        process.terminate()  # killed, it could leave the shared memory of its domain locked
+        process.communicate(timeout=30)
 
 
 @pytest.fixture
