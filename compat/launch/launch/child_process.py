@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Child processes that leave nobody behind.
 
-Each child leads a session and process group of its own, so that a signal reaches everything it has started (shells,
-wrappers and their children), the terminal's Ctrl-C reaches launch alone, and launch decides what follows. The original
-launch leaves its children in its own group; grandchildren then survive whenever no terminal signals them.
+Each child leads a process group of its own, so that a signal reaches everything it has started (shells, wrappers and
+their children), the terminal's Ctrl-C reaches launch alone, and launch decides what follows. The original launch leaves
+its children in its own group; grandchildren then survive whenever no terminal signals them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import atexit
 import os
 import pty
 import signal
+import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+_NEW_GROUP: dict[str, Any] = {'process_group': 0} if sys.version_info >= (3, 11) else {'preexec_fn': os.setpgrp}
 _OUTPUT_GRACE_S = 0.5
 _POLL_S = 0.02
 
@@ -27,7 +30,8 @@ _owner = os.getpid()
 def signal_all_groups(signal_number: signal.Signals) -> None:
     """Send a signal to all children that may still run, and to what they have started."""
     for group in tuple(_groups):
-        _signal_group(group, signal_number)
+        if _group_lives(group):
+            _signal_group(group, signal_number)
 
 
 @atexit.register
@@ -46,10 +50,15 @@ def _signal_group(group: int, signal_number: int) -> bool:
 
 
 def _group_lives(group: int) -> bool:
-    """Tell whether a process group has members other than zombies, which nobody may ever reap in a container."""
+    """Tell whether a process group of this session has members.
+
+    Zombies do not count: nobody may ever reap them in a container. Nor does a group of another session: its number has
+    been given anew.
+    """
     if not _signal_group(group, 0):
         return False
     processes = Path('/proc')
+    session = os.getsid(0)
     if not (processes / 'self' / 'stat').exists():
         return True
     for entry in processes.iterdir():
@@ -57,21 +66,26 @@ def _group_lives(group: int) -> bool:
             continue
         try:
             # The command, in parentheses, may hold spaces: count the fields after it.
-            state, _, member_of = (entry / 'stat').read_text(errors='replace').rpartition(')')[2].split()[:3]
-        except (OSError, ValueError):
+            fields = (entry / 'stat').read_text(errors='replace').rpartition(')')[2].split()
+            state, member_of, member_session = fields[0], int(fields[2]), int(fields[3])
+        except (OSError, IndexError):
             continue  # It has just ended.
-        if int(member_of) == group and state not in 'ZX':
+        if member_of == group and member_session == session and state not in 'ZX':
             return True
     return False
 
 
 class _PipeProtocol(asyncio.SubprocessProtocol):
-    def __init__(self, on_output: Callable[[int, bytes], None], open_pipes: int) -> None:
+    def __init__(self, on_start: Callable[[int], None], on_output: Callable[[int, bytes], None]) -> None:
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[None] = loop.create_future()
         self.drained: asyncio.Future[None] = loop.create_future()
+        self._on_start = on_start
         self._on_output = on_output
-        self._open_pipes = open_pipes
+        self._open_pipes = 2
+
+    def connection_made(self, transport: asyncio.SubprocessTransport) -> None:
+        self._on_start(transport.get_pid())
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
         self._on_output(fd, data)
@@ -135,6 +149,7 @@ class ChildProcess:
         env: dict[str, str] | None,
         shell: bool,
         emulate_tty: bool,
+        on_start: Callable[[int], None],
         on_output: Callable[[int, bytes], None],
     ) -> ChildProcess:
         """Start a child.
@@ -145,6 +160,7 @@ class ChildProcess:
             env: all its environment variables, None for this process's own.
             shell: run it through sh.
             emulate_tty: let it write to terminals, not pipes.
+            on_start: gets the id of the process, before any output comes.
             on_output: gets the file descriptor (1 or 2) and what was written to it.
 
         Raises:
@@ -154,10 +170,10 @@ class ChildProcess:
         loop = asyncio.get_running_loop()
         readers, writers = zip(_open_terminal(), _open_terminal(), strict=True) if emulate_tty else ((), ())
         stdout, stderr = writers or (asyncio.subprocess.PIPE, asyncio.subprocess.PIPE)
-        settings = {'cwd': cwd, 'env': env, 'stdout': stdout, 'stderr': stderr, 'start_new_session': True}
+        settings = {'cwd': cwd, 'env': env, 'stdout': stdout, 'stderr': stderr, **_NEW_GROUP}
 
         def factory() -> _PipeProtocol:
-            return _PipeProtocol(on_output, open_pipes=2)
+            return _PipeProtocol(on_start, on_output)
 
         try:
             if shell:

@@ -37,6 +37,7 @@ from ..substitutions import LaunchConfiguration
 from ..utilities import normalize_to_list_of_entities, normalize_to_list_of_substitutions, perform_substitutions
 from ..utilities.type_utils import normalize_typed_substitution, perform_typed_substitution
 
+_KILL_TIMEOUT_S = 5.0
 OnExit = SomeEntitiesType | Callable[[ProcessExited, LaunchContext], SomeEntitiesType | None]
 
 
@@ -295,8 +296,13 @@ class ExecuteLocal(Action):
             self._logger.info(f"process details: cmd='{shown}', cwd='{args['cwd']}'")
         event_classes = {1: ProcessStdout, 2: ProcessStderr}
 
+        def on_start(pid: int) -> None:
+            args['pid'] = pid
+            self._logger.info(f'process started with pid [{pid}]')
+            context.emit_event_sync(ProcessStarted(**args))
+
         def on_output(fd: int, data: bytes) -> None:
-            context.emit_event_sync(event_classes[fd](text=data, **self._event_args))
+            context.emit_event_sync(event_classes[fd](text=data, **args))
 
         try:
             self._child = child = await ChildProcess.start(
@@ -305,15 +311,13 @@ class ExecuteLocal(Action):
                 env=args['env'],
                 shell=self._shell,
                 emulate_tty=self._emulate_tty,
+                on_start=on_start,
                 on_output=on_output,
             )
         except (OSError, ValueError) as error:
             self._logger.error(f"process could not be started: {error} (cmd '{shown}', cwd '{args['cwd'] or '.'}')")
             self._started.set()
             return False
-        args['pid'] = child.pid
-        self._logger.info(f'process started with pid [{child.pid}]')
-        context.emit_event_sync(ProcessStarted(**args))
         self._started.set()
         returncode = await child.wait()
         if returncode == 0:
@@ -380,10 +384,13 @@ class ExecuteLocal(Action):
             return
         name = self._event_args['name']
         stages = [
-            (signal.SIGINT, sigterm_timeout, signal.SIGTERM),
-            (signal.SIGTERM, sigkill_timeout, signal.SIGKILL),
-            (signal.SIGKILL, None, None),
+            (signal.SIGINT, sigterm_timeout, 'SIGTERM'),
+            (signal.SIGTERM, sigkill_timeout, 'SIGKILL'),
+            (signal.SIGKILL, _KILL_TIMEOUT_S, 'leaving it alone'),
         ]
+        if self._completed_future.done():
+            # Shells let what they leave in the background ignore SIGINT.
+            stages = stages[1:]
         for stage, timeout, next_stage in stages:
             self._hurry.clear()
             self._logger.info(f"sending signal '{stage.name}' to process[{name}]")
@@ -392,16 +399,18 @@ class ExecuteLocal(Action):
             if await self._ended(children, timeout):
                 return
             if self._hurry.is_set():
-                self._logger.warning(f"process[{name}] is asked again to end, escalating to '{next_stage.name}'")
+                self._logger.warning(f"process[{name}] is asked again to end, escalating to '{next_stage}'")
             else:
                 self._logger.error(
                     f"process[{name}] failed to terminate '{timeout:g}' seconds after receiving '{stage.name}', "
-                    f"escalating to '{next_stage.name}'"
+                    f"escalating to '{next_stage}'"
                 )
+        # It belongs to another user (sudo), or hangs in the kernel.
+        self._completed_future.cancel()
 
-    async def _ended(self, children: list[ChildProcess], timeout: float | None) -> bool:
+    async def _ended(self, children: list[ChildProcess], timeout: float) -> bool:
         """Wait for the end of the children's groups, for `timeout` seconds at most, and only until there is a hurry."""
-        ended = asyncio.gather(*(child.wait_for_group() for child in children))
+        ended = asyncio.ensure_future(self._wait_for_groups(children))
         hurry = asyncio.ensure_future(self._hurry.wait())
         await asyncio.wait([ended, hurry], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         hurry.cancel()
@@ -410,6 +419,11 @@ class ExecuteLocal(Action):
         ended.cancel()
         await asyncio.wait([ended])
         return False
+
+    @staticmethod
+    async def _wait_for_groups(children: list[ChildProcess]) -> None:
+        for child in children:
+            await child.wait_for_group()
 
 
 class ExecuteProcess(ExecuteLocal):
