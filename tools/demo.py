@@ -20,7 +20,7 @@ def main() -> int:
     log = out / 'demo_launch.log'
     print(f'ros2 launch radio_visual_ssl localize.launch.py source:=simulator   (its output: {log})', flush=True)
     watch = ['ros2', 'run', 'radio_visual_ssl', 'watch_node', '--ros-args']
-    watch += ['-p', f'frames:={frames}', '-p', f'out:={out / "demo.png"}']
+    watch += ['-p', f'frames:={frames}', '-p', f'out:={out / "demo.png"}', '-p', 'max_range:=50.0']
     with log.open('w') as output:
         launch = subprocess.Popen(
             ['ros2', 'launch', 'radio_visual_ssl', 'localize.launch.py', 'source:=simulator'],

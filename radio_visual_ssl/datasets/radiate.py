@@ -129,7 +129,7 @@ def import_radiate(
     start_ns = events[0][0]
     with BagWriter(out, compress=compress) as bag:
         bag.write('/tf_static', start_ns, _mounting_message(camera, start_ns, types))
-        blank = Heatmap(np.zeros(grid.shape, np.float32), grid, Reference.ARBITRARY, radar='Navtech CTS350-X')
+        blank = Heatmap(np.zeros(grid.shape, np.float32), grid, Reference.ARBITRARY, radar='navtech_cts350x')
         info = messages.heatmap_to_info(blank, start_ns, RADAR_FRAME, types)
         bag.write('/radar/heatmap_info', start_ns, info)
         for done, (stamp, kind, frame) in enumerate(events):

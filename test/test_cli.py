@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The radio-visual-ssl command as users run it: in a process of its own, on real files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from radio_visual_ssl.bags.messages import heatmap_to_messages
+from radio_visual_ssl.bags.typestore import RosbagsTypes
+from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap
+
+
+def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    program = 'from radio_visual_ssl.cli import main; main()'
+    return subprocess.run(
+        [sys.executable, '-c', program, *map(str, arguments)],
+        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def last_json(result: subprocess.CompletedProcess[str]) -> dict:
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def error_of(result: subprocess.CompletedProcess[str]) -> str:
+    assert result.returncode == 1
+    assert 'Traceback' not in result.stderr
+    assert result.stderr.startswith('error: ')
+    return result.stderr
+
+
+@pytest.fixture(scope='module')
+def radiate_bag(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('radiate')
+    clip = shared_data / 'radiate_tiny_foggy'
+    result = run('import', 'radiate', clip, '--out', 'r.bag', '--camera-offset', '0.45', '--json', folder=folder)
+    report = last_json(result)
+    assert (report['scans'], report['images'], report['targets']) == (18, 50, 42)
+    return folder / 'r.bag'
+
+
+@pytest.fixture
+def unlabelled_bag(tmp_path: Path) -> Path:
+    types = RosbagsTypes()
+    grid = PolarGrid(np.arange(1.0, 33.0), np.linspace(-1.0, 1.0, 24))
+    with BagWriter(tmp_path / 'plain.bag') as bag:
+        for index in range(3):
+            stamp = 10**9 + index * 10**8
+            heatmap = Heatmap(np.zeros(grid.shape, np.float32), grid, radar='some_radar')
+            image, info = heatmap_to_messages(heatmap, stamp, 'radar', types)
+            bag.write('/radar/heatmap_info', stamp, info)
+            bag.write('/radar/heatmap', stamp, image)
+    return tmp_path / 'plain.bag'
+
+
+def test_strongest_mover_of_a_real_capture(shared_data: Path, tmp_path: Path) -> None:
+    capture = shared_data / 'openradar/doppler_example_1.npy'
+    result = run('heatmap', capture, '--radar', 'openradar_2tx4rx', '--out', 'look.png', '--json', folder=tmp_path)
+    movers = last_json(result)['movers']
+    assert movers[0]['range_m'] == pytest.approx(2.93, abs=0.05)
+    assert set(movers[0]) == {'range_m', 'azimuth_deg', 'velocity_m_s', 'snr_db'}
+    assert [mover['snr_db'] for mover in movers] == sorted((mover['snr_db'] for mover in movers), reverse=True)
+    picture = cv2.imread(str(tmp_path / 'look.png'))
+    assert picture is not None
+    assert picture.std() > 10
+
+
+def test_unknown_radar_profile_lists_the_shipped_ones(tmp_path: Path) -> None:
+    error = error_of(run('heatmap', 'x.npy', '--radar', 'openradar', folder=tmp_path))
+    assert "got 'openradar'" in error
+    assert 'openradar_2tx4rx' in error
+
+
+def test_imported_clip_is_inspected(radiate_bag: Path, tmp_path: Path) -> None:
+    result = run('inspect', radiate_bag, '--json', '--count', '1', folder=tmp_path)
+    inspection = last_json(result)
+    heatmaps = inspection['streams']['/radar/heatmap']
+    assert (heatmaps['type'], heatmaps['count']) == ('sensor_msgs/msg/Image', 18)
+    assert heatmaps['rate_hz'] == pytest.approx(4.06, abs=0.02)
+    assert inspection['pairs'] + inspection['unpaired'] == 18
+    assert (tmp_path / 'r.bag_contact_sheet.png').is_file()
+    assert '/radar/heatmap' in result.stdout
+
+
+def test_imported_clip_is_evaluated_with_the_settings_of_its_radar(radiate_bag: Path, tmp_path: Path) -> None:
+    result = run('evaluate', radiate_bag, '--backend', 'cfar', '--json', '--report', 'report', folder=tmp_path)
+    figures = last_json(result)
+    assert (figures['frames'], figures['targets']) == (18, 39)
+    assert figures['recall'] >= 0.5
+    assert figures['backends']['cfar']['recall'] == figures['recall']
+    assert (tmp_path / 'report/errors.png').is_file()
+    assert (tmp_path / 'report/frame.png').is_file()
+
+
+def test_bag_is_never_overwritten(radiate_bag: Path, shared_data: Path) -> None:
+    clip = shared_data / 'radiate_tiny_foggy'
+    error = error_of(run('import', 'radiate', clip, '--out', radiate_bag, folder=radiate_bag.parent))
+    assert str(radiate_bag) in error
+
+
+def test_missing_clip_is_named(tmp_path: Path) -> None:
+    error = error_of(run('import', 'radiate', 'nowhere', '--out', 'r.bag', folder=tmp_path))
+    assert 'nowhere' in error
+    assert not (tmp_path / 'r.bag').exists()
+
+
+@pytest.mark.parametrize('verb', ['inspect', 'evaluate'])
+def test_missing_bag_is_named(tmp_path: Path, verb: str) -> None:
+    assert 'nowhere.bag' in error_of(run(verb, 'nowhere.bag', folder=tmp_path))
+
+
+def test_bag_without_ground_truth_cannot_be_evaluated(unlabelled_bag: Path) -> None:
+    error = error_of(run('evaluate', unlabelled_bag, folder=unlabelled_bag.parent))
+    assert '/ground_truth/targets' in error
+    assert '/radar/heatmap' in error
+
+
+def test_unknown_backend_lists_the_known_ones(unlabelled_bag: Path) -> None:
+    error = error_of(run('evaluate', unlabelled_bag, '--backend', 'magic', folder=unlabelled_bag.parent))
+    assert "expected one of cfar, got 'magic'" in error
+
+
+def test_unknown_setting_is_named_with_its_file(unlabelled_bag: Path) -> None:
+    settings = unlabelled_bag.parent / 'mine.yaml'
+    settings.write_text('guard_cell: [1, 1]\n')
+    error = error_of(run('evaluate', unlabelled_bag, '--settings', settings, folder=unlabelled_bag.parent))
+    assert 'mine.yaml' in error
+    assert 'guard_cells' in error
+
+
+def test_help_names_each_verb(tmp_path: Path) -> None:
+    result = run('--help', folder=tmp_path)
+    assert result.returncode == 0
+    for verb in ('import', 'inspect', 'evaluate', 'heatmap'):
+        assert verb in result.stdout
