@@ -52,7 +52,9 @@ PARAMETERS = (
     ),
     ParameterSpec('image_offset', 0.0, "Seconds added to the camera's stamps before pairing.", -60.0, 60.0),
     ParameterSpec('image_slop', 0.1, 'Largest distance in seconds between a radar frame and its image.', 0.0, 60.0),
-    ParameterSpec('max_range', math.nan, 'Metres shown in the picture; NaN: the whole grid.'),
+    ParameterSpec(
+        'max_range', math.nan, 'Metres shown in the picture; NaN: a little beyond the farthest target so far.'
+    ),
     ParameterSpec('json', False, 'Print the figures as JSON in the last line on stdout.'),
 )
 
@@ -61,6 +63,10 @@ KEPT = 60
 
 PATIENCE = 1.0
 """Seconds that a frame waits for what belongs to it."""
+
+
+MARGIN = 1.2
+"""Share of the range of the farthest target that the picture shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +110,7 @@ class WatchNode(ManagedNode):
         self._tally = Tally()
         self._frames = 0
         self._detections = 0
+        self._farthest = 0.0
         self._arrivals: deque[float] = deque(maxlen=1000)
         self._latencies: deque[float] = deque(maxlen=1000)
         self._shown: WatchedFrame | None = None
@@ -205,6 +212,7 @@ class WatchNode(ManagedNode):
         )
         self._frames += 1
         self._detections += len(frame.detections)
+        self._farthest = max([target.range for target in (*frame.detections, *(frame.truth or ()))] + [self._farthest])
         if frame.truth is not None:
             camera = self._find_camera(message.header.frame_id)
             sector = camera_sector(camera) if camera is not None and self.value('view') == 'camera' else None
@@ -240,6 +248,8 @@ class WatchNode(ManagedNode):
             return
         image: NDArray[np.uint8] | None = image_from_message(frame.image) if frame.image is not None else None
         max_range = self.value('max_range')
+        if math.isnan(max_range) and self._farthest > 0:
+            max_range = min(math.ceil(MARGIN * self._farthest / 5) * 5, frame.heatmap.grid.range[-1])
         draw_frame(
             image,
             frame.heatmap,

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The localizer node as a process: one message on each output for each heatmap, and clear words about what is wrong."""
+
+import re
+
+import numpy as np
+import pytest
+
+pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not built or not on the path (make build)')
+
+from sensor_msgs.msg import Image, PointCloud2
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import Marker, MarkerArray
+
+from radio_visual_ssl.bags.messages import RclpyTypes, heatmap_to_info, heatmap_to_messages, velocity_to_image
+from radio_visual_ssl.evaluation.backends import shipped_settings
+from radio_visual_ssl.msg import HeatmapInfo, TargetArray
+from radio_visual_ssl.nodes.qos import latched_qos
+from radio_visual_ssl.radar.cfar_localizer import load_cfar_settings
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap
+
+TYPES = RclpyTypes()
+NODE = '/localizer_node'
+OK, WARN, ERROR = b'\x00', b'\x01', b'\x02'
+GRID = PolarGrid(np.arange(1.0, 65.0), np.linspace(-1.0, 1.0, 48))
+ROW, COLUMN = 30, 36
+STATIC = {'cfar__background': 'none'}
+
+
+def heatmap(peak=40.0, velocity=None, seed=0, grid=GRID, radar='test'):
+    """Noise at 0 dB and a point target of ``peak`` dB at (ROW, COLUMN)."""
+    rng = np.random.default_rng(seed)
+    power = rng.exponential(size=grid.shape)
+    rows, columns = np.mgrid[: grid.shape[0], : grid.shape[1]]
+    power += 10 ** (peak / 10) * np.exp(-((rows - ROW) ** 2 + (columns - COLUMN) ** 2))
+    values = (10 * np.log10(power + 1e-3)).astype(np.float32)
+    return Heatmap(values, grid, velocity=velocity, radar=radar)
+
+
+class Localizer:
+    """The probe's end of a localizer's topics."""
+
+    def __init__(self, graph, namespace=''):
+        self.detections = graph.listen(Detection3DArray, f'{namespace}/localizer/detections')
+        self.targets = graph.listen(TargetArray, f'{namespace}/localizer/targets')
+        self.points = graph.listen(PointCloud2, f'{namespace}/localizer/points')
+        self.markers = graph.listen(MarkerArray, f'{namespace}/localizer/markers')
+        self.info = graph.publisher(HeatmapInfo, f'{namespace}/radar/heatmap_info', latched_qos(), settle=0)
+        self.image = graph.publisher(Image, f'{namespace}/radar/heatmap')
+        self._second = 100
+
+    def message(self, shown=None, frame='radar'):
+        self._second += 1
+        return heatmap_to_messages(shown or heatmap(), self._second * 10**9 + 7, frame, TYPES)[0]
+
+    def send_info(self, shown=None, frame='radar'):
+        self.info.publish(heatmap_to_info(shown or heatmap(), 10**9, frame, TYPES))
+
+    def answer(self, collected, message):
+        stamp = message.header.stamp
+        got = collected.wait(lambda messages: any(entry.header.stamp == stamp for entry in messages))
+        return next(entry for entry in got if entry.header.stamp == stamp)
+
+    def send(self, message):
+        """The targets that a heatmap gives."""
+        self.image.publish(message)
+        return self.answer(self.targets, message)
+
+
+@pytest.fixture(scope='module')
+def node(graph):
+    return graph.start_node('localizer_node', **STATIC)
+
+
+@pytest.fixture(scope='module')
+def localizer(graph, node):
+    localizer = Localizer(graph)
+    localizer.early = localizer.message()
+    localizer.image.publish(localizer.early)
+    node.wait_for_line('/radar/heatmap: messages wait for /radar/heatmap_info')
+    localizer.send_info()
+    localizer.targets.wait(1)
+    return localizer
+
+
+def test_heatmaps_before_their_info_are_kept_and_localized_when_it_comes(localizer):
+    assert localizer.targets.messages[0].header == localizer.early.header
+
+
+def test_a_target_comes_out_on_every_output_with_the_heatmaps_stamp_and_frame(localizer):
+    message = localizer.message()
+    target = localizer.send(message).targets[0]
+    x = GRID.range[ROW] * np.cos(GRID.azimuth[COLUMN])
+    y = GRID.range[ROW] * np.sin(GRID.azimuth[COLUMN])
+    assert (target.position.x, target.position.y) == pytest.approx((x, y), abs=0.3)
+    assert target.covariance[0] > 0
+    assert 0 < target.score <= 1
+
+    detections = localizer.answer(localizer.detections, message)
+    assert detections.header == message.header
+    position = detections.detections[0].results[0].pose.pose.position
+    assert (position.x, position.y) == (target.position.x, target.position.y)
+    assert detections.detections[0].bbox.size.x == 1.0
+
+    points = localizer.answer(localizer.points, message)
+    names = [field.name for field in points.fields]
+    cloud = np.frombuffer(points.data, np.float32).reshape(-1, len(names))
+    assert cloud[0, names.index('x')] == pytest.approx(x, abs=0.3)
+    assert cloud[0, names.index('range')] == pytest.approx(GRID.range[ROW], abs=0.3)
+
+
+def test_markers_replace_those_of_the_frame_before(graph, localizer):
+    graph.wait_until(lambda: graph.node.count_publishers('localizer/markers') == 1, 'markers')
+    message = localizer.message()
+    localizer.send(message)
+
+    def of_message(arrays):
+        return [array for array in arrays if array.markers[0].header.stamp == message.header.stamp]
+
+    markers = of_message(localizer.markers.wait(of_message))[0].markers
+    assert markers[0].action == Marker.DELETEALL
+    assert {'localizer/body', 'localizer/ellipse', 'localizer/text'} <= {marker.ns for marker in markers[1:]}
+    assert all(marker.header == message.header for marker in markers)
+
+
+def test_an_empty_heatmap_gives_an_empty_message(localizer):
+    message = localizer.message(heatmap(peak=-100.0))
+    assert not localizer.send(message).targets
+    assert not localizer.answer(localizer.detections, message).detections
+    assert localizer.answer(localizer.points, message).width == 0
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'said'),
+    [
+        (lambda m: setattr(m, 'encoding', 'mono16'), r"/radar/heatmap: .*encoding.*expected 32FC1, got 'mono16'"),
+        (lambda m: setattr(m, 'height', 32), r'/radar/heatmap: .*HeatmapInfo.*expected .*32.*got .*64'),
+        (lambda m: setattr(m, 'data', m.data[:-40]), r'/radar/heatmap: Image.data: expected 12288 bytes.*got 12248'),
+        (lambda m: setattr(m.header, 'frame_id', 'roof'), r"/radar/heatmap: .*frame_id: expected 'roof'.*got 'radar'"),
+        (
+            lambda m: m.data.__setitem__(slice(0, 4), m.data[:0].__class__('B', np.float32(np.nan).tobytes())),
+            r'/radar/heatmap: Image.data: expected finite numbers, got NaN or infinity in 1 of 3072',
+        ),
+        (
+            lambda m: m.data.__setitem__(slice(0, 8), m.data[:0].__class__('B', np.float32([np.inf] * 2).tobytes())),
+            r'/radar/heatmap: Image.data: expected finite numbers, got NaN or infinity in 2 of 3072',
+        ),
+    ],
+    ids=['encoding', 'shape', 'truncated', 'frame', 'nan', 'infinity'],
+)
+def test_a_bad_heatmap_is_named_with_expected_and_got_and_the_node_lives_on(graph, node, localizer, spoil, said):
+    message = localizer.message()
+    spoil(message)
+    start = len(node.lines)
+    localizer.image.publish(message)
+    node.wait_for_line(said, start=start)
+    assert graph.wait_for_status('localizer_node: /radar/heatmap', ERROR, '/radar/heatmap')
+    assert localizer.send(localizer.message()).targets
+    assert graph.wait_for_status('localizer_node: /radar/heatmap', OK)
+
+
+def test_an_info_that_is_no_grid_is_named_and_the_known_one_stays_in_use(graph, node, localizer):
+    info = heatmap_to_info(heatmap(), 10**9, 'radar', TYPES)
+    info.range = info.range[::-1]
+    start = len(node.lines)
+    localizer.info.publish(info)
+    node.wait_for_line(r'/radar/heatmap_info: HeatmapInfo.range: expected .*ascending', start=start)
+    assert localizer.send(localizer.message()).targets
+
+
+def test_an_info_of_another_grid_is_named_until_heatmaps_fit_it(node, localizer):
+    wide = PolarGrid(GRID.range, np.linspace(-0.5, 0.5, 64))
+    start = len(node.lines)
+    localizer.send_info(heatmap(grid=wide))
+    localizer.image.publish(localizer.message())
+    node.wait_for_line(r'/radar/heatmap: HeatmapInfo: expected .*48.*got .*64', start=start)
+    assert localizer.send(localizer.message(heatmap(grid=wide))).targets
+    localizer.send_info()
+    assert localizer.send(localizer.message()).targets
+
+
+def test_settings_change_live_and_wrong_ones_are_refused_with_the_reason(graph, localizer):
+    assert graph.set_parameter(NODE, 'cfar.min_snr', 60).successful
+    assert not localizer.send(localizer.message()).targets
+    assert graph.set_parameter(NODE, 'cfar.min_snr', 12.0).successful
+    assert localizer.send(localizer.message()).targets
+    for name, value, reason in (
+        ('cfar.probability_of_false_alarm', 2.0, r'probability_of_false_alarm.*expected a number from .*got 2\.0'),
+        ('cfar.method', 'best', r"cfar\.method.*expected one of 'ca'.*got 'best'"),
+        ('cfar.guard_cells', [1, 2, 3], r'guard_cells.*expected a list of 2.*got'),
+        ('cfar.max_azimuth_deg', -180.0, r'max_azimuth_deg.*expected more than min_azimuth_deg'),
+        ('cfar.guard_cell', [1, 1], r"'cfar\.guard_cell'.*unknown.*did you mean 'cfar\.guard_cells'"),
+        ('backend', 'network', r"'backend'.*expected one of 'cfar'.*got 'network'"),
+        ('backend_settings', 'nowhere', r"'backend_settings'.*nowhere"),
+    ):
+        result = graph.set_parameter(NODE, name, value)
+        assert not result.successful, name
+        assert re.search(reason, result.reason), result.reason
+    assert localizer.send(localizer.message()).targets
+
+
+def test_a_settings_file_goes_under_the_parameters_that_the_user_chose(graph, localizer, tmp_path):
+    file = tmp_path / 'mine.yaml'
+    file.write_text('background: median\nmin_snr: 70.0\nmax_targets: 7\n')
+    assert graph.set_parameter(NODE, 'backend_settings', str(file)).successful
+    assert graph.get_parameter(NODE, 'cfar.max_targets') == 7
+    # given at the start, and set live above
+    assert graph.get_parameter(NODE, 'cfar.background') == 'none'
+    assert graph.get_parameter(NODE, 'cfar.min_snr') == 12.0
+    file.write_text('max_target: 7\n')
+    refused = graph.set_parameter(NODE, 'backend_settings', f'{file.parent}/./mine.yaml')
+    assert not refused.successful
+    assert 'mine.yaml' in refused.reason
+    assert 'max_target' in refused.reason
+    assert graph.set_parameter(NODE, 'backend_settings', 'default').successful
+    assert graph.get_parameter(NODE, 'cfar.max_targets') == 64
+    assert localizer.send(localizer.message()).targets
+
+
+def test_it_ends_cleanly_on_a_signal(node, localizer):
+    assert node.stop() == 0
+    assert 'Traceback' not in node.output
+
+
+def test_velocities_are_paired_by_their_stamp_and_waited_for_a_while(graph):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/moving', velocity_timeout=0.5, **STATIC)
+    localizer = Localizer(graph, '/moving')
+    velocities = graph.publisher(Image, '/moving/radar/velocity')
+    localizer.send_info()
+
+    def moving(speed):
+        return heatmap(velocity=np.full(GRID.shape, speed, np.float32))
+
+    before, after = localizer.message(moving(3.0)), localizer.message(moving(-4.0))
+    for speed, message, first in ((3.0, before, True), (-4.0, after, False)):
+        stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+        velocity = velocity_to_image(moving(speed), stamp_ns, 'radar', TYPES)
+        if first:
+            velocities.publish(velocity)
+        localizer.image.publish(message)
+        if not first:
+            velocities.publish(velocity)
+        assert localizer.answer(localizer.targets, message).targets[0].radial_velocity == pytest.approx(speed)
+    alone = localizer.send(localizer.message())
+    assert np.isnan(alone.targets[0].radial_velocity)
+    status = graph.wait_for_status('moving/localizer_node: state', OK)
+    assert {entry.key: entry.value for entry in status.values}['heatmaps_without_velocity'] == '1'
+    assert node.stop() == 0
+
+
+def test_after_a_jump_back_in_time_it_starts_afresh(graph):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/looped', cfar__background_warmup=2)
+    localizer = Localizer(graph, '/looped')
+    localizer.send_info(heatmap(peak=-100.0))
+    for seed in range(2):
+        assert not localizer.send(localizer.message(heatmap(peak=-100.0, seed=seed))).targets
+    assert localizer.send(localizer.message()).targets
+    localizer._second = 50
+    assert not localizer.send(localizer.message()).targets
+    node.wait_for_line('stamps jumped back by 5[0-9].000 s; starting afresh')
+    assert node.stop() == 0
+
+
+def test_settings_that_ship_for_the_radar_are_found_by_its_name(graph):
+    file = shipped_settings('cfar', 'Navtech CTS350-X')
+    assert file is not None
+    node = graph.start_node('localizer_node', '-r', '__ns:=/scanning', cfar__max_targets=5)
+    localizer = Localizer(graph, '/scanning')
+    localizer.send_info(heatmap(radar='Navtech CTS350-X'))
+    node.wait_for_line(f"radar 'Navtech CTS350-X'.* settings {file.stem}")
+    settings = load_cfar_settings(file)
+    assert graph.get_parameter('/scanning/localizer_node', 'cfar.background') == settings.background
+    assert graph.get_parameter('/scanning/localizer_node', 'cfar.max_targets') == 5
+    assert node.stop() == 0
