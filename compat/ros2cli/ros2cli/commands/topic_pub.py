@@ -12,6 +12,8 @@ from ros2cli.graph import Graph
 from ros2cli.messages import import_interface, message_from_yaml
 from ros2cli.qos import qos_from_arguments
 
+MATCH_SECONDS = 0.1
+
 
 def publish(arguments: argparse.Namespace) -> None:
     """Publishes as the options say.
@@ -34,7 +36,10 @@ def publish(arguments: argparse.Namespace) -> None:
     with Graph(arguments, arguments.node_name) as graph:
         topic = graph.full_name(arguments.topic_name)
         publisher = graph.node.create_publisher(message_type, topic, qos_from_arguments(arguments))
-        _await_subscriptions(graph, publisher, awaited, arguments.max_wait_time_secs)
+        if awaited:
+            _await_subscriptions(graph, publisher, awaited, arguments.max_wait_time_secs)
+            # the other side may learn of the match a moment later, and drop what comes before
+            graph.spin(timeout=MATCH_SECONDS)
         print('publisher: beginning loop')
         count = 0
         start = time.monotonic()
