@@ -74,7 +74,7 @@ ARGUMENTS = (
         'Take the time from /clock. auto: with source:=bag, which sends it.',
         ['auto', 'true', 'false'],
     ),
-    ('fixed_frame', 'radar', 'rviz:=true: the frame to look from.', None),
+    ('fixed_frame', '', "rviz:=true: the frame to look from. Empty: the bag's radar, else 'radar'.", None),
     ('log_level', 'info', 'Level of the log.', ['debug', 'info', 'warn', 'error']),
 )
 
@@ -97,56 +97,40 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """
     arguments = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
     source, namespace = arguments['source'], arguments['namespace'].strip('/')
-    topics = bag_topics(arguments)
+    bag = open_bag(arguments)
+    topics = set(bag.streams) if bag is not None else set()
     radar_input = arguments['input']
     if radar_input == 'auto':
         radar_input = 'heatmap' if '/radar/heatmap' in topics else 'cube'
     sim_time = source == 'bag' if arguments['use_sim_time'] == 'auto' else arguments['use_sim_time'] == 'true'
     common = {'use_sim_time': sim_time}
 
-    localizer = node(
-        arguments,
-        'localizer_node',
-        {
+    backend = {'backend': arguments['backend'], **given(arguments, 'backend_settings')}
+    nodes = {
+        'heatmap_node': {**common, 'input': radar_input, **(recorded_qos(namespace, radar_input) if bag else {})},
+        'localizer_node': {
             **common,
-            'backend': arguments['backend'],
-            **given(arguments, backend_settings='backend_settings'),
-            **(recorded_qos(namespace, 'heatmap', 'velocity') if source == 'bag' else {}),
+            **backend,
+            **(recorded_qos(namespace, 'heatmap', 'velocity') if bag else {}),
         },
-    )
-    heatmap = node(
-        arguments,
-        'heatmap_node',
-        {
-            **common,
-            'input': radar_input,
-            **(recorded_qos(namespace, 'cube') if source == 'bag' else {}),
-        },
-    )
-    nodes = [heatmap, localizer]
-    handlers = [end_with(localizer, 'localizer_node'), end_with(heatmap, 'heatmap_node')]
+    }
     if source == 'simulator':
-        # Its own clock: the simulator makes the time that the others see.
-        parameters = {**common, **given(arguments, scene='scene', radar='radar')}
-        if arguments['rate']:
-            parameters['rate'] = number(arguments, 'rate')
-        simulator = node(arguments, 'simulator_node', parameters)
-        nodes.append(simulator)
-        handlers.append(end_with(simulator, 'simulator_node'))
-    elif source == 'bag':
-        parameters = {
-            'bag': str(Path(arguments['bag']).expanduser().resolve()),
+        nodes['simulator_node'] = {**common, **given(arguments, 'scene', 'radar'), **rate(arguments)}
+    started = {name: node(arguments, name, parameters) for name, parameters in nodes.items()}
+    handlers = [end_with(target, name) for name, target in started.items()]
+    if bag is not None:
+        player = {
+            'bag': str(bag.path.resolve()),
             'loop': arguments['loop'] == 'true',
             'publish_clock': sim_time,
-            'wait_for_subscribers': radar_topics(topics, radar_input),
+            'wait_for_subscribers': awaited_subscriptions(topics, radar_input),
+            **rate(arguments),
         }
-        if arguments['rate']:
-            parameters['rate'] = number(arguments, 'rate')
-        player = node(arguments, 'player_node', parameters)
-        nodes.append(player)
-        handlers.append(RegisterEventHandler(OnProcessExit(target_action=player, on_exit=end_after_bag)))
-    looking = rviz(arguments, namespace) if arguments['rviz'] == 'true' else []
-    return [*middleware(), *handlers, GroupAction([PushRosNamespace(namespace), *nodes]), *looking]
+        started['player_node'] = node(arguments, 'player_node', player)
+        ended = OnProcessExit(target_action=started['player_node'], on_exit=end_after_bag)
+        handlers.append(RegisterEventHandler(ended))
+    looking = rviz(namespace, arguments['fixed_frame'] or radar_frame(bag)) if arguments['rviz'] == 'true' else []
+    return [*middleware(), *handlers, GroupAction([PushRosNamespace(namespace), *started.values()]), *looking]
 
 
 def node(arguments: dict[str, str], executable: str, parameters: dict) -> Node:
@@ -164,51 +148,56 @@ def node(arguments: dict[str, str], executable: str, parameters: dict) -> Node:
     )
 
 
-def given(arguments: dict[str, str], **parameters: str) -> dict[str, str]:
-    """Parameters whose launch argument was given."""
-    return {name: arguments[argument] for name, argument in parameters.items() if arguments[argument]}
+def given(arguments: dict[str, str], *names: str) -> dict[str, str]:
+    """Parameters of the same name as a launch argument, where that was given."""
+    return {name: arguments[name] for name in names if arguments[name]}
 
 
-def number(arguments: dict[str, str], name: str) -> float:
-    """A launch argument as a number."""
+def rate(arguments: dict[str, str]) -> dict[str, float]:
+    """The parameter rate, where the argument was given."""
     try:
-        return float(arguments[name])
+        return {'rate': float(arguments['rate'])} if arguments['rate'] else {}
     except ValueError:
-        raise ValueError(f'{name}: expected a number, got {arguments[name]!r}') from None
+        raise ValueError(f'rate: expected a number, got {arguments["rate"]!r}') from None
 
 
-def bag_topics(arguments: dict[str, str]) -> set[str]:
-    """Topics of the bag that is to be played; empty for another source."""
+def open_bag(arguments: dict[str, str]) -> BagReader | None:
+    """The bag that is to be played; None for another source."""
     if arguments['source'] != 'bag':
         if arguments['bag']:
             raise ValueError(f'bag: expected source:=bag with it, got source:={arguments["source"]}')
-        return set()
+        return None
     if not arguments['bag']:
         raise ValueError('bag: expected the path of a rosbag2 folder with source:=bag, got none')
-    topics = set(BagReader(Path(arguments['bag']).expanduser()).streams)
-    if not topics & {'/radar/heatmap', '/radar/cube'}:
-        raise ValueError(
-            f'bag {arguments["bag"]}: expected the topic /radar/heatmap or /radar/cube, got {", ".join(sorted(topics))}'
-        )
-    return topics
+    bag = BagReader(Path(arguments['bag']).expanduser())
+    if not {'/radar/heatmap', '/radar/cube'} & set(bag.streams):
+        present = ', '.join(sorted(bag.streams)) or 'no topics'
+        raise ValueError(f'bag {bag.path}: expected the topic /radar/heatmap or /radar/cube, got {present}')
+    return bag
 
 
-def radar_topics(topics: set[str], radar_input: str) -> list[str]:
-    """Topics that the nodes subscribe to: nothing is played before they do, so that no scan is lost."""
-    needed = {
-        'cube': ('/radar/cube', '/radar/info'),
-        'heatmap': ('/radar/heatmap', '/radar/heatmap_info', '/radar/velocity'),
-    }
-    return [topic for topic in needed[radar_input] if topic in topics]
+def radar_frame(bag: BagReader | None) -> str:
+    """Frame of the bag's radar, or else of the simulator's."""
+    first = next(bag.raw_messages([bag.radar_topic()]), None) if bag is not None else None
+    return bag.decode(first).header.frame_id if bag is not None and first is not None else 'radar'
 
 
-def recorded_qos(namespace: str, *names: str) -> dict[str, str | int]:
-    """A bag can wait where a sensor cannot: no scan of it may be dropped."""
-    prefix = f'/{namespace}' if namespace else ''
+def awaited_subscriptions(topics: set[str], radar_input: str) -> list[str]:
+    """Topics, with their number of subscriptions: nothing is played before all are there, so that no scan is lost."""
+    if radar_input == 'cube':
+        return ['/radar/cube', '/radar/info', '/radar/heatmap', '/radar/heatmap_info']
+    # localizer_node, and heatmap_node for the preview
+    both = ['/radar/heatmap 2', '/radar/heatmap_info 2']
+    return [*both, '/radar/velocity'] if '/radar/velocity' in topics else both
+
+
+def recorded_qos(namespace: str, *topics: str) -> dict[str, str | int]:
+    """A bag can wait where a sensor cannot: none of its scans may be dropped."""
+    prefix = f'qos_overrides./{namespace}/radar' if namespace else 'qos_overrides./radar'
     overrides: dict[str, str | int] = {}
-    for name in names:
-        overrides[f'qos_overrides.{prefix}/radar/{name}.subscription.reliability'] = 'reliable'
-        overrides[f'qos_overrides.{prefix}/radar/{name}.subscription.depth'] = 100
+    for topic in topics:
+        overrides[f'{prefix}/{topic}.subscription.reliability'] = 'reliable'
+        overrides[f'{prefix}/{topic}.subscription.depth'] = 100
     return overrides
 
 
@@ -242,7 +231,7 @@ def middleware() -> list[LaunchDescriptionEntity]:
     return [SetEnvironmentVariable(name, str(share_path('config', 'fastdds.xml'))) for name in names]
 
 
-def rviz(arguments: dict[str, str], namespace: str) -> list[LaunchDescriptionEntity]:
+def rviz(namespace: str, frame: str) -> list[LaunchDescriptionEntity]:
     """RViz, or how to look without it."""
     if shutil.which('rviz2') is None:
         remap = f' -r __ns:=/{namespace}' if namespace else ''
@@ -258,7 +247,7 @@ def rviz(arguments: dict[str, str], namespace: str) -> list[LaunchDescriptionEnt
         Node(
             package='rviz2',
             executable='rviz2',
-            arguments=['-d', str(share_path('rviz', 'localize.rviz')), '-f', arguments['fixed_frame']],
+            arguments=['-d', str(share_path('rviz', 'localize.rviz')), '-f', frame],
             remappings=remappings,
             output='log',
         )

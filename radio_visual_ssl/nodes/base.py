@@ -9,9 +9,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from rclpy.task import Future
@@ -65,7 +64,7 @@ class ManagedNode(LifecycleNode):
         self._transition_problem = ''
         self._streams: dict[str, StreamHealth] = {}
         self._inputs: list[Subscription] = []
-        self._outputs: list[Publisher] = []
+        self._outputs: list[LifecyclePublisher] = []
         self._enabled = False
         self._running_timers: list[Timer] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -219,7 +218,7 @@ class ManagedNode(LifecycleNode):
 
     # ---- inputs, outputs, timers
 
-    def add_output(self, message_type: type, topic: str, qos: QoSProfile | None = None) -> Publisher:
+    def add_output(self, message_type: type, topic: str, qos: QoSProfile | None = None) -> LifecyclePublisher:
         """A publisher that lives until cleanup and is silent unless the node is active."""
         publisher = self.create_lifecycle_publisher(
             message_type, topic, qos or output_qos(), qos_overriding_options=overridable()
@@ -377,7 +376,7 @@ class ManagedNode(LifecycleNode):
         """Destroy everything; the process ends."""
         self._destroy_inputs()
         self._destroy_outputs()
-        result = self._transition('shutdown', lambda: (self.deactivate(), self.cleanup()), lambda: None)
+        result = self._transition('shutdown', self._shut_down, lambda: None)
         self.finish(0)
         return result
 
@@ -399,6 +398,10 @@ class ManagedNode(LifecycleNode):
             raise ValueError('; '.join(problems))
         self.check_parameters(self.values())
         self.configure()
+
+    def _shut_down(self) -> None:
+        self.deactivate()
+        self.cleanup()
 
     def _activate(self) -> None:
         self.activate()

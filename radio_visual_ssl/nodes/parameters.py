@@ -10,11 +10,12 @@ import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-Value = bool | int | float | str | list[bool] | list[int] | list[float] | list[str]
+Value: TypeAlias = Any
+"""What a parameter holds: bool, int, float, str, or a list of one of these."""
 
 _LARGEST_FLOAT = 1.7976931348623157e308
 _LARGEST_INTEGER = 2**63 - 1
@@ -86,9 +87,9 @@ class ParameterSpec:
             value = float(value)
         if type(value) is not self.element or (self.choices and value not in self.choices):
             raise wrong
-        if (self.minimum is not None and not value >= self.minimum) or (
-            self.maximum is not None and not value <= self.maximum
-        ):
+        number: Any = value
+        below = self.minimum is not None and not number >= self.minimum
+        if below or (self.maximum is not None and not number <= self.maximum):
             raise wrong
         return value
 

@@ -34,7 +34,7 @@ PARAMETERS = (
     ParameterSpec(
         'wait_for_subscribers',
         [''],
-        'Topics, as named in the bag, of which nothing may be lost: playing waits until each has a subscription.',
+        "Topics of which nothing may be lost: playing waits for a subscription to each, or as many as '/topic 2' says.",
         static=True,
     ),
     ParameterSpec(
@@ -76,6 +76,7 @@ class PlayerNode(ManagedNode):
         self._clock_publisher: Publisher | None = None
         self._messages: Iterator[RawMessage] | None = None
         self._pending: RawMessage | None = None
+        self._awaited: dict[str, int] = {}
         self._waited = False
         self._paused = threading.Event()
         self._thread: threading.Thread | None = None
@@ -95,8 +96,9 @@ class PlayerNode(ManagedNode):
         if not path:
             raise ValueError("parameter 'bag': expected the path of a rosbag2 folder, got none")
         bag = BagReader(path)
-        for topic in self._texts('topics') + self._texts('wait_for_subscribers'):
+        for topic in self._texts('topics'):
             bag.stream(topic)
+        self._awaited = dict(map(read_awaited, self._texts('wait_for_subscribers')))
         offset = self.value('start_offset')
         length = (bag.end_ns - bag.start_ns) * 1e-9
         if offset and offset >= length:
@@ -143,7 +145,7 @@ class PlayerNode(ManagedNode):
 
     def _make_publishers(self, bag: BagReader) -> dict[str, Publisher]:
         wanted = self._texts('topics') or list(bag.streams)
-        publishers = {}
+        publishers: dict[str, Publisher] = {}
         for topic in wanted:
             stream = bag.streams[topic]
             if stream.count == 0:
@@ -181,18 +183,17 @@ class PlayerNode(ManagedNode):
 
     def _wait_for_subscribers(self) -> bool:
         """Wait for the subscriptions that must miss nothing; False when paused meanwhile."""
-        awaited = {topic: self._bag_publishers[topic] for topic in self._texts('wait_for_subscribers')}
         deadline = time.monotonic() + self.value('wait_timeout')
-        while missing := [publisher for publisher in awaited.values() if not publisher.get_subscription_count()]:
+        while missing := [topic for topic, count in self._awaited.items() if self._subscribers(topic) < count]:
             if time.monotonic() > deadline:
-                names = ', '.join(publisher.topic_name for publisher in missing)
+                names = ', '.join(map(self._played_name, missing))
                 self.get_logger().warning(
-                    f'nobody has subscribed to {names} within {self.value("wait_timeout"):g} s; playing all the same'
+                    f'too few have subscribed to {names} within {self.value("wait_timeout"):g} s; playing all the same'
                 )
                 break
             if self._paused.wait(0.05):
                 return False
-        if awaited and self._paused.wait(SETTLE_SECONDS):
+        if self._awaited and self._paused.wait(SETTLE_SECONDS):
             return False
         self._waited = True
         self._began = time.monotonic()
@@ -202,6 +203,15 @@ class PlayerNode(ManagedNode):
             f'playing {self._bag.path} ({len(self._bag_publishers)} topics, {seconds:.1f} s) at {self.value("rate"):g}x'
         )
         return True
+
+    def _subscribers(self, topic: str) -> int:
+        """Subscriptions to a topic: those matched where it is played here, else those that are known."""
+        publisher = self._bag_publishers.get(topic)
+        return publisher.get_subscription_count() if publisher else self.count_subscribers(self._played_name(topic))
+
+    def _played_name(self, topic: str) -> str:
+        """Name under which a topic of the bag is played."""
+        return self.resolve_topic_name(topic if topic in ABSOLUTE_TOPICS else topic.lstrip('/'))
 
     def _play_through(self) -> bool:
         """Play to the end of the bag or to a pause; whether to start again."""
@@ -261,6 +271,18 @@ class PlayerNode(ManagedNode):
             left = max(deadline - time.monotonic(), 0.0)
             if not publisher.wait_for_all_acked(Duration(seconds=left)):
                 self.get_logger().warning(f'{topic}: a subscriber has not acknowledged all messages')
+
+
+def read_awaited(text: str) -> tuple[str, int]:
+    """Topic and number of subscriptions of an entry of wait_for_subscribers.
+
+    Raises:
+        ValueError: not a topic, with or without a number from 1 on.
+    """
+    topic, *count = text.split()
+    if len(count) > 1 or not all(number.isdigit() and int(number) > 0 for number in count):
+        raise ValueError(f"parameter 'wait_for_subscribers': expected '/topic' or '/topic 2', got {text!r}")
+    return topic, int(count[0]) if count else 1
 
 
 def playing_qos(stream: Stream, queue_size: int) -> QoSProfile:

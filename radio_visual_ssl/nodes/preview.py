@@ -71,7 +71,7 @@ class Preview:
     def _scale(self, values: NDArray[np.float32]) -> tuple[float, float]:
         low, high = self._limits
         if np.isnan(low) or np.isnan(high):
-            now = np.percentile(values[::2, ::2], (50, 99.9))
+            now = np.percentile(values[::2, ::2].astype(np.float64), (50, 99.9))
             smoothed = now if self._automatic is None else self._automatic + SMOOTHING * (now - self._automatic)
             self._automatic = smoothed
             low = smoothed[0] if np.isnan(low) else low
@@ -81,10 +81,10 @@ class Preview:
 
 def _colour_table(name: str) -> NDArray[np.uint8]:
     """(256, 3) RGB."""
-    ramp = np.arange(256, dtype=np.uint8)
-    if COLOUR_MAPS[name] is None:
-        return np.repeat(ramp[:, None], 3, axis=1)
-    return cv2.applyColorMap(ramp[:, None], COLOUR_MAPS[name])[:, 0, ::-1].copy()
+    ramp = np.arange(256, dtype=np.uint8)[:, None]
+    colour_map = COLOUR_MAPS[name]
+    coloured = np.stack([ramp] * 3, axis=-1) if colour_map is None else cv2.applyColorMap(ramp, colour_map)
+    return np.ascontiguousarray(coloured[:, 0, ::-1], dtype=np.uint8)
 
 
 def _cell_size(grid: PolarGrid, height: int) -> float:

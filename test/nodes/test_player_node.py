@@ -131,7 +131,7 @@ def test_without_the_awaited_subscriber_it_warns_and_plays(graph, bag):
         'player_node', '-r', '__ns:=/alone', bag=bag, wait_for_subscribers=NAMED, wait_timeout=0.5, rate=20.0
     )
     assert player.wait() == 0
-    assert 'nobody has subscribed to /alone/radar/heatmap within 0.5 s' in player.output
+    assert 'too few have subscribed to /alone/radar/heatmap within 0.5 s' in player.output
 
 
 def test_it_ends_cleanly_on_a_signal(graph, bag):
@@ -178,8 +178,9 @@ def test_a_bag_that_cannot_be_played_is_one_clear_line_and_exit_code_1(graph, br
         ({'bag': None, 'topics': "['/radar/cub']"}, '/radar/cub'),
         ({'bag': None, 'rate': -1.0}, "parameter 'rate': expected a number from 0.01 to 1000, got -1.0"),
         ({'bag': None, 'speed': 2.0}, "parameter 'speed'"),
+        ({'bag': None, 'wait_for_subscribers': "['/a some']"}, "expected '/topic' or '/topic 2', got '/a some'"),
     ],
-    ids=['no bag', 'no such topic', 'bad rate', 'unknown parameter'],
+    ids=['no bag', 'no such topic', 'bad rate', 'unknown parameter', 'awaited'],
 )
 def test_parameters_that_cannot_be_are_named(graph, bag, parameters, said):
     player = graph.start_node(
