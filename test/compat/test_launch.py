@@ -131,11 +131,11 @@ from launch.event_handlers import *
 """
 # Says when it is ready, and with which signals it was asked to end; the argument tells how many of them it ignores.
 STUBBORN = """
-import signal, sys, time
+import os, signal, sys, time
 patience = int(sys.argv[1]) if len(sys.argv) > 1 else 0
 def on_signal(number, frame):
     global patience
-    print('got', signal.Signals(number).name, flush=True)
+    os.write(1, f'got {signal.Signals(number).name}\\n'.encode())
     if patience == 0:
         sys.exit(0)
     patience -= 1

@@ -160,8 +160,10 @@ class LaunchService:
         while True:
             try:
                 if self._context._events:
-                    self._process_event(self._context._events.popleft())
-                    await asyncio.sleep(0)  # Let processes and timers have their turn in a flood of events.
+                    # As many as there are now: in a flood of output the queue must not grow, nor timers starve.
+                    for _ in range(len(self._context._events)):
+                        self._process_event(self._context._events.popleft())
+                    await asyncio.sleep(0)
                     continue
                 pending = self._pending_futures()
                 if not pending and self._shutting_down:
