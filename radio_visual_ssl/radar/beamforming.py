@@ -95,43 +95,44 @@ class VirtualArray:
 
 @dataclass(frozen=True, eq=False)
 class BeamPlan:
-    """Conventional beams as two real matrix products, ``power = (samples @ weights) ** 2 @ spread``.
+    """Conventional beams as real matrix products: ``((x @ real) ** 2 + (x @ imaginary) ** 2) @ spread``.
 
     The power of beams of an array on a grid of L places is a trigonometric polynomial of degree L - 1 in the phase
     between neighbours: 2 L - 1 beams determine all others. So a fine azimuth grid needs few complex beams, and the
-    rest is a small real matrix. Elsewhere every bin has its own beam, and ``spread`` just adds the squares.
+    rest is a small real matrix.
 
     Attributes:
-        weights: (2 M, 2 F) float32 on samples (re, im interleaved); columns are F real, then F imaginary parts.
-        spread: (2 F, A) float32 from the squares to the power in each azimuth bin.
+        real, imaginary: (D or 1, 2 M, F) float32, from samples x (re, im interleaved) to the two parts of each beam;
+            one for each Doppler bin where the channels' factors depend on it.
+        spread: (F, A) float32, from the beams' powers to the power in each azimuth bin; None: each bin has its beam.
     """
 
-    weights: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    real: NDArray[np.float32]
+    imaginary: NDArray[np.float32]
+    spread: NDArray[np.float32] | None
 
     @classmethod
     def of(
         cls, array: VirtualArray, azimuth: NDArray[np.float64], taper: Window, factors: NDArray[np.complex64]
     ) -> 'BeamPlan':
-        """Plan for azimuths (rad); each channel is multiplied by its calibration factor (M,) on the way."""
+        """Plan for azimuths (rad); each channel is multiplied by a factor, (D or 1, M), on the way."""
         few = -(-(2 * array.extent - 1) // 8) * 8
+        spread = None
         if array.spacing is None or array.index is None or few >= len(azimuth):
             steering = array.steering_vectors(azimuth)
-            spread = np.eye(len(azimuth))
         else:
             step = 2 * np.pi * np.arange(few) / few
             steering = np.exp(1j * array.sign * np.outer(step, array.index))
             wanted = 2 * np.pi * array.spacing * np.sin(azimuth)
-            harmonics = np.arange(1, array.extent)
             angle = wanted[None, :] - step[:, None]
-            spread = (1 + 2 * np.cos(angle[..., None] * harmonics).sum(-1)) / few
-        beams = steering.conj() * (array.taper(taper) * factors)
-        weights = np.zeros((2 * array.count, 2 * len(beams)))
-        weights[0::2, : len(beams)] = beams.real.T
-        weights[1::2, : len(beams)] = -beams.imag.T
-        weights[0::2, len(beams) :] = beams.imag.T
-        weights[1::2, len(beams) :] = beams.real.T
-        return cls(weights.astype(np.float32), np.vstack([spread, spread]).astype(np.float32))
+            spread = (1 + 2 * np.cos(angle[..., None] * np.arange(1, array.extent)).sum(-1)) / few
+            spread = spread.astype(np.float32)
+        beams = factors[:, :, None] * (steering.conj() * array.taper(taper)).T
+        real, imaginary = (
+            np.stack(parts, axis=2).reshape(len(factors), 2 * array.count, -1).astype(np.float32)
+            for parts in ((beams.real, -beams.imag), (beams.imag, beams.real))
+        )
+        return cls(real, imaginary, spread)
 
 
 def capon_weights(

@@ -17,7 +17,8 @@ from radio_visual_ssl.radar.windows import WINDOWS, Window, window
 
 LOWEST = 1e-4  # power of the darkest cell, times the noise: -40 dB
 NOISE_CELLS = 4096  # of the range-Doppler spectrum, looked at for the noise level
-CACHE_BYTES = 512 * 1024  # what one block of beams may fill
+BLOCK_BYTES = 2**19  # of beams that are worked on at a time
+SERIAL_PRODUCT = 2**18  # multiplications up to which OpenBLAS keeps a matrix product on one thread
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Pipeline(Protocol):
     """Where and with what the numbers are crunched."""
 
     def spectrum(self, cube: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """(doppler_bin, range_bin, channel), TDM compensated; the next call overwrites it."""
+        """(doppler_bin, range_bin, channel), not yet TDM compensated and calibrated; the next call overwrites it."""
         ...
 
     def beams(self, cube: NDArray[np.complex64]) -> Beams:
@@ -198,8 +199,9 @@ class FormationPlan:
         return np.ones(self.array.count, np.complex64) if calibration is None else calibration
 
     def beam_plan(self) -> BeamPlan:
-        """Conventional beams."""
-        return BeamPlan.of(self.array, self.grid.azimuth, self.settings.azimuth_window, self.factors)
+        """Conventional beams of spectra that are neither TDM compensated nor calibrated yet."""
+        factors = self.factors[None] if self.tdm_phase is None else self.factors * self.tdm_phase
+        return BeamPlan.of(self.array, self.grid.azimuth, self.settings.azimuth_window, factors)
 
 
 class CpuPipeline:
@@ -223,76 +225,91 @@ class CpuPipeline:
             remove_static=settings.remove_static_clutter,
         )
         self._transform = range_doppler_transform(layout, settings.transform, settings.threads)
-        self._phase = None
-        if plan.tdm_phase is not None:
-            # stored for every range bin: a product without broadcasting is several times faster
-            self._phase = np.ascontiguousarray(
-                np.broadcast_to(plan.tdm_phase[:, None], (plan.velocity.size, plan.grid.range.size, shape[1]))
-            )
         self._beams = _CaponBeams(plan) if settings.beamformer == 'capon' else _ConventionalBeams(plan)
 
     def spectrum(self, cube: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """See `Pipeline`."""
-        spectrum = self._transform(cube)
-        if self._phase is not None:
-            np.multiply(spectrum, self._phase, out=spectrum)
-        return spectrum
+        return self._transform(cube)
 
     def beams(self, cube: NDArray[np.complex64]) -> Beams:
         """See `Pipeline`."""
-        spectrum = self.spectrum(cube)
-        cells = spectrum.reshape(-1)[self._plan.noise_cells]
-        noise = median_power(cells)
+        spectrum = self._transform(cube)
+        noise = median_power(spectrum.reshape(-1)[self._plan.noise_cells])
         power, doppler_bin = self._beams(spectrum)
         return Beams(power, doppler_bin, noise)
 
 
 class _ConventionalBeams:
-    """Beams by two real matrix products, block by block of Doppler bins so that each stays in the cache."""
+    """Beams by real matrix products; see `BeamPlan`.
+
+    The strongest Doppler bin of a cell is looked for among those that are strongest in one of the plan's beams, which
+    stand two to a beam width: to evaluate all Doppler bins at all azimuths takes twice the time of everything else.
+    """
 
     def __init__(self, plan: FormationPlan) -> None:
         beam_plan = plan.beam_plan()
-        self._weights, self._spread = beam_plan.weights, beam_plan.spread
-        self._doppler, (self._ranges, azimuths) = plan.velocity.size, plan.grid.shape
+        self._spread = beam_plan.spread
+        doppler, (self._ranges, self._azimuths) = plan.velocity.size, plan.grid.shape
+        self._real, self._imaginary = (
+            np.broadcast_to(part[:, None], (doppler, 1, *part.shape[1:]))
+            for part in (beam_plan.real, beam_plan.imaginary)
+        )
         self._takes_mean = plan.settings.doppler_reduction == 'mean'
-        columns, per_bin = self._weights.shape[1], self._ranges * 4 * (self._weights.shape[1] + azimuths)
-        self._rows = min(self._doppler, max(1, CACHE_BYTES // per_bin))
-        self._squares = np.empty((self._rows * self._ranges, columns), np.float32)
-        self._power = np.empty((self._rows * self._ranges, azimuths), np.float32)
-        # The strongest Doppler bin travels in the lowest bits of its power: floats from 0 up sort like integers, so one
-        # integer maximum finds power and bin at once. 10 bits cost 0.0005 dB.
-        self._index_mask = (1 << (self._doppler - 1).bit_length()) - 1
-        self._index = np.arange(self._doppler, dtype=np.int32)[:, None]
-        self._best = np.empty(self._ranges * azimuths, np.int32)
-        self._block_best = np.empty_like(self._best)
+        # The Doppler bin travels in the lowest bits of its power: floats from 0 up sort like integers, so one integer
+        # maximum finds power and bin at once. 10 bits cost 0.0005 dB.
+        self._index_mask = (1 << (doppler - 1).bit_length()) - 1
+        self._index = np.arange(doppler, dtype=np.int32)[:, None]
+        _, inputs, beams = beam_plan.real.shape
+        # BLAS would put threads of its own on large products, which wait for each other: stay below their size
+        largest = max(1, SERIAL_PRODUCT // (beams * inputs))
+        chunk = max(size for size in range(1, min(largest, self._ranges) + 1) if self._ranges % size == 0)
+        self._sample_shape = (doppler, -1, chunk, inputs)
+        self._power = np.empty((doppler, self._ranges // chunk, chunk, beams), np.float32)
+        rows = min(doppler, max(1, BLOCK_BYTES // (8 * self._ranges * beams)))
+        self._blocks = [slice(start, min(start + rows, doppler)) for start in range(0, doppler, rows)]
+        self._imaginary_part = np.empty((rows, *self._power.shape[1:]), np.float32)
+        self._block_best, self._best = (np.empty(self._ranges * beams, np.int32) for _ in range(2))
 
     def __call__(self, spectrum: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
         """(R, A) power and strongest Doppler bin."""
-        samples = spectrum.view(np.float32).reshape(-1, self._weights.shape[0])
-        total = np.zeros(self._ranges * self._weights.shape[1], np.float32)
+        self._sum_squares(spectrum.view(np.float32).reshape(self._sample_shape))
+        power = self._power.reshape(len(self._power), self._ranges, -1)
+        strongest = (self._best & self._index_mask).reshape(self._ranges, -1)
+        best = self._best.view(np.float32).reshape(strongest.shape)
+        if self._spread is not None:
+            rows = strongest.T * self._ranges + np.arange(self._ranges)
+            candidates = power.reshape(-1, power.shape[2])[rows] @ self._spread
+            bits = self._tag(candidates.view(np.int32), strongest.T[:, :, None])
+            best = np.maximum.reduce(bits, axis=0)
+            best, strongest = best.view(np.float32), best & self._index_mask
+        if self._takes_mean:
+            best = power.mean(axis=0)
+            best = best if self._spread is None else best @ self._spread
+        return best.copy(), strongest if self._index_mask else None
+
+    def _sum_squares(self, samples: NDArray[np.float32]) -> None:
+        """Power of each beam, and over the Doppler bins its maximum, block by block so that the cache holds it."""
         self._best.fill(np.iinfo(np.int32).min)
-        for start in range(0, self._doppler, self._rows):
-            stop = min(start + self._rows, self._doppler)
-            cells = (stop - start) * self._ranges
-            squares, power = self._squares[:cells], self._power[:cells]
-            np.matmul(samples[start * self._ranges : stop * self._ranges], self._weights, out=squares)
-            np.multiply(squares, squares, out=squares)
-            if self._takes_mean:
-                total += squares.reshape(stop - start, -1).sum(axis=0)
-            np.matmul(squares, self._spread, out=power)
-            bits = power.view(np.int32).reshape(stop - start, -1)
-            if self._index_mask:
-                np.bitwise_and(bits, ~self._index_mask, out=bits)
-                np.bitwise_or(bits, self._index[start:stop], out=bits)
+        for block in self._blocks:
+            power, imaginary = self._power[block], self._imaginary_part[: block.stop - block.start]
+            np.matmul(samples[block], self._real[block], out=power)
+            np.matmul(samples[block], self._imaginary[block], out=imaginary)
+            np.multiply(power, power, out=power)
+            np.multiply(imaginary, imaginary, out=imaginary)
+            np.add(power, imaginary, out=power)
+            bits = power.view(np.int32).reshape(len(power), -1)
+            bits = self._tag(bits, self._index[block], imaginary.view(np.int32).reshape(bits.shape))
             np.maximum.reduce(bits, axis=0, out=self._block_best)
             np.maximum(self._best, self._block_best, out=self._best)
-        shape = (self._ranges, self._spread.shape[1])
-        power = self._best.view(np.float32).reshape(shape).copy()
-        if self._takes_mean:
-            power = total.reshape(self._ranges, -1) @ self._spread / self._doppler
+
+    def _tag(
+        self, bits: NDArray[np.int32], doppler_bin: NDArray[np.int32], out: NDArray[np.int32] | None = None
+    ) -> NDArray[np.int32]:
+        """Powers (bits of float32) with Doppler bins in their lowest bits."""
         if not self._index_mask:
-            return power, None
-        return power, (self._best & self._index_mask).reshape(shape)
+            return bits
+        out = np.bitwise_and(bits, ~self._index_mask, out=out)
+        return np.bitwise_or(out, doppler_bin, out=out)
 
 
 class _CaponBeams:
@@ -301,7 +318,8 @@ class _CaponBeams:
     def __init__(self, plan: FormationPlan) -> None:
         settings, array = plan.settings, plan.array
         self._order = np.argsort(array.positions[:, 1], kind='stable')
-        self._factors = plan.factors[self._order]
+        factors = plan.factors[None] if plan.tdm_phase is None else plan.factors * plan.tdm_phase
+        self._factors = factors[:, None, self._order]
         self._length = settings.subarray_length or array.count
         self._steering = array.steering_vectors(plan.grid.azimuth)[:, self._order[: self._length]]
         self._loading = settings.diagonal_loading
@@ -363,13 +381,14 @@ class HeatmapFormer:
 
         Windows, zero padding, the maximum over Doppler and adaptive beams all have their part in it.
         """
-        generator = np.random.default_rng(0)
-        shape = self._plan.cube_shape
-        noise = generator.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        shape, settings = self._plan.cube_shape, self.settings
+        noise = np.random.default_rng(0).standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        variance = 2.0
         if not getattr(self.profile.waveform, 'complex_samples', True):
-            noise = noise.real.astype(np.complex64)
-        beams = self._pipeline.beams(noise)
-        return float(np.median(beams.power)) / beams.noise
+            noise, variance = noise.real.astype(np.complex64), 1.0
+        slow, fast = window(settings.doppler_window, shape[0]), window(settings.range_window, shape[2])
+        median = np.log(2) * variance * np.sum(slow**2) * np.sum(fast**2)
+        return float(np.median(self._pipeline.beams(noise).power) / median)
 
     def form(self, cube: NDArray[np.complexfloating]) -> Heatmap:
         """Heatmap of one frame.
@@ -421,7 +440,10 @@ class HeatmapFormer:
             CubeError: as `form`.
         """
         self._check(cube)
-        spectrum = np.fft.fftshift(self._pipeline.spectrum(cube), axes=0) * self._plan.factors
+        spectrum = self._pipeline.spectrum(cube) * self._plan.factors
+        if self._plan.tdm_phase is not None:
+            spectrum *= self._plan.tdm_phase[:, None]
+        spectrum = np.fft.fftshift(spectrum, axes=0)
         if not np.isfinite(np.vdot(spectrum, spectrum)):
             raise CubeError('cube: expected finite samples, got NaN or infinity')
         return spectrum, np.fft.fftshift(self._plan.velocity)

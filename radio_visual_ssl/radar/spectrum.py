@@ -120,10 +120,12 @@ class FftwTransform(_Transform):
         }
         padded = pyfftw.empty_aligned((slow, channels, layout.range_length), np.complex64)
         profiles = pyfftw.empty_aligned((layout.doppler_bins, layout.range_length, channels), np.complex64)
-        self._result = pyfftw.empty_aligned((layout.doppler_bins, layout.range_bins, channels), np.complex64)
+        self._result = profiles
+        if (slow, layout.range_length) != (layout.doppler_bins, layout.range_bins):
+            self._result = pyfftw.empty_aligned((layout.doppler_bins, layout.range_bins, channels), np.complex64)
         self._range_plan = pyfftw.FFTW(padded, profiles[:slow].transpose(0, 2, 1), axes=(2,), **options)
         self._doppler_plan = pyfftw.FFTW(profiles[:, : layout.range_bins], self._result, axes=(0,), **options)
-        # planning overwrote the buffers; the plans leave their inputs alone, so the padding stays zero
+        # planning overwrote the buffers; plans leave their inputs alone, so what they do not write stays zero
         padded[:] = 0
         profiles[:] = 0
         self._samples = padded[:, :, :fast]
