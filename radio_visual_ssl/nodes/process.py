@@ -60,6 +60,7 @@ def run(module: str, node: str) -> int:
             raise
     finally:
         if managed is not None:
-            code = code or managed.close()
+            closing_code = managed.close()
+            code = code or closing_code
         rclpy.try_shutdown()
     return code

@@ -108,6 +108,7 @@ def test_it_gives_up_where_nothing_comes_and_says_on_which_topic(graph):
     watch = graph.start_node('watch_node', '-r', '__ns:=/silent', frames=5, timeout=0.5)
     assert watch.wait() == 1
     assert 'no frame on /silent/localizer/targets for 0.5 s' in watch.output
+    assert 'no frame arrived' in watch.output
 
 
 def test_a_picture_that_cannot_be_written_is_named(graph, tmp_path):
