@@ -58,21 +58,21 @@ class CfarLocalizerSettings:
     method: Literal['ca', 'go', 'so', 'os'] = 'ca'
     guard_cells: tuple[int, int] = (3, 3)
     training_cells: tuple[int, int] = (8, 6)
-    probability_of_false_alarm: float = 1e-6
+    probability_of_false_alarm: float = 1e-4
     rank: float = 0.75
     num_looks: int = 1
     min_range: float = 0.0
     max_range: float = 0.0
     min_azimuth_deg: float = -180.0
     max_azimuth_deg: float = 180.0
-    min_snr: float = 12.0
+    min_snr: float = 10.0
     min_speed: float = 0.0
-    merge_radius: float = 3.0
+    merge_radius: float = 4.0
     extent_db: float = 12.0
-    min_cells: int = 1
-    sidelobe_rejection: float = 0.0
+    min_cells: int = 2
+    sidelobe_rejection: float = 15.0
     max_targets: int = 64
-    score_midpoint: float = 20.0
+    score_midpoint: float = 15.0
     score_slope: float = 4.0
 
     def __post_init__(self) -> None:
