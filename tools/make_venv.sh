@@ -44,7 +44,7 @@ rm -rf .venv
 # No -m venv --upgrade-deps: the lock says which tools there are.
 "$python" -m venv $system_packages .venv
 # Another environment's re-exec guard or libraries must not leak into this one.
-unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH || true
+[ -n "$underlay" ] || unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH || true
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
 pip install --quiet --no-deps --requirement "$lock" || fail "pip could not install $lock (no network, or the disk is full: $(df -Pm . | awk 'NR == 2 { print $4 }') MB free)"
 torch=$(sed -n 's/^torch==/torch==/p' requirements/torch.txt)
