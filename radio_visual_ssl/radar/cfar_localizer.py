@@ -181,12 +181,22 @@ def load_cfar_settings(name_or_path: str | Path) -> CfarLocalizerSettings:
         raise ValueError(f'{path}: {error}') from error
 
 
+def _noise_floor(heatmap: Heatmap, level: NDArray[np.float32]) -> np.float32:
+    """dB, of cells that hold noise alone: the heatmap's own where known, else the quietest quarter of a background."""
+    if np.isfinite(heatmap.noise_floor):
+        return np.float32(heatmap.noise_floor)
+    quarter = level.size // 4
+    return np.float32(np.partition(level, quarter, axis=None)[quarter])
+
+
 class CfarLocalizer:
     """Finds targets that stand out from the noise, and from the background where that is subtracted.
 
     With a background, detection works on the ratio of power and background, cell by cell: clutter and noise both stand
-    at 0 dB there, and a target is found where it exceeds what the cell usually holds. There are no detections during
-    the warm-up, nor after a change of grid until it is over again.
+    at 0 dB there, and a target is found where it exceeds what the cell usually holds. The background counts as no less
+    than the noise floor (the heatmap's own, or else the lower quartile of the background), for a few quiet heatmaps
+    would make a noisy cell look like a target later. There are no detections during the warm-up, nor after a change
+    of grid until it is over again.
 
     Args:
         settings: see :class:`CfarLocalizerSettings`.
@@ -231,9 +241,11 @@ class CfarLocalizer:
             )
         values = heatmap.values
         if self._background is not None:
-            values = self._background.update(heatmap)
-            if self._background.count <= settings.background_warmup:
+            level = self._background.level
+            self._background.update(heatmap)
+            if level is None or self._background.count <= settings.background_warmup:
                 return []
+            values = values - np.maximum(level, _noise_floor(heatmap, level))
         # Relative to the strongest cell, power cannot overflow.
         power = np.exp((values - values.max()) * np.float32(np.log(10) / 10))
         result = cfar(
