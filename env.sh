@@ -36,6 +36,9 @@ if [ -f "$_rvs_root/.venv/share/ament_index/resource_index/packages/rclpy" ]; th
   _rvs_prepend LD_LIBRARY_PATH "$_rvs_root/.venv/lib"
   export _ROS_WHEELS_BOOTSTRAP_COMPLETE=1
   export ROS_DISTRO="${ROS_DISTRO:-jazzy}" ROS_VERSION=2 ROS_PYTHON_VERSION=3
+else
+  # The `ros2` of a distribution runs under the system's Python: launch files find the environment's packages from there.
+  _rvs_prepend PYTHONPATH "$_rvs_root/.venv/lib/$_rvs_site"
 fi
 _rvs_prepend AMENT_PREFIX_PATH "$_rvs_root/install"
 _rvs_prepend LD_LIBRARY_PATH "$_rvs_root/install/lib"
