@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 from dataclasses import asdict, fields, replace
 
 import cv2
@@ -249,8 +250,6 @@ def test_static_settings_are_the_defaults():
 
 def test_vehicles_of_the_measured_clip_are_found_and_hits_are_not_by_chance(shared_data):
     """Box-by-box truth is the importer's matter; here two oncoming vehicles are followed by their annotated centres."""
-    import json
-
     folder, cell = shared_data / 'radiate_tiny_foggy', 0.173611
     grid = PolarGrid(np.arange(576) * cell, (np.arange(400) + 0.5) * np.pi / 200 - np.pi, wraps=True)
     localizer = CfarLocalizer(load_cfar_settings('navtech'))
