@@ -15,7 +15,7 @@ from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWav
 from radio_visual_ssl.radar.spectrum import Backend, TransformLayout, range_doppler_transform
 from radio_visual_ssl.radar.windows import WINDOWS, Window, window
 
-LOWEST = 1e-4  # power of the darkest cell, times the noise: -40 dB
+LOWEST = 0.1  # power of the darkest cell, times the noise: what is below says nothing
 NOISE_CELLS = 4096  # of the range-Doppler spectrum, looked at for the noise level
 BLOCK_BYTES = 2**19  # of beams that are worked on at a time
 SERIAL_PRODUCT = 2**18  # multiplications up to which OpenBLAS keeps a matrix product on one thread
@@ -34,7 +34,8 @@ class FormationSettings:
         azimuth_bins: azimuth bins over the array's unambiguous field of view, uniform in the sine.
         max_range: m, bins beyond are left out; 0 = all.
         beamformer: fft for conventional beams, capon for the narrower adaptive ones.
-        diagonal_loading: Capon only, multiple of the mean channel power added to the covariance.
+        diagonal_loading: Capon only, multiple of the mean channel power added to the covariance; less is narrower, but
+            beams then cancel targets that lie between two of them (use more azimuth bins).
         forward_backward: Capon only, average the covariance with its mirror image (uniform line arrays).
         subarray_length: Capon only, elements of the parts that the array is smoothed over, 0 = no smoothing (uniform
             line arrays).
@@ -59,7 +60,7 @@ class FormationSettings:
     azimuth_bins: int = 64
     max_range: float = 0.0
     beamformer: Literal['fft', 'capon'] = 'fft'
-    diagonal_loading: float = 1e-3
+    diagonal_loading: float = 0.1
     forward_backward: bool = False
     subarray_length: int = 0
     doppler_reduction: Literal['max', 'mean'] = 'max'
@@ -440,11 +441,12 @@ class HeatmapFormer:
             CubeError: as `form`.
         """
         self._check(cube)
-        spectrum = self._pipeline.spectrum(cube) * self._plan.factors
-        if self._plan.tdm_phase is not None:
-            spectrum *= self._plan.tdm_phase[:, None]
+        with np.errstate(over='ignore', invalid='ignore'):
+            spectrum = self._pipeline.spectrum(cube) * self._plan.factors
+            if self._plan.tdm_phase is not None:
+                spectrum *= self._plan.tdm_phase[:, None]
         spectrum = np.fft.fftshift(spectrum, axes=0)
-        if not np.isfinite(np.vdot(spectrum, spectrum)):
+        if not np.all(np.isfinite(spectrum)):
             raise CubeError('cube: expected finite samples, got NaN or infinity')
         return spectrum, np.fft.fftshift(self._plan.velocity)
 

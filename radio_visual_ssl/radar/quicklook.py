@@ -84,7 +84,8 @@ def quick_look(
         ProfileError, CaptureError, CubeError, ValueError: bad profile, file, samples or settings.
     """
     profile = radar if isinstance(radar, RadarProfile) else load_profile(radar)
-    former = HeatmapFormer(profile, settings)
+    # for a single frame it does not pay to plan transforms
+    former = HeatmapFormer(profile, settings or FormationSettings(transform='scipy'))
     cube = canonical(load_capture(path, profile, frame), profile)
     return QuickLook(
         Path(path),

@@ -116,7 +116,7 @@ class FftwTransform(_Transform):
             'direction': 'FFTW_BACKWARD' if layout.inverse else 'FFTW_FORWARD',
             'flags': ('FFTW_MEASURE',),
             'threads': threads,
-            'planning_timelimit': 2.0,
+            'planning_timelimit': 1.0,
         }
         padded = pyfftw.empty_aligned((slow, channels, layout.range_length), np.complex64)
         profiles = pyfftw.empty_aligned((layout.doppler_bins, layout.range_length, channels), np.complex64)
