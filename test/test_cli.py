@@ -2,6 +2,7 @@
 """The radio-visual-ssl command as users run it: in a process of its own, on real files."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,15 @@ from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
 def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     program = 'from radio_visual_ssl.cli import main; main()'
+    path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get('PYTHONPATH')]))
     return subprocess.run(
         [sys.executable, '-c', program, *map(str, arguments)],
-        cwd=folder, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 

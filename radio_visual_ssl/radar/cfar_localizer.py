@@ -139,6 +139,12 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
         kind += f' from {low:g} to {high:g}'
     elif low is not None:
         kind += f' from {low:g} on'
+    if isinstance(value, str) and hint is float:
+        # YAML 1.1 takes 1e-6 for a text: it wants 1.0e-6
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError(f'{name}: expected {kind}, got {value!r}') from None
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     number = whole or (hint is float and isinstance(value, float | np.floating) and np.isfinite(value))
     if not number or (low is not None and value < low) or (high is not None and value > high):

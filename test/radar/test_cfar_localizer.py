@@ -212,6 +212,8 @@ def test_settings_survive_a_file(tmp_path):
     assert load_cfar_settings(path) == settings
     path.write_text('method: os\n')
     assert load_cfar_settings(str(path)) == CfarLocalizerSettings(method='os')
+    path.write_text('probability_of_false_alarm: 1e-3')
+    assert load_cfar_settings(path) == CfarLocalizerSettings(probability_of_false_alarm=1e-3)
     path.write_text('# nothing but defaults\n')
     assert load_cfar_settings(path) == CfarLocalizerSettings()
 
