@@ -46,15 +46,15 @@ rm -rf .venv
 # Another environment's re-exec guard or libraries must not leak into this one.
 [ -n "$underlay" ] || unset _ROS_WHEELS_BOOTSTRAP_COMPLETE PYTHONPATH || true
 pip() { .venv/bin/python -m pip --disable-pip-version-check "$@"; }
-pip install --quiet --no-deps --requirement "$lock" || fail "pip could not install $lock (no network, or the disk is full: $(df -Pm . | awk 'NR == 2 { print $4 }') MB free)"
+pip install --quiet --quiet --no-deps --requirement "$lock" || fail "pip could not install $lock (no network, or the disk is full: $(df -Pm . | awk 'NR == 2 { print $4 }') MB free)"
 torch=$(sed -n 's/^torch==/torch==/p' requirements/torch.txt)
 case "${TORCH:-cpu}" in
   cpu)
     # PyPI's Linux wheel of torch is the CUDA build: the CPU build is taken from a local wheel or PyTorch's own index.
-    pip install --quiet --no-deps "$torch+cpu" 2>/dev/null ||
-      pip install --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" ||
+    pip install --quiet --quiet --no-deps "$torch+cpu" 2>/dev/null ||
+      pip install --quiet --quiet --no-deps --index-url https://download.pytorch.org/whl/cpu "$torch" ||
       fail "pip could not install the CPU build of $torch" ;;
-  cuda) pip install --quiet "$torch" || fail "pip could not install the CUDA build of $torch" ;;
+  cuda) pip install --quiet --quiet "$torch" || fail "pip could not install the CUDA build of $torch" ;;
   *) fail "TORCH is cpu or cuda, got '$TORCH'" ;;
 esac
 
