@@ -17,7 +17,6 @@ from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
