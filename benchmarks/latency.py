@@ -44,6 +44,7 @@ from radio_visual_ssl.bags.messages import (
 )
 from radio_visual_ssl.msg import RadarCube as RadarCubeMessage
 from radio_visual_ssl.msg import RadarInfo
+from radio_visual_ssl.nodes.process import SERIAL_BLAS
 from radio_visual_ssl.nodes.qos import latched_qos, output_qos
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings
 from radio_visual_ssl.radar.cube import Axis, RadarCube, canonical
@@ -59,6 +60,9 @@ STAMP = slice(4, 12)
 
 SCENE_TIMES = 10
 """Different cubes that are sent in turn."""
+
+COMPUTED = 110
+"""Cubes that are formed and localized without any transport."""
 
 WARM_UP = 40
 """Messages sent before those that count."""
@@ -78,18 +82,19 @@ class Workload:
         ]
         self.messages = [cube_to_message(cube, 0, 'radar', TYPES) for cube in self.cubes]
 
-    def compute_times(self, repeats: int) -> tuple[np.ndarray, Image, Detection3DArray]:
-        """Seconds of forming and localizing, one by one, and the messages that they end in."""
+    def compute(self, folder: Path) -> None:
+        """Write the messages that a cube ends in to the folder, and the seconds of forming and localizing each."""
         former, localizer = HeatmapFormer(self.profile), CfarLocalizer(CfarLocalizerSettings())
         times = []
-        for index in range(repeats + SCENE_TIMES):
+        for index in range(COMPUTED):
             cube = self.cubes[index % SCENE_TIMES]
             began = time.perf_counter()
             heatmap = former.form(canonical(cube, self.profile))
             targets = localizer.localize(heatmap)
             times.append(time.perf_counter() - began)
-        image = heatmap_to_image(heatmap, 0, 'radar', TYPES)
-        return np.array(times[SCENE_TIMES:]), image, targets_to_detections3d(targets, 0, 'radar', TYPES)
+        np.save(folder / 'times.npy', times[SCENE_TIMES:])
+        (folder / 'cube').write_bytes(serialize_message(heatmap_to_image(heatmap, 0, 'radar', TYPES)))
+        (folder / 'heatmap').write_bytes(serialize_message(targets_to_detections3d(targets, 0, 'radar', TYPES)))
 
 
 def relay(kind: str, payload_file: str) -> None:
@@ -166,23 +171,28 @@ def stop(processes: list[subprocess.Popen]) -> None:
     for process in processes:
         process.send_signal(signal.SIGINT)
     for process in processes:
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
-def measure_floor(node: Node, workload: Workload, rate: float, count: int, payloads: dict[str, Path]) -> np.ndarray:
-    """Latencies (s) through two relays."""
-    relays = [
-        subprocess.Popen([sys.executable, __file__, '--relay', kind, str(path)]) for kind, path in payloads.items()
-    ]
-    try:
-        clocked = Clocked(node, 'floor/cube', 'floor/detections')
-        connect(node, clocked, 'floor/detections')
-        latencies, lost = clocked.run(workload.messages, rate, count)
-    finally:
-        stop(relays)
+def measure_floor(node: Node, workload: Workload, radar: str, rate: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latencies (s) through two relays, and seconds of the arithmetic alone, under the conditions of a node."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = [sys.executable, __file__, '--radar', radar]
+        subprocess.run([*script, '--compute', folder], check=True, env={**os.environ, **SERIAL_BLAS})
+        compute = np.load(Path(folder) / 'times.npy')
+        relays = [subprocess.Popen([*script, '--relay', kind, f'{folder}/{kind}']) for kind in ('cube', 'heatmap')]
+        try:
+            clocked = Clocked(node, 'floor/cube', 'floor/detections')
+            connect(node, clocked, 'floor/detections')
+            latencies, lost = clocked.run(workload.messages, rate, count)
+        finally:
+            stop(relays)
     if lost:
         print(f'the relays lost {lost} of {count} messages', file=sys.stderr)
-    return latencies
+    return latencies, compute
 
 
 def measure_suite(node: Node, workload: Workload, rate: float, count: int) -> tuple[np.ndarray, int]:
@@ -206,6 +216,7 @@ def main() -> None:
     parser.add_argument('--frames', type=int, default=400, help='cubes that count')
     parser.add_argument('--radar', default='ofdm_28ghz_400mhz_16rx', help='radar profile')
     parser.add_argument('--relay', nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument('--compute', help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     for name in ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'):  # Fast DDS 2 (Jazzy) and 3
         os.environ.setdefault(name, str(share_path('config', 'fastdds.xml')))
@@ -213,14 +224,12 @@ def main() -> None:
         relay(*arguments.relay)
         return
     workload = Workload(arguments.radar)
-    compute, image, detections = workload.compute_times(50)
+    if arguments.compute:
+        workload.compute(Path(arguments.compute))
+        return
     rclpy.init()
     node = Node('latency')
-    with tempfile.TemporaryDirectory() as folder:
-        payloads = {'cube': Path(folder) / 'image', 'heatmap': Path(folder) / 'detections'}
-        payloads['cube'].write_bytes(serialize_message(image))
-        payloads['heatmap'].write_bytes(serialize_message(detections))
-        transport = measure_floor(node, workload, arguments.rate, arguments.frames, payloads)
+    transport, compute = measure_floor(node, workload, arguments.radar, arguments.rate, arguments.frames)
     suite, lost = measure_suite(node, workload, arguments.rate, arguments.frames)
     node.destroy_node()
     rclpy.shutdown()

@@ -153,6 +153,8 @@ class Graph:
             with suppress(subprocess.TimeoutExpired):
                 started.process.wait(10)
             started.kill()
+        # let the others' leave-taking arrive: Fast DDS may hang when it ends in the middle of it (its issue 6513)
+        time.sleep(0.3)
         rclpy.shutdown(context=self._context)
         self._thread.join(10)
         self.node.destroy_node()

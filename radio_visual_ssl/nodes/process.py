@@ -8,6 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
+SERIAL_BLAS = {'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
+"""Nodes share the cores: threads of a matrix product that wait for one another cost more than they bring (20 times
+the time of a heatmap were seen on two busy cores)."""
+
+
+LONGEST_END = 4
+"""Seconds that the middleware may take to end, less than the 5 after which launch loses its patience."""
+
 
 def run(module: str, node: str) -> int:
     """Import and run a node until it finishes or the process is asked to end.
@@ -30,6 +38,9 @@ def run(module: str, node: str) -> int:
 
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
+
+    for name, count in SERIAL_BLAS.items():
+        os.environ.setdefault(name, count)
 
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -63,4 +74,8 @@ def run(module: str, node: str) -> int:
             closing_code = managed.close()
             code = code or closing_code
         rclpy.try_shutdown()
+        # Fast DDS may spin for ever when it ends while another process comes or goes, and holds Python's lock meanwhile
+        # (https://github.com/eProsima/Fast-DDS/issues/6513): only the kernel can end the process then.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(LONGEST_END)
     return code
