@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from radio_visual_ssl.evaluation.metrics import View
+
 if TYPE_CHECKING:
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame
 
@@ -143,9 +145,9 @@ def evaluate(
             'in config/<backend>/, or a path.'
         ),
     ] = 'auto',
-    view: Annotated[str, typer.Option(help='Which true targets count: those that the camera or the radar sees.')] = (
-        'camera'
-    ),
+    view: Annotated[
+        View, typer.Option(help='Which true targets count: those that the camera sees, that the radar sees, or all.')
+    ] = 'camera',
     report: Annotated[
         Path | None, typer.Option(help='Folder for pictures: error curve, and the frame with the most targets.')
     ] = None,
