@@ -40,6 +40,9 @@ from radio_visual_ssl.radar.profile import RadarProfile, load_profile
 
 FORMATION = 'formation.'
 
+NODE_FORMATION = FormationSettings(threads=1)
+"""Defaults of the node: transforms on several threads wait for one another where other nodes share the cores."""
+
 PARAMETERS = (
     ParameterSpec(
         'input',
@@ -57,7 +60,7 @@ PARAMETERS = (
     ParameterSpec(
         'radar_name', '', "Name of the radar in the heatmap info; empty: the profile's, or the frame of radar/info."
     ),
-    *specs_from_settings(FormationSettings(), FORMATION),
+    *specs_from_settings(NODE_FORMATION, FORMATION),
     ParameterSpec(
         'preview.view', 'cartesian', 'Look down on the ground, or at the bins.', choices=('cartesian', 'polar')
     ),
