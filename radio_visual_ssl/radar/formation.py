@@ -18,6 +18,7 @@ from radio_visual_ssl.radar.windows import WINDOWS, Window, window
 LOWEST = 0.1  # power of the darkest cell, times the noise: what is below says nothing
 NOISE_CELLS = 4096  # of the range-Doppler spectrum, looked at for the noise level
 SERIAL_PRODUCT = 2**18  # multiplications up to which OpenBLAS keeps a matrix product on one thread
+SMALLEST_PRODUCT = 32  # rows below which a product is mostly overhead
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,7 @@ class _ConventionalBeams:
         # BLAS would put threads of its own on large products, which wait for each other: stay below their size
         largest = max(1, SERIAL_PRODUCT // (beams * inputs))
         chunk = max(size for size in range(1, min(largest, self._ranges) + 1) if self._ranges % size == 0)
+        chunk = chunk if chunk >= SMALLEST_PRODUCT else self._ranges
         self._sample_shape = (doppler, -1, chunk, inputs)
         self._power = np.empty((doppler, self._ranges // chunk, chunk, beams), np.float32)
         self._imaginary_part = np.empty_like(self._power)

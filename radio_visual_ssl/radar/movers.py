@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.formation import HeatmapFormer, peak_position
 
-ZERO_DOPPLER_BINS = 4.5  # either way: what a standing target spreads over, with some slow sway
+SLOWEST = 0.35  # m/s: slower is the sway of what stands (leaves, breathing)
+STATIC_CELLS = 2.5  # resolution cells either way that a standing target fills through the window's main lobe
+REMOVED_STATIC_CELLS = 1.5  # the same where standing targets are subtracted before
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ def strongest_movers(
         cube: as for `HeatmapFormer.form`.
         former: of the radar; its settings say windows, zero padding and range.
         count: at most so many.
-        min_velocity: m/s; slower ones are left out. None: 4.5 Doppler resolutions.
+        min_velocity: m/s; slower ones are left out. None: 0.35 m/s, but at least 2.5 velocity resolutions, or 1.5 where
+            the former removes static clutter.
         min_snr: dB above the noise floor; weaker ones are left out.
         separation: resolution cells (range, Doppler) to every side in which a peak must be the strongest.
 
@@ -61,8 +64,10 @@ def strongest_movers(
     scan = former.range_doppler(cube)
     spectrum, _ = former.spectrum(cube)
     waveform = former.profile.waveform
-    slowest = ZERO_DOPPLER_BINS * former.profile.velocity_resolution if min_velocity is None else min_velocity
-    moving = np.abs(scan.velocity) >= slowest
+    if min_velocity is None:
+        cells = REMOVED_STATIC_CELLS if former.settings.remove_static_clutter else STATIC_CELLS
+        min_velocity = max(SLOWEST, cells * former.profile.velocity_resolution)
+    moving = np.abs(scan.velocity) >= min_velocity
     if not moving.any():
         return []
     values = np.where(moving, scan.values, -np.inf)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A quick look at a raw capture: heatmap, range-Doppler map and the strongest movers, as figures and as a picture."""
 
+import dataclasses
 import math
 import os
 import tempfile
@@ -70,7 +71,7 @@ def quick_look(
     count: int = 5,
     min_velocity: float | None = None,
 ) -> QuickLook:
-    """Everything about one frame of a raw capture.
+    """Everything about one frame of a raw capture; what stands still is removed before movers are looked for.
 
     Args:
         path: ``.npy`` or DCA1000 ``.bin`` file, see `radio_visual_ssl.radar.capture.load_capture`.
@@ -85,7 +86,9 @@ def quick_look(
     """
     profile = radar if isinstance(radar, RadarProfile) else load_profile(radar)
     # for a single frame it does not pay to plan transforms
-    former = HeatmapFormer(profile, settings or FormationSettings(transform='scipy'))
+    settings = settings or FormationSettings(transform='scipy')
+    former = HeatmapFormer(profile, settings)
+    mover_former = HeatmapFormer(profile, dataclasses.replace(settings, remove_static_clutter=True))
     cube = canonical(load_capture(path, profile, frame), profile)
     return QuickLook(
         Path(path),
@@ -93,7 +96,7 @@ def quick_look(
         profile,
         former.form(cube),
         former.range_doppler(cube),
-        strongest_movers(cube, former, count, min_velocity=min_velocity),
+        strongest_movers(cube, mover_former, count, min_velocity=min_velocity),
     )
 
 
