@@ -6,7 +6,6 @@ import signal
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import FrameType
 
 SERIAL_BLAS = {'OPENBLAS_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
 """Nodes share the cores: threads of a matrix product that wait for one another cost more than they bring (20 times
@@ -20,7 +19,7 @@ LONGEST_END = 4
 def run(module: str, node: str) -> int:
     """Import and run a node until it finishes or the process is asked to end.
 
-    The node's module is imported here, so that Ctrl-C is answered from the first moment on.
+    A signal that comes while node and middleware are being made waits until they are: it finds nothing half made.
 
     Args:
         module: that holds the node, e.g. ``'radio_visual_ssl.nodes.heatmap_node'``.
@@ -29,16 +28,11 @@ def run(module: str, node: str) -> int:
     Returns:
         Exit code: that of the node, 0 after a signal, 2 for ROS arguments that cannot be read.
     """
-    starting = True
-
-    def end(_signal: int, _frame: FrameType | None) -> None:
-        # Once rclpy is up, its own handler ends the spinning: nothing may be raised in the middle of a callback.
-        if starting:
-            os._exit(0)
-
-    signal.signal(signal.SIGINT, end)
-    signal.signal(signal.SIGTERM, end)
-
+    signals = (signal.SIGINT, signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    for number in signals:
+        # rclpy's own handler ends the spinning: nothing may be raised in the middle of a callback
+        signal.signal(number, lambda _number, _frame: None)
     for name, count in SERIAL_BLAS.items():
         os.environ.setdefault(name, count)
 
@@ -51,14 +45,12 @@ def run(module: str, node: str) -> int:
     except Exception as error:  # rcl's errors share no class; the text names the argument or the file
         print(f'{Path(sys.argv[0]).name}: {" ".join(str(error).split())}', file=sys.stderr)
         return 2
-    starting = False
-
-    managed = None
     code = 0
+    managed = node_class()
+    executor = SingleThreadedExecutor()
+    executor.add_node(managed)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     try:
-        managed = node_class()
-        executor = SingleThreadedExecutor()
-        executor.add_node(managed)
         managed.start()
         executor.spin_until_future_complete(managed.finished)
         if managed.finished.done():
@@ -66,13 +58,12 @@ def run(module: str, node: str) -> int:
     except ExternalShutdownException:
         pass
     except Exception:
-        # A signal invalidates the context while a callback may be at work; what then fails is the end itself.
+        # a signal invalidates the context while a callback may be at work; what then fails is the end itself
         if rclpy.ok():
             raise
     finally:
-        if managed is not None:
-            closing_code = managed.close()
-            code = code or closing_code
+        closing_code = managed.close()
+        code = code or closing_code
         rclpy.try_shutdown()
         # Fast DDS may spin for ever when it ends while another process comes or goes, and holds Python's lock meanwhile
         # (https://github.com/eProsima/Fast-DDS/issues/6513): only the kernel can end the process then.
