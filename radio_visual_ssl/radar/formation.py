@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forms range-azimuth heatmaps and range-Doppler maps from raw cubes, FMCW or OFDM."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -12,7 +13,7 @@ from radio_visual_ssl.radar.cube import CubeError
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
-from radio_visual_ssl.radar.spectrum import Backend, TransformLayout, range_doppler_transform
+from radio_visual_ssl.radar.spectrum import Backend, TransformLayout, range_doppler_transform, thread_count
 from radio_visual_ssl.radar.windows import WINDOWS, Window, window
 
 LOWEST = 0.1  # power of the darkest cell, times the noise: what is below says nothing
@@ -46,7 +47,7 @@ class FormationSettings:
             without it movers appear at a wrong azimuth.
         transform: library of the range and Doppler transforms; auto takes FFTW where pyFFTW is installed, else SciPy.
         device: cpu, or a torch device such as cuda.
-        threads: of the transforms, 0 = the cores at hand, at most 4.
+        threads: to use on the CPU, 0 = the cores at hand, at most 4.
 
     Raises:
         ValueError: a value out of range; the message names the field.
@@ -264,6 +265,7 @@ class _ConventionalBeams:
         self._sample_shape = (doppler, -1, chunk, inputs)
         self._power = np.empty((doppler, self._ranges // chunk, chunk, beams), np.float32)
         self._imaginary_part = np.empty_like(self._power)
+        self._pool = ThreadPoolExecutor(1, 'beams') if thread_count(plan.settings.threads) > 1 else None
         self._bin, self._bin_mask = np.arange(doppler, dtype=np.int32)[:, None], _index_mask(doppler)
         self._candidate = np.arange(beams, dtype=np.int32)[:, None]
         self._picked = np.empty((beams, self._ranges, beams), np.float32)
@@ -294,13 +296,21 @@ class _ConventionalBeams:
     def _sum_squares(self, samples: NDArray[np.float32]) -> NDArray[np.int32]:
         """Power of each beam, and its tagged maximum over the Doppler bins."""
         power, imaginary = self._power, self._imaginary_part
-        np.matmul(samples, self._real, out=power)
-        np.matmul(samples, self._imaginary, out=imaginary)
-        np.multiply(power, power, out=power)
-        np.multiply(imaginary, imaginary, out=imaginary)
+        helper = self._pool.submit(_square_product, samples, self._imaginary, imaginary) if self._pool else None
+        _square_product(samples, self._real, power)
+        # a helper that found no core by now is not waited for
+        if helper is None or helper.cancel():
+            _square_product(samples, self._imaginary, imaginary)
+        else:
+            helper.result()
         np.add(power, imaginary, out=power)
         rows, buffer = power.reshape(len(power), -1), imaginary.reshape(len(power), -1)
         return _tagged_maximum(rows, self._bin, self._bin_mask, buffer)
+
+
+def _square_product(samples: NDArray[np.float32], weights: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    np.matmul(samples, weights, out=out)
+    np.multiply(out, out, out=out)
 
 
 def _tagged_maximum(

@@ -149,7 +149,7 @@ def range_doppler_transform(
     Args:
         layout: what to transform.
         backend: 'auto' takes FFTW where pyFFTW is installed (about twice as fast); the results are the same.
-        threads: 0 = the cores that this process may use, at most 4.
+        threads: see `thread_count`.
 
     Raises:
         ValueError: FFTW is asked for where pyFFTW is not installed.
@@ -158,4 +158,9 @@ def range_doppler_transform(
     if backend == 'fftw' and not installed:
         raise ValueError('transform: expected auto or scipy, as pyFFTW is not installed, got fftw')
     kind = FftwTransform if installed and backend != 'scipy' else ScipyTransform
-    return kind(layout, threads if threads > 0 else min(4, len(os.sched_getaffinity(0))))
+    return kind(layout, thread_count(threads))
+
+
+def thread_count(asked: int) -> int:
+    """Threads to use: as asked, or for 0 the cores that this process may use, at most 4."""
+    return asked if asked > 0 else min(4, len(os.sched_getaffinity(0)))
