@@ -150,7 +150,7 @@ class ManagedNode(LifecycleNode):
         """Check and take over parameters, all or none; a refusal gives its reason and is logged."""
         try:
             changed = self._check_change(parameter_list)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.get_logger().warning(f'refused: {error}')
             return SetParametersResult(successful=False, reason=str(error))
         result = super().set_parameters_atomically(changed)
@@ -160,7 +160,11 @@ class ManagedNode(LifecycleNode):
         for name in names:
             self._parameter_problems.pop(name, None)
         if names and self.state in CONFIGURED:
-            self.parameters_changed(names)
+            try:
+                self.parameters_changed(names)
+            except Exception as error:  # it would end the process from inside rclpy's parameter service
+                self.get_logger().error(f'cannot take over {", ".join(sorted(names))}: {error}')
+                return SetParametersResult(successful=False, reason=f'set, but not taken over: {error}')
         return result
 
     def overwrite(self, values: Mapping[str, Value]) -> None:

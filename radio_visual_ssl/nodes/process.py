@@ -4,6 +4,7 @@
 import os
 import signal
 import sys
+import traceback
 from importlib import import_module
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def run(module: str, node: str) -> int:
         os.environ.setdefault(name, count)
 
     import rclpy
-    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.executors import SingleThreadedExecutor
 
     node_class = getattr(import_module(module), node)
     try:
@@ -52,13 +53,17 @@ def run(module: str, node: str) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
     try:
         managed.start()
-        executor.spin_until_future_complete(managed.finished)
+        while rclpy.ok() and not managed.finished.done():
+            try:
+                executor.spin_until_future_complete(managed.finished)
+            except Exception as error:
+                # What rclpy's own services raise (an impossible lifecycle transition) must not cost the node. After a
+                # signal the context is invalid while a callback may be at work: what fails then is the end itself.
+                if rclpy.ok():
+                    managed.get_logger().error(''.join(traceback.format_exception(error)).rstrip())
         if managed.finished.done():
             code = managed.finished.result()
-    except ExternalShutdownException:
-        pass
     except Exception:
-        # a signal invalidates the context while a callback may be at work; what then fails is the end itself
         if rclpy.ok():
             raise
     finally:

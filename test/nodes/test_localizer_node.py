@@ -213,6 +213,7 @@ def test_a_settings_file_goes_under_the_parameters_that_the_user_chose(graph, lo
     assert not refused.successful
     assert 'mine.yaml' in refused.reason
     assert 'max_target' in refused.reason
+    assert not graph.set_parameter(NODE, 'backend_settings', str(tmp_path)).successful, 'a folder'
     assert graph.set_parameter(NODE, 'backend_settings', 'default').successful
     assert graph.get_parameter(NODE, 'cfar.max_targets') == 64
     assert localizer.send(localizer.message()).targets
