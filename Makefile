@@ -7,13 +7,14 @@
 #   make build  the workspace alone; `. ./env.sh` then puts it on a shell's path
 #   make lock   resolve requirements/*.lock anew
 #   make clean  remove everything that was made
-# Variables: PYTHON=python3.12 chooses the interpreter, TORCH=cuda the GPU build of PyTorch.
+# Variables: PYTHON=python3.12 chooses the interpreter, TORCH=cuda the GPU build of PyTorch; both are remembered.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
 .PHONY: build demo test lint bench lock clean force
 
+export PYTHON TORCH
 VENV := .venv/.made
 BUILT := install/.made
 ENVIRONMENT := . ./env.sh
@@ -32,7 +33,12 @@ bench: $(BUILT)
 
 build: $(BUILT)
 
-$(VENV): requirements/bare.lock requirements/ros_host.lock requirements/torch.txt tools/make_venv.sh
+# Another interpreter, build of PyTorch or sourced ROS wants another environment.
+.choices: force
+	@tools/choose.sh >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+$(VENV): .choices requirements/bare.lock requirements/ros_host.lock requirements/torch.txt tools/make_venv.sh
 	@tools/make_venv.sh
 	@touch $@
 
@@ -56,5 +62,5 @@ lock: $(VENV)
 	  ../.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header $$name.in -o $$name.lock; done
 
 clean:
-	rm -rf .venv build install log out .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .choices build install log out .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

