@@ -4,6 +4,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from launch.actions import (
     DeclareLaunchArgument,
@@ -22,8 +23,10 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node, PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.share import share_path
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.bags.reader import BagReader
 
 PACKAGE = 'radio_visual_ssl'
 
@@ -74,7 +77,8 @@ ARGUMENTS = (
         'Take the time from /clock. auto: with source:=bag, which sends it.',
         ['auto', 'true', 'false'],
     ),
-    ('fixed_frame', '', "rviz:=true: the frame to look from. Empty: the bag's radar, else 'radar'.", None),
+    ('fixed_frame', '', "rviz:=true: the frame to look from. Empty: the radar's, as far as it is known.", None),
+    ('autostart', 'true', 'Configure and activate the nodes; false leaves that to you.', ['true', 'false']),
     ('log_level', 'info', 'Level of the log.', ['debug', 'info', 'warn', 'error']),
 )
 
@@ -103,7 +107,9 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if radar_input == 'auto':
         radar_input = 'heatmap' if '/radar/heatmap' in topics else 'cube'
     sim_time = source == 'bag' if arguments['use_sim_time'] == 'auto' else arguments['use_sim_time'] == 'true'
-    common = {'use_sim_time': sim_time}
+    common = {'use_sim_time': sim_time, 'autostart': arguments['autostart'] == 'true'}
+    # Frames are global where topics are not: two simulators must not place each other's sensors.
+    frame_prefix = f'{namespace}/' if namespace and source == 'simulator' else ''
 
     backend = {'backend': arguments['backend'], **given(arguments, 'backend_settings')}
     nodes = {
@@ -115,7 +121,12 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         },
     }
     if source == 'simulator':
-        nodes['simulator_node'] = {**common, **given(arguments, 'scene', 'radar'), **rate(arguments)}
+        nodes['simulator_node'] = {
+            **common,
+            **({'frame_prefix': frame_prefix} if frame_prefix else {}),
+            **given(arguments, 'scene', 'radar'),
+            **rate(arguments),
+        }
     started = {name: node(arguments, name, parameters) for name, parameters in nodes.items()}
     handlers = [end_with(target, name) for name, target in started.items()]
     if bag is not None:
@@ -123,13 +134,15 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             'bag': str(bag.path.resolve()),
             'loop': arguments['loop'] == 'true',
             'publish_clock': sim_time,
+            'autostart': True,
             'wait_for_subscribers': awaited_subscriptions(topics, radar_input),
             **rate(arguments),
         }
         started['player_node'] = node(arguments, 'player_node', player)
         ended = OnProcessExit(target_action=started['player_node'], on_exit=end_after_bag)
         handlers.append(RegisterEventHandler(ended))
-    looking = rviz(namespace, arguments['fixed_frame'] or radar_frame(bag)) if arguments['rviz'] == 'true' else []
+    fixed_frame = arguments['fixed_frame'] or frame_prefix + radar_frame(bag)
+    looking = rviz(namespace, fixed_frame, sim_time) if arguments['rviz'] == 'true' else []
     return [*middleware(), *handlers, GroupAction([PushRosNamespace(namespace), *started.values()]), *looking]
 
 
@@ -161,7 +174,7 @@ def rate(arguments: dict[str, str]) -> dict[str, float]:
         raise ValueError(f'rate: expected a number, got {arguments["rate"]!r}') from None
 
 
-def open_bag(arguments: dict[str, str]) -> BagReader | None:
+def open_bag(arguments: dict[str, str]) -> 'BagReader | None':
     """The bag that is to be played; None for another source."""
     if arguments['source'] != 'bag':
         if arguments['bag']:
@@ -169,6 +182,8 @@ def open_bag(arguments: dict[str, str]) -> BagReader | None:
         return None
     if not arguments['bag']:
         raise ValueError('bag: expected the path of a rosbag2 folder with source:=bag, got none')
+    from radio_visual_ssl.bags.reader import BagReader  # only bags need rosbags, which no ROS distribution has
+
     bag = BagReader(Path(arguments['bag']).expanduser())
     if not {'/radar/heatmap', '/radar/cube'} & set(bag.streams):
         present = ', '.join(sorted(bag.streams)) or 'no topics'
@@ -176,7 +191,7 @@ def open_bag(arguments: dict[str, str]) -> BagReader | None:
     return bag
 
 
-def radar_frame(bag: BagReader | None) -> str:
+def radar_frame(bag: 'BagReader | None') -> str:
     """Frame of the bag's radar, or else of the simulator's."""
     first = next(bag.raw_messages([bag.radar_topic()]), None) if bag is not None else None
     return bag.decode(first).header.frame_id if bag is not None and first is not None else 'radar'
@@ -231,7 +246,7 @@ def middleware() -> list[LaunchDescriptionEntity]:
     return [SetEnvironmentVariable(name, str(share_path('config', 'fastdds.xml'))) for name in names]
 
 
-def rviz(namespace: str, frame: str) -> list[LaunchDescriptionEntity]:
+def rviz(namespace: str, frame: str, sim_time: bool) -> list[LaunchDescriptionEntity]:
     """RViz, or how to look without it."""
     if shutil.which('rviz2') is None:
         remap = f' -r __ns:=/{namespace}' if namespace else ''
@@ -248,6 +263,7 @@ def rviz(namespace: str, frame: str) -> list[LaunchDescriptionEntity]:
             package='rviz2',
             executable='rviz2',
             arguments=['-d', str(share_path('rviz', 'localize.rviz')), '-f', frame],
+            parameters=[{'use_sim_time': sim_time}],
             remappings=remappings,
             output='log',
         )
