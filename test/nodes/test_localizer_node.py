@@ -257,6 +257,8 @@ def test_after_a_jump_back_in_time_it_starts_afresh(graph):
     for seed in range(2):
         assert not localizer.send(localizer.message(heatmap(peak=-100.0, seed=seed))).targets
     assert localizer.send(localizer.message()).targets
+    assert graph.set_parameter('/looped/localizer_node', 'cfar.min_snr', 12.0).successful
+    assert localizer.send(localizer.message()).targets, 'the background outlives a setting that does not concern it'
     localizer._second = 50
     assert not localizer.send(localizer.message()).targets
     node.wait_for_line('stamps jumped back by 5[0-9].000 s; starting afresh')

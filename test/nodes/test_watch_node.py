@@ -2,6 +2,7 @@
 """The watcher as a process: it pairs by stamp, judges against ground truth and draws a picture."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -50,14 +51,16 @@ class Suite:
             mounting = transform_to_message(CAMERA.rotation.T, np.zeros(3), 0, TYPES, parent='radar', child='camera')
             transforms.publish(TFMessage(transforms=[mounting]))
 
-    def send(self, stamp_ns, detections, truth=()):
+    def send(self, stamp_ns, detections, truth=(), encoding='rgb8'):
         values = np.random.default_rng(stamp_ns).normal(size=GRID.shape).astype(np.float32)
         self.heatmap.publish(heatmap_to_messages(Heatmap(values, GRID), stamp_ns, 'radar', TYPES)[0])
         if self.truth is not None:
             self.truth.publish(targets_to_message(truth, stamp_ns, 'radar', TYPES))
         if self.image is not None:
             picture = np.full((120, 160, 3), 90, np.uint8)
-            self.image.publish(image_to_message(picture, 'rgb8', stamp_ns + 20_000_000, 'camera', TYPES))
+            message = image_to_message(picture, 'rgb8', stamp_ns + 20_000_000, 'camera', TYPES)
+            message.encoding = encoding
+            self.image.publish(message)
         self.targets.publish(targets_to_message(detections, stamp_ns, 'radar', TYPES))
 
 
@@ -121,3 +124,38 @@ def test_a_picture_that_cannot_be_written_is_named(graph, tmp_path):
     assert watch.wait() == 1
     assert "parameter 'out': expected a path that can be written" in watch.output
     assert 'Traceback' not in watch.output
+
+
+def test_an_image_that_cannot_be_decoded_is_told_once_and_left_out(graph, tmp_path):
+    out = tmp_path / 'watch.png'
+    watch = graph.start_node('watch_node', '-r', '__ns:=/raw', frames=8, out=out, every=0.2, json=True)
+    suite = Suite(graph, '/raw')
+    for index in range(8):
+        suite.send(10**9 * (index + 1), [Target(20.0, 0.0)], [Target(20.0, 0.0, in_camera_view=True)], 'yuv422_yuy2')
+        time.sleep(0.3)
+    assert watch.wait() == 0, watch.output
+    assert 'Traceback' not in watch.output
+    (line,) = [line for line in watch.lines if 'yuv422_yuy2' in line]
+    assert '/raw/camera/image_raw' in line
+    assert 'expected one of' in line
+    assert out.read_bytes().startswith(PNG)
+    assert 'detection rate (recall)' in watch.output
+    assert last_json(watch)['recall'] == 1
+
+
+def test_the_figures_come_even_where_the_last_frames_contradict_themselves(graph, tmp_path):
+    out = tmp_path / 'watch.png'
+    watch = graph.start_node('watch_node', '-r', '__ns:=/torn', out=out, every=0.0, json=True)
+    suite = Suite(graph, '/torn')
+    suite.send(10**9, [Target(20.0, 0.0)])
+    graph.wait_for_status('torn/watch_node: pairing', b'\x00')
+    time.sleep(1.5)
+    torn = image_to_message(np.zeros((4, 4), np.float32), '32FC1', 2 * 10**9, 'radar', TYPES)
+    suite.heatmap.publish(torn)
+    suite.targets.publish(targets_to_message([Target(20.0, 0.0)], 2 * 10**9, 'radar', TYPES))
+    time.sleep(0.5)
+    assert watch.stop() == 0
+    assert 'Traceback' not in watch.output
+    assert 'a frame is left out' in watch.output
+    assert last_json(watch)['frames'] == 1
+    assert out.read_bytes().startswith(PNG)
