@@ -99,11 +99,11 @@ def test_the_same_seed_gives_the_same_frames_and_another_seed_others(graph, file
     def positions(messages):
         return [[(target.position.x, target.position.y) for target in message.targets] for message in messages]
 
-    # each of them may have started before this probe was connected: what the second sent is a part of what the first did
-    again = positions(same.truths.wait(6)[:6])
+    # this probe may have missed the first frames of either: later ones of the second are a part of those of the first
+    again = positions(same.truths.wait(16)[10:])
     first = positions(sensors.truths.wait(lambda messages: again[-1] in positions(messages)))
     assert again == first[first.index(again[0]) :][: len(again)]
-    repeated = {bytes(message.data) for message in same.cubes.wait(6)[:6]}
+    repeated = {bytes(message.data) for message in same.cubes.wait(16)[10:]}
     sensors.cubes.wait(lambda messages: repeated <= {bytes(message.data) for message in messages})
     data = {bytes(message.data) for message in sensors.cubes.messages}
     assert data.isdisjoint(bytes(message.data) for message in other.cubes.wait(3))
