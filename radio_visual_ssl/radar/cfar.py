@@ -540,7 +540,7 @@ def _count_detections(
 ) -> NDArray[np.bool_]:
     """Cells whose power over the factor exceeds at least ``order`` training cells: OS-CFAR without sorting."""
     offsets = np.argwhere(window.training_mask())
-    dtype = np.uint8 if len(offsets) < 256 else np.uint16
+    dtype = np.min_scalar_type(len(offsets))  # the narrowest type that can count them all is the fastest
     detections = np.empty(scaled.shape, dtype=bool)
     width = scaled.shape[1]
     step = max(1, _CELLS_PER_PASS // width)

@@ -5,6 +5,8 @@ from scipy import stats
 
 from radio_visual_ssl.radar.cfar import (
     METHODS,
+    _count_detections,
+    _Window,
     ca_threshold_factor,
     cfar,
     os_threshold_factor,
@@ -154,6 +156,15 @@ def test_order_statistic_detections_are_the_same_with_and_without_the_map_of_the
     assert np.array_equal(dense.detections, sparse.detections)
     assert np.array_equal(dense.noise[dense.detections], sparse.noise[dense.detections])
     assert np.isnan(sparse.noise[~dense.detections]).all()
+
+
+def test_order_statistic_detections_count_right_in_windows_of_more_than_65535_cells():
+    # The public way to a window as large takes a map as large, and 10 s.
+    window = _Window((1, 1), (0, 0), (0, 35_000), (False, False))
+    padded = np.ones((1, 70_001), dtype=np.float32)
+    for own, expected in ((2.0, True), (0.5, False)):
+        scaled, order = np.array([[own]], dtype=np.float32), np.array([[70_000]])
+        assert _count_detections(padded, window, scaled, order).item() is expected
 
 
 @pytest.mark.parametrize('method', METHODS)
