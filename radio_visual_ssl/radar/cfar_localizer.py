@@ -30,7 +30,8 @@ class CfarLocalizerSettings:
         method: kind of CFAR (cell averaging, greatest of, smallest of, order statistic).
         guard_cells: range and azimuth bins on each side of a cell that are left out.
         training_cells: range and azimuth bins beyond the guard cells that the noise is estimated from.
-        probability_of_false_alarm: of each cell that holds noise alone.
+        probability_of_false_alarm: of each cell that holds noise alone; nominal on the strongest of several Doppler
+            bins, whose noise is not exponential: there are far fewer then (5000 times fewer at 1e-2).
         rank: os only, share of the training cells below the order statistic.
         num_looks: independent looks that the heatmap's power is a sum of.
         min_range: m, nothing nearer is reported.
@@ -44,6 +45,9 @@ class CfarLocalizerSettings:
         min_cells: detected cells a target has at least.
         sidelobe_rejection: dB, peaks this far below the strongest cell at their range are dropped; 0 = keep all.
         max_targets: targets in one heatmap; the strongest above noise are kept.
+        extent_std: m, standard deviation of the strongest reflection's place around the target's centre, along x and
+            along y, which the covariance includes; 0 = covariance of the reflecting point alone. With 1 m the median
+            NEES against the centres of the shipped parking lot's movers is 1.6, with 0 m it is 92.
         score_midpoint: dB, SNR that scores 0.5; the score is 1 / (1 + exp(-(SNR - score_midpoint) / score_slope)).
         score_slope: dB, the smaller the steeper.
 
@@ -72,6 +76,7 @@ class CfarLocalizerSettings:
     min_cells: int = 2
     sidelobe_rejection: float = 15.0
     max_targets: int = 64
+    extent_std: float = 1.0
     score_midpoint: float = 15.0
     score_slope: float = 4.0
 
@@ -91,6 +96,9 @@ class CfarLocalizerSettings:
         if max(self.training_cells) == 0:
             raise ValueError('training_cells: expected at least one along one axis, got none')
 
+
+# What a background has learned depends on these alone.
+_LEARNING_SETTINGS = ('background', 'background_frames', 'background_interval')
 
 BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'background_frames': (1, 1000),
@@ -112,6 +120,7 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
     'min_cells': (1, 10_000),
     'sidelobe_rejection': (0.0, 100.0),
     'max_targets': (1, 1000),
+    'extent_std': (0.0, 100.0),
     'score_midpoint': (-100.0, 100.0),
     'score_slope': (0.1, 100.0),
 }
@@ -206,12 +215,22 @@ class CfarLocalizer:
 
     Args:
         settings: see :class:`CfarLocalizerSettings`.
+        previous: localizer of the same stream that this one replaces: its background is taken over, and goes on
+            learning here, unless a setting of what is learned differs.
     """
 
-    def __init__(self, settings: CfarLocalizerSettings = CfarLocalizerSettings()) -> None:
+    def __init__(
+        self,
+        settings: CfarLocalizerSettings = CfarLocalizerSettings(),
+        previous: 'CfarLocalizer | None' = None,
+    ) -> None:
         self._settings = settings
         self._background: Background | None = None
-        if settings.background == 'median':
+        if previous is not None and all(
+            getattr(settings, name) == getattr(previous.settings, name) for name in _LEARNING_SETTINGS
+        ):
+            self._background = previous.background
+        elif settings.background == 'median':
             self._background = MedianBackground(settings.background_frames, settings.background_interval)
         elif settings.background == 'ewma':
             self._background = EwmaBackground(1 / settings.background_frames)

@@ -27,6 +27,10 @@ _MAX_WIDTH = 16.0
 _FULL_WIDTH = 2.355
 _EXTENDED = 1.25
 
+# Cells of one target whose velocity differs from its peak's by more than this share of the velocities in the map hold
+# something else, or have wrapped around the unambiguous interval.
+_SAME_VELOCITY = 1 / 16
+
 
 @dataclass(frozen=True)
 class ClusterSettings:
@@ -39,6 +43,8 @@ class ClusterSettings:
         min_snr: dB, weaker peaks are dropped.
         sidelobe_rejection: dB, peaks this far below the strongest cell at the same range are dropped; 0 = keep all.
         max_targets: those of highest SNR are kept.
+        extent_std: m, standard deviation of the place of a target's strongest reflection around its centre, along x and
+            along y, which the covariance includes; 0 = covariance of the reflecting point alone.
         score_midpoint: dB, SNR that scores 0.5.
         score_slope: dB, SNR above the midpoint that scores 0.73.
     """
@@ -49,6 +55,7 @@ class ClusterSettings:
     min_snr: float = 0.0
     sidelobe_rejection: float = 0.0
     max_targets: int = 64
+    extent_std: float = 1.0
     score_midpoint: float = 15.0
     score_slope: float = 4.0
 
@@ -78,8 +85,10 @@ def cluster(
     - for a target whose cells spread wider than such a peak: their power-weighted mean, to which the variance of the
       cells in excess of a peak's is added: the centre of an extended target is not known better.
 
-    Both are found in bin indices and taken to the exact grid. The radial velocity is the power-weighted mean over the
-    target's cells.
+    Both are found in bin indices and taken to the exact grid. The covariance is that of the target's centre: the one
+    of the reflecting point and ``extent_std`` squared along x and y. The radial velocity is the power-weighted mean
+    over the target's cells of about the velocity of its peak: that of all cells would be one that no cell holds where
+    velocities wrap around the unambiguous interval.
 
     Args:
         power: (R, A) linear power.
@@ -116,16 +125,13 @@ def cluster(
     cells = _Cells(number[owner[near]], rows[near], columns[near], strength[near], targets.size)
     peaks = peaks[targets]
     row, column, variances = _locate(power, cells, (rows[peaks], columns[peaks]), snr[peaks], grid.wraps)
-    covariance = _covariance(grid, row, column, variances)
+    covariance = _covariance(grid, row, column, variances) + settings.extent_std**2 * np.eye(2)
     ranges, azimuths = grid.position(row, column)
     x, y = ranges * np.cos(azimuths), ranges * np.sin(azimuths)
     score = snr_score(snr[peaks], settings.score_midpoint, settings.score_slope)
     radial = np.full(targets.size, NAN)
     if velocity is not None:
-        speed = velocity[cells.rows, cells.columns].astype(np.float64)
-        known = np.isfinite(speed)
-        with np.errstate(invalid='ignore'):
-            radial = cells.sums(np.where(known, speed, 0)) / cells.sums(known)
+        radial = _radial_velocity(velocity, cells, (rows[peaks], columns[peaks]))
     return [
         Target(
             x=float(x[i]),
@@ -230,6 +236,30 @@ def _vertex(
     # The parabola falls by 3 dB within sqrt(6 / curvature) of its vertex.
     width = np.where(inner, np.minimum(2 * np.sqrt(6 / safe), _MAX_WIDTH), 2.0)
     return offset, width
+
+
+def _radial_velocity(
+    velocity: NDArray[np.floating], cells: _Cells, peaks: tuple[NDArray, NDArray]
+) -> NDArray[np.float64]:
+    """(count,) m/s, mean over the cells of each target that move as its peak does; NaN where none is known.
+
+    A peak without a velocity is replaced by the strongest of its target's cells that has one.
+    """
+    every = velocity[np.isfinite(velocity)]
+    if every.size == 0:
+        return np.full(cells.count, NAN)
+    span = _SAME_VELOCITY * float(np.ptp(every))
+    speed = velocity[cells.rows, cells.columns].astype(np.float64)
+    known = np.flatnonzero(np.isfinite(speed))
+    known = known[np.argsort(cells.strength[known], kind='stable')]
+    reference = np.full(cells.count, NAN)
+    reference[cells.owner[known]] = speed[known]  # of a target's cells the last, the strongest, stays
+    own = velocity[peaks].astype(np.float64)
+    reference = np.where(np.isfinite(own), own, reference)
+    difference = speed - reference[cells.owner]
+    alike = np.abs(difference) <= span
+    with np.errstate(invalid='ignore'):
+        return reference + cells.sums(np.where(alike, difference, 0)) / cells.sums(alike)
 
 
 def _covariance(

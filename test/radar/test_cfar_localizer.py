@@ -103,6 +103,24 @@ def test_reset_and_another_grid_start_the_background_afresh():
     assert localizer.background.count == 1
 
 
+@pytest.mark.parametrize(
+    'change', [{'min_snr': 13.0}, {'method': 'os'}, {'background_warmup': 20}], ids=lambda change: next(iter(change))
+)
+def test_new_settings_keep_a_background_that_they_do_not_concern(change):
+    previous = watched(CfarLocalizerSettings())
+    localizer = CfarLocalizer(CfarLocalizerSettings(**change), previous)
+    assert localizer.background is previous.background
+    assert are_at(localizer.localize(scene(*PARKED, (18.0, -5.0, 30.0), seed=100)), (18, -5))
+
+
+@pytest.mark.parametrize(
+    'change', [{'background': 'ewma'}, {'background_frames': 40}, {'background_interval': 2}, {'background': 'none'}]
+)
+def test_settings_of_another_background_start_it_afresh(change):
+    localizer = CfarLocalizer(CfarLocalizerSettings(**change), watched(CfarLocalizerSettings(), frames=12))
+    assert localizer.background is None or localizer.background.count == 0
+
+
 def test_only_what_moves_is_found_where_a_least_speed_is_set():
     velocity = np.zeros(GRID.shape, dtype=np.float32)
     velocity[:, GRID.azimuth > 0] = -3.0

@@ -73,7 +73,7 @@ def test_a_car_over_many_cells_is_one_target_at_its_middle():
         for range_ in np.arange(20.0, 24.6, 0.3)
         for azimuth in (-1.5, 0, 1.5)
     ]
-    (target,) = targets_of(SECTOR, *body, merge_radius=4.0)
+    (target,) = targets_of(SECTOR, *body, merge_radius=4.0, extent_std=0.0)
     assert target.range == pytest.approx(22.25, abs=0.8)
     assert np.degrees(target.azimuth) == pytest.approx(10, abs=0.8)
     assert np.sqrt(np.linalg.eigvalsh(target.covariance)[1]) > 0.5
@@ -126,12 +126,32 @@ def test_a_target_at_the_edge_of_the_grid_is_kept_inside():
     assert np.isfinite(target.covariance).all()
 
 
-def test_radial_velocity_is_the_power_weighted_mean_of_known_cells():
+def test_radial_velocity_is_the_power_weighted_mean_of_cells_about_as_fast_as_the_peak():
     velocity = np.full(SECTOR.shape, np.nan)
     velocity[:, :60] = 2.0
-    velocity[:, 60:] = 4.0
+    velocity[:, 60:] = 2.5
+    velocity[0] = -6.0
     (target,) = targets_of(SECTOR, blob(SECTOR, 20.0, -0.5, 30), velocity=velocity)
-    assert target.radial_velocity == pytest.approx(3.0, abs=0.3)
+    assert target.radial_velocity == pytest.approx(2.25, abs=0.1)
+    velocity[:, 60:] = 4.0
+    (target,) = targets_of(SECTOR, blob(SECTOR, 20.0, 0.2, 30), velocity=velocity)
+    assert target.radial_velocity == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize('fastest', [6.82, 0.4])
+def test_radial_velocity_near_the_unambiguous_limit_is_one_that_cells_hold(fastest):
+    velocity = np.random.default_rng(3).uniform(-fastest, fastest, SECTOR.shape)
+    rows = np.arange(60, 100)
+    velocity[rows] = np.where(rows % 3 == 0, -fastest, 0.99 * fastest)[:, None]
+    (target,) = targets_of(SECTOR, blob(SECTOR, SECTOR.range[80], 0.0, 40), velocity=velocity)
+    assert target.radial_velocity == pytest.approx(0.99 * fastest)
+
+
+def test_a_peak_of_unknown_velocity_takes_that_of_its_strongest_cell_that_has_one():
+    velocity = np.full(SECTOR.shape, np.nan)
+    velocity[78], velocity[83] = 3.0, -3.0
+    (target,) = targets_of(SECTOR, blob(SECTOR, SECTOR.range[80], 0.0, 40), velocity=velocity)
+    assert target.radial_velocity == pytest.approx(3.0)
     (unknown,) = targets_of(SECTOR, blob(SECTOR, 20.0, 0.0, 30), velocity=np.full(SECTOR.shape, np.nan))
     assert np.isnan(unknown.radial_velocity)
 
@@ -168,11 +188,12 @@ def test_covariance_covers_the_error_of_points(snr_db):
     rng = np.random.default_rng(5)
     sine = np.linspace(-1, 1, 64, endpoint=False)[1:]
     grid = PolarGrid(np.arange(128) * 0.25, np.arcsin(sine))
+    settings = ClusterSettings(max_targets=1, extent_std=0.0)
     distances, errors = [], []
     for _ in range(150):
         range_, azimuth = rng.uniform(8, 20), rng.uniform(-0.9, 0.9)
         power = array_heatmap(rng, sine, range_, np.sin(azimuth), snr_db)
-        found = cluster(power, np.ones(grid.shape), power > 10**1.1, grid, settings=ClusterSettings(max_targets=1))
+        found = cluster(power, np.ones(grid.shape), power > 10**1.1, grid, settings=settings)
         assert len(found) == 1
         error = np.array([range_ * np.cos(azimuth) - found[0].x, range_ * np.sin(azimuth) - found[0].y])
         distances.append(error @ np.linalg.solve(found[0].covariance, error))
@@ -184,7 +205,15 @@ def test_covariance_covers_the_error_of_points(snr_db):
 
 
 def test_covariance_is_long_across_the_line_of_sight_far_away():
-    (target,) = targets_of(SECTOR, blob(SECTOR, 45.0, 30.0, 25))
+    (target,) = targets_of(SECTOR, blob(SECTOR, 45.0, 30.0, 25), extent_std=0.0)
     values, vectors = np.linalg.eigh(target.covariance)
     assert values[1] > 4 * values[0] > 0
     assert abs(vectors[:, 1] @ [np.cos(target.azimuth), np.sin(target.azimuth)]) < 0.05
+
+
+def test_covariance_of_the_centre_is_that_of_the_reflecting_point_and_the_targets_extent():
+    spot = blob(SECTOR, 45.0, 30.0, 25)
+    (point,) = targets_of(SECTOR, spot, extent_std=0.0)
+    (centre,) = targets_of(SECTOR, spot, extent_std=0.7)
+    assert centre.covariance == pytest.approx(point.covariance + 0.49 * np.eye(2))
+    assert (centre.x, centre.y) == (point.x, point.y)
