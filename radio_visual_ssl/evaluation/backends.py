@@ -19,13 +19,14 @@ class Backend:
     Attributes:
         settings: dataclass of plain fields with defaults; each field is a parameter of localizer_node.
         load: reads such settings from a YAML file.
-        make: builds the localizer from such settings.
+        make: builds the localizer from such settings, and takes over what the previous one, if any, has learned of the
+            same stream as far as they allow.
         bounds: (minimum, maximum) of the number fields, by name.
     """
 
     settings: type[Any]
     load: Callable[[Path], Any]
-    make: Callable[[Any], Localizer]
+    make: Callable[[Any, Any], Localizer]
     bounds: dict[str, tuple[float | None, float | None]]
 
 
@@ -85,4 +86,4 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '') -> Loc
             file = settings_file(backend, settings)
         except ValueError as error:
             raise ValueError(f'settings: {error}') from error
-    return chosen.make(chosen.settings() if file is None else chosen.load(file))
+    return chosen.make(chosen.settings() if file is None else chosen.load(file), None)

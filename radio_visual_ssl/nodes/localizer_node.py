@@ -155,14 +155,14 @@ class LocalizerNode(ManagedNode):
             self._read_settings(chosen)
 
     def parameters_changed(self, names: set[str]) -> None:
-        """Build the back end anew; what it had learned of the background is gone."""
+        """Build the back end anew; it keeps what it has learned of the background where its settings allow."""
         own = {name for name in names if name.startswith(self._prefix)}
         self._chosen |= own
         if 'backend_settings' in names:
             self._load_settings(self._info.radar if self._info is not None else '')
-            self._build()
+            self._build(self._localizer)
         elif own:
-            self._build()
+            self._build(self._localizer)
 
     def _load_settings(self, radar: str) -> None:
         """Put the settings file under the parameters that the user did not choose."""
@@ -190,9 +190,11 @@ class LocalizerNode(ManagedNode):
             raise ValueError(f"parameter 'backend_settings': {error}") from error
         return backend.load(file)
 
-    def _build(self) -> None:
+    def _build(self, previous: Localizer | None = None) -> None:
+        """Make the back end, which takes over what the previous one has learned, if one is given."""
         backend = BACKENDS[self.value('backend')]
-        self._localizer = backend.make(settings_from_parameters(backend.settings, self._prefix, self.values()))
+        settings = settings_from_parameters(backend.settings, self._prefix, self.values())
+        self._localizer = backend.make(settings, previous)
 
     # ---- messages
 
