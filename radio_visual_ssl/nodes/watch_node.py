@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
 
 from radio_visual_ssl.bags.messages import (
+    MessageError,
     camera_from_info,
     heatmap_from_messages,
     image_from_message,
@@ -116,6 +117,8 @@ class WatchNode(ManagedNode):
         self._latencies: deque[float] = deque(maxlen=1000)
         self._shown: WatchedFrame | None = None
         self._drawing: threading.Thread | None = None
+        self._image_topic = ''
+        self._undrawn_encoding: str | None = None
         self._last_sign = time.monotonic()
 
     def configure(self) -> None:
@@ -126,6 +129,7 @@ class WatchNode(ManagedNode):
     def activate(self) -> None:
         """Listen to everything."""
         self._last_sign = time.monotonic()
+        self._image_topic = self.resolve_topic_name('camera/image_raw')
         patient = QoSProfile(depth=KEPT, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.add_input(TFMessage, '/tf_static', self._take_transforms, latched_qos(100), may_be_silent=True)
         self.add_input(CameraInfo, 'camera/camera_info', self._take_camera_info, latched_qos(), may_be_silent=True)
@@ -142,24 +146,28 @@ class WatchNode(ManagedNode):
     def close(self) -> int:
         """Judge what is left, draw the last picture and print the figures."""
         while self._pending:
-            self._finish_frame(self._pending.popleft()[1])
+            try:
+                self._finish_frame(self._pending.popleft()[1])
+            except ValueError as error:
+                print(f'watch_node: a frame is left out: {error}', file=sys.stderr)
         super().close()
         if self._drawing is not None:
             self._drawing.join()
         if self._frames == 0:
             print('watch_node: no frame arrived on localizer/targets', file=sys.stderr)
             return 0
-        metrics = self._tally.metrics() if self._tally.matches else None
         code = 0
-        if self.value('out'):
-            try:
-                self._draw(self._shown)
-            except OSError as error:
-                print(f"watch_node: parameter 'out': expected a path that can be written, got {error}", file=sys.stderr)
-                code = 1
-        Console().print(self._table(metrics))
-        if self.value('json'):
-            print(json.dumps(self._figures(metrics)), flush=True)
+        try:
+            if self.value('out'):
+                self._draw(self._shown, lambda line: print(f'watch_node: {line}', file=sys.stderr))
+        except OSError as error:
+            print(f"watch_node: parameter 'out': expected a path that can be written, got {error}", file=sys.stderr)
+            code = 1
+        finally:  # no picture is worth the figures
+            metrics = self._tally.metrics() if self._tally.frames else None
+            Console().print(self._table(metrics))
+            if self.value('json'):
+                print(json.dumps(self._figures(metrics)), flush=True)
         return code
 
     # ---- messages
@@ -237,32 +245,41 @@ class WatchNode(ManagedNode):
 
         def draw(frame: WatchedFrame) -> None:
             try:
-                self._draw(frame)
+                self._draw(frame, self.get_logger().warning)
             except OSError as error:
                 self.get_logger().error(f"parameter 'out': expected a path that can be written, got {error}")
 
         self._drawing = threading.Thread(target=draw, args=(self._shown,), daemon=True)
         self._drawing.start()
 
-    def _draw(self, frame: WatchedFrame | None) -> None:
+    def _draw(self, frame: WatchedFrame | None, tell: Callable[[str], object]) -> None:
         if frame is None or frame.heatmap is None:
             return
-        image: NDArray[np.uint8] | None = image_from_message(frame.image) if frame.image is not None else None
         max_range = self.value('max_range')
         if math.isnan(max_range) and self._farthest > 0:
             max_range = min(math.ceil(MARGIN * self._farthest / 5) * 5, frame.heatmap.grid.range[-1])
         draw_frame(
-            image,
+            self._decode_image(frame.image, tell) if frame.image is not None else None,
             frame.heatmap,
             frame.detections,
             frame.truth,
             self._camera,
             out=Path(self.value('out')).expanduser(),
             view=self.value('view'),
-            metrics=self._tally.metrics() if self._tally.matches else None,
+            metrics=self._tally.metrics() if self._tally.frames else None,
             title=', '.join(filter(None, (frame.heatmap.radar, f'frame {self._frames}'))),
             max_range=None if math.isnan(max_range) else max_range,
         )
+
+    def _decode_image(self, message: Any, tell: Callable[[str], object]) -> NDArray[np.uint8] | None:
+        """The image, or None where it cannot be decoded, which is told once as long as the encoding stays."""
+        try:
+            return image_from_message(message)
+        except MessageError as error:
+            if message.encoding != self._undrawn_encoding:
+                self._undrawn_encoding = message.encoding
+                tell(f'{self._image_topic}: image of encoding {message.encoding!r} is left out of the picture: {error}')
+            return None
 
     def _figures(self, metrics: Metrics | None) -> dict[str, Any]:
         figures: dict[str, Any] = asdict(metrics) if metrics is not None else {}

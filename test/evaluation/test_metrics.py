@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matching and figures against cases counted by hand."""
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -134,6 +136,29 @@ def test_figures_counted_by_hand():
     assert result.bias_azimuth_deg == pytest.approx(azimuth / 2)
     # by score: hit, false, hit -> precision 1 up to recall 1/4, then 2/3 up to 2/4
     assert result.ap_2m == pytest.approx(0.25 * 1 + 0.25 * 2 / 3)
+
+
+def test_a_long_watch_keeps_figures_and_no_targets():
+    tally = Tally()
+    for _ in range(50):
+        tally.add([found(10.5, 0, 0.9), found(30, 0, 0.8)], [car(10, 0)])
+    detection, target = found(10.5, 0, 0.9), car(10, 0)
+    kept = [weakref.ref(tally.add([detection, found(30, 0, 0.8)], [target])), weakref.ref(detection)]
+    del detection, target
+    gc.collect()
+    assert [reference() for reference in kept] == [None, None]
+    result = tally.metrics()
+    assert (result.frames, result.targets, result.recall, result.precision) == (51, 51, 1.0, 0.5)
+    assert tally.errors().shape == (51, 4)
+    np.testing.assert_allclose(tally.errors()[-1], [0.5, 0, 0.5, 0])
+
+
+def test_errors_that_were_read_stay_when_frames_are_added():
+    tally = Tally()
+    tally.add([found(10.5, 0)], [car(10, 0)])
+    errors = tally.errors()
+    tally.add([found(11, 0)], [car(10, 0)])
+    assert (len(errors), len(tally.errors())) == (1, 2)
 
 
 def test_biases_are_signed_detection_minus_truth():
