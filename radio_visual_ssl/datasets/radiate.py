@@ -54,7 +54,6 @@ CLASS_HEIGHT = {
     'pedestrian': 1.8,
     'group_of_pedestrians': 1.8,
 }  # m, averages
-CAMERA_HALF_VIEW = np.deg2rad(44.0)  # rad, sector in which the camera sees objects well
 
 _STAMP = re.compile(r'^Frame:\s*(\d+)\s+Time:\s*(\d+)\.(\d{1,9})$')
 
@@ -336,5 +335,5 @@ def _target(entry: dict[str, Any], box: dict[str, Any], camera: CameraModel, gri
         size=(height * BIN_SIZE, width * BIN_SIZE, tall),
         heading=float(np.arctan2(np.sin(heading), np.cos(heading))),
         in_radar_view=bool(grid.contains(np.hypot(x, y), azimuth)),
-        in_camera_view=bool(abs(azimuth) <= CAMERA_HALF_VIEW and camera.in_view([[x, y, tall / 2 - SENSOR_HEIGHT]])[0]),
+        in_camera_view=bool(camera.in_view([[x, y, tall / 2 - SENSOR_HEIGHT]])[0]),
     )

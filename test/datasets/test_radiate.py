@@ -118,7 +118,17 @@ def test_what_is_behind_the_car_is_not_in_the_camera(imported):
     assert len(behind) == 2
     assert not any(target.in_camera_view for target in behind)
     assert all(target.in_radar_view for target in behind)
-    assert report.targets_in_camera_view == 39
+    assert report.targets_in_camera_view == 40
+
+
+def test_what_the_camera_sees_is_what_falls_on_its_image(imported):
+    _, bag, _ = imported
+    camera = bag.camera(radar_frame='navtech')
+    truth = [target for frame in bag.frames(image_topic=None) for target in frame.truth]
+    centres = [(target.x, target.y, target.z + target.size[2] / 2) for target in truth]
+    assert [target.in_camera_view for target in truth] == camera.in_view(centres).tolist()
+    # the lens is wider than 2 x 44 degrees
+    assert max(abs(math.degrees(target.azimuth)) for target in truth if target.in_camera_view) > 44
 
 
 def test_the_camera_sees_the_headlights_of_the_bus_where_it_is_projected(imported):
