@@ -109,10 +109,14 @@ def inspect(
     camera_offset: ImageOffset = 0.0,
     as_json: Json = False,
 ) -> None:
-    """Tell what a bag holds (streams, rates, gaps, pairs) and draw a contact sheet."""
+    """Tell what a bag holds (streams, rates, gaps, pairs) and draw a contact sheet.
+
+    In the JSON, time_offset_s and drift_ppm are not estimated yet (null = not estimated).
+    """
     from radio_visual_ssl.bags.inspection import draw_contact_sheet, inspect_bag
 
-    inspection = inspect_bag(bag, image_offset_s=camera_offset)
+    with progress_bar('reading') as progress:
+        inspection = inspect_bag(bag, image_offset_s=camera_offset, progress=progress)
     rows = [
         [
             topic,
@@ -128,7 +132,8 @@ def inspect(
         console.print(f'{inspection.pairs} radar frames with an image, {inspection.unpaired} without')
     if count and inspection.radar_topic is not None:
         sheet = out or Path(f'{bag.resolve().name}_contact_sheet.png')
-        draw_contact_sheet(bag, sheet, count=count, image_offset_s=camera_offset)
+        with progress_bar('drawing') as progress:
+            draw_contact_sheet(bag, sheet, count=count, image_offset_s=camera_offset, progress=progress)
         console.print(f'contact sheet: {sheet}', soft_wrap=True)
     if as_json:
         print_json(inspection.as_json())
@@ -172,10 +177,17 @@ def evaluate(
             nonlocal done, fullest
             done += 1
             progress(done, total)
-            if frame.frame.image is not None and (fullest is None or _counted(frame) > _counted(fullest)):
+            if report is not None and frame.matches and (fullest is None or _telling(frame) > _telling(fullest)):
                 fullest = frame
 
-        evaluation = evaluate_bag(bag, localizers, view=view, image_offset_s=camera_offset, on_frame=on_frame)
+        evaluation = evaluate_bag(
+            bag,
+            localizers,
+            view=view,
+            image_offset_s=camera_offset,
+            images=report is not None,
+            on_frame=on_frame,
+        )
     columns = zip(*table_rows(evaluation.metrics), strict=True)
     header, *rows = ([str(cell) for cell in column] for column in columns)
     table(f'{bag}, targets in view of the {view}', header, rows)
@@ -183,7 +195,7 @@ def evaluate(
         if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
             console.print(f'{name}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
     for note in evaluation.notes:
-        console.print(f'note: {note}')
+        console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
     if report is not None:
         console.print(f'picture: {draw_errors(evaluation, report / "errors.png", bag.name)}', soft_wrap=True)
         if fullest is not None:
@@ -204,9 +216,9 @@ def evaluate(
         print_json(evaluation.to_json())
 
 
-def _counted(frame: 'EvaluatedFrame') -> int:
-    """Targets of a frame that count; the most telling frame has the most."""
-    return sum(match.targets for match in frame.matches.values())
+def _telling(frame: 'EvaluatedFrame') -> tuple[bool, int]:
+    """Rank of a frame for the picture: with an image rather than without, then by the targets that count."""
+    return frame.frame.image is not None, sum(match.targets for match in frame.matches.values())
 
 
 @app.command()

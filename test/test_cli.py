@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from radio_visual_ssl.bags.messages import heatmap_to_messages
+from radio_visual_ssl.bags.messages import heatmap_to_messages, image_to_message, targets_to_message
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -97,11 +97,45 @@ def test_imported_clip_is_inspected(radiate_bag: Path, tmp_path: Path) -> None:
 def test_imported_clip_is_evaluated_with_the_settings_of_its_radar(radiate_bag: Path, tmp_path: Path) -> None:
     result = run('evaluate', radiate_bag, '--backend', 'cfar', '--json', '--report', 'report', folder=tmp_path)
     figures = last_json(result)
-    assert (figures['frames'], figures['targets']) == (18, 39)
+    assert (figures['frames'], figures['targets']) == (18, 40)
     assert figures['recall'] >= 0.5
     assert figures['backends']['cfar']['recall'] == figures['recall']
     assert (tmp_path / 'report/errors.png').is_file()
     assert (tmp_path / 'report/frame.png').is_file()
+
+
+@pytest.fixture
+def bag_with_raw_camera(tmp_path: Path) -> Path:
+    types = RosbagsTypes()
+    grid = PolarGrid(np.arange(1.0, 33.0), np.linspace(-1.0, 1.0, 24))
+    with BagWriter(tmp_path / 'raw.bag') as bag:
+        for index in range(3):
+            stamp = 10**9 + index * 10**8
+            values = np.random.default_rng(index).normal(size=grid.shape).astype(np.float32)
+            image, info = heatmap_to_messages(Heatmap(values, grid, radar='some_radar'), stamp, 'radar', types)
+            bag.write('/radar/heatmap_info', stamp, info)
+            bag.write('/radar/heatmap', stamp, image)
+            bag.write('/ground_truth/targets', stamp, targets_to_message([], stamp, 'radar', types))
+            picture = image_to_message(np.zeros((4, 6, 3), np.uint8), 'rgb8', stamp, 'camera', types)
+            picture.encoding = 'yuv422_yuy2'
+            bag.write('/camera/image_raw', stamp, picture)
+    return tmp_path / 'raw.bag'
+
+
+def test_images_that_cannot_be_decoded_cost_a_note_and_no_figure(bag_with_raw_camera: Path, tmp_path: Path) -> None:
+    plain = run('evaluate', bag_with_raw_camera, '--json', folder=tmp_path)
+    assert last_json(plain)['frames'] == 3
+    assert 'yuv422_yuy2' not in plain.stdout
+    result = run('evaluate', bag_with_raw_camera, '--json', '--report', 'report', folder=tmp_path)
+    figures = last_json(result)
+    assert figures['frames'] == 3
+    assert '3 frames go without their image' in figures['notes'][-1]
+    assert "'yuv422_yuy2'" in figures['notes'][-1]
+    assert (tmp_path / 'report/frame.png').is_file()
+
+
+def test_help_of_inspect_tells_what_null_means(tmp_path: Path) -> None:
+    assert 'null = not estimated' in ' '.join(run('inspect', '--help', folder=tmp_path).stdout.split())
 
 
 def test_bag_is_never_overwritten(radiate_bag: Path, shared_data: Path) -> None:

@@ -4,6 +4,7 @@
 import math
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -88,6 +89,7 @@ def inspect_bag(
     *,
     slop_s: float = 0.05,
     image_offset_s: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read the stamps of every message once; the data are not decoded.
 
@@ -97,6 +99,7 @@ def inspect_bag(
         image_topic: raw images; the compressed ones of that name count where there are no raw ones.
         slop_s: s, largest distance between a radar frame and its image.
         image_offset_s: s, added to the image stamps before pairing.
+        progress: called with (messages read, messages in all).
 
     Raises:
         BagError: the bag cannot be read, or lacks a topic that was named.
@@ -113,7 +116,7 @@ def inspect_bag(
         image = None
     else:
         bag.stream(image_topic)
-    stamps = _all_stamps(bag)
+    stamps = _all_stamps(bag, progress)
     pairs = unpaired = 0
     if radar_topic is not None:
         others = stamps[image] + round(image_offset_s * 1e9) if image else np.zeros(0, np.int64)
@@ -142,6 +145,7 @@ def draw_contact_sheet(
     count: int = 4,
     slop_s: float = 0.05,
     image_offset_s: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Draw a few frames, spread over the bag, as a PNG: camera left, heatmap from above right, truth on both.
 
@@ -155,6 +159,7 @@ def draw_contact_sheet(
         count: rows of the sheet.
         slop_s: s, largest distance between a radar frame and its image.
         image_offset_s: s, added to the image stamps before pairing.
+        progress: called with (radar frames read, radar frames in all).
 
     Raises:
         BagError: the bag cannot be read, lacks a topic, or holds no radar frame.
@@ -165,7 +170,7 @@ def draw_contact_sheet(
 
     bag = BagReader(path)
     radar = radar_topic or bag.radar_topic()
-    frames = _choose(bag, radar, image_topic, count, slop_s=slop_s, image_offset_s=image_offset_s)
+    frames = _choose(bag, radar, image_topic, count, progress, slop_s=slop_s, image_offset_s=image_offset_s)
     image_used = image_topic if image_topic is not None else IMAGE_TOPIC
     camera = bag.camera(image_used, frames[0].frame_id)
     with_camera = any(frame.image is not None for frame in frames)
@@ -191,12 +196,15 @@ def draw_contact_sheet(
     _save(figure, Path(out))
 
 
-def _all_stamps(bag: BagReader) -> dict[str, NDArray[np.int64]]:
+def _all_stamps(bag: BagReader, progress: Callable[[int, int], None] | None) -> dict[str, NDArray[np.int64]]:
     """Stamps of every topic, in one pass."""
     found: dict[str, list[int]] = {topic: [] for topic in bag.streams}
     readers = {topic: bag.stamp_reader(topic) for topic in bag.streams}
-    for message in bag.raw_messages():
+    total = sum(stream.count for stream in bag.streams.values())
+    for done, message in enumerate(bag.raw_messages(), start=1):
         found[message.topic].append(readers[message.topic](message))
+        if progress is not None:
+            progress(done, total)
     return {topic: np.array(stamps, dtype=np.int64) for topic, stamps in found.items()}
 
 
@@ -210,13 +218,24 @@ def _distance_to_nearest(stamps: NDArray[np.int64], others: NDArray[np.int64]) -
     return np.minimum(np.abs(others[after] - stamps), np.abs(stamps - others[before]))
 
 
-def _choose(bag: BagReader, radar: str, image_topic: str | None, count: int, **pairing: Any) -> list[Frame]:
+def _choose(
+    bag: BagReader,
+    radar: str,
+    image_topic: str | None,
+    count: int,
+    progress: Callable[[int, int], None] | None,
+    **pairing: Any,
+) -> list[Frame]:
     """Frames spread over the bag, those with an image first."""
     total = bag.stream(radar).count
     # spread over three times as many places, so that frames without an image can be passed over
     wanted = set(np.unique(np.linspace(0, total - 1, 3 * count).round().astype(int)).tolist()) if total else set()
-    source = bag.frames(radar, image_topic, **pairing)
-    chosen = [frame for index, frame in enumerate(source) if index in wanted]
+    chosen = []
+    for index, frame in enumerate(bag.frames(radar, image_topic, **pairing)):
+        if index in wanted:
+            chosen.append(frame)
+        if progress is not None:
+            progress(index + 1, total)
     if not chosen:
         raise BagError(f'{bag.path}: topic {radar}: expected at least one radar frame, found none')
     paired = [frame for frame in chosen if frame.image is not None] or chosen

@@ -265,6 +265,7 @@ class BagReader:
         slop_s: float = 0.05,
         image_offset_s: float = 0.0,
         formation: 'FormationSettings | None' = None,
+        on_bad_image: Callable[[BagError], None] | None = None,
     ) -> Iterator[Frame]:
         """Radar frames in the bag's order, each with the image and the ground truth nearest in time.
 
@@ -280,6 +281,8 @@ class BagReader:
             slop_s: s, largest distance between a radar frame and its image.
             image_offset_s: s, added to the image stamps before pairing.
             formation: how heatmaps are formed from cubes.
+            on_bad_image: called with what is wrong with an image that cannot be decoded, and its frame goes without;
+                None = that error is raised.
 
         Raises:
             BagError: a topic is missing or of another type, or messages that contradict each other or are damaged.
@@ -297,7 +300,7 @@ class BagReader:
             image_topic = default_image
         images = self._nearest(self._optional(image_topic, default_image, _IMAGE, _COMPRESSED), image_offset_s)
         truths = self._nearest(self._optional(truth_topic, TRUTH_TOPIC, f'{PACKAGE}/msg/TargetArray'))
-        return self._frames(radar, to_heatmap, images, truths, round(slop_s * 1e9))
+        return self._frames(radar, to_heatmap, images, truths, round(slop_s * 1e9), on_bad_image)
 
     def _frames(
         self,
@@ -306,6 +309,7 @@ class BagReader:
         images: Callable[[int, int], tuple[int, RawMessage] | None],
         truths: Callable[[int, int], tuple[int, RawMessage] | None],
         slop_ns: int,
+        on_bad_image: Callable[[BagError], None] | None,
     ) -> Iterator[Frame]:
         stamp_of = self.stamp_reader(radar)
         for message, period_ns in _with_period(self.raw_messages([radar]), stamp_of):
@@ -313,11 +317,20 @@ class BagReader:
             frame_id, heatmap = to_heatmap(message)
             image = images(stamp_ns, slop_ns)
             truth = truths(stamp_ns, period_ns // 2)
+            picture = None
+            if image is not None:
+                try:
+                    picture = self._convert(image[1], messages.image_from_message)
+                except BagError as error:
+                    if on_bad_image is None:
+                        raise
+                    on_bad_image(error)
+                    image = None
             yield Frame(
                 stamp_ns=stamp_ns,
                 frame_id=frame_id,
                 heatmap=heatmap,
-                image=None if image is None else self._convert(image[1], messages.image_from_message),
+                image=picture,
                 image_stamp_ns=None if image is None else image[0],
                 truth=None if truth is None else self._convert(truth[1], messages.targets_from_message),
             )

@@ -98,6 +98,16 @@ def test_a_topic_that_was_named_must_be_there(tmp_path):
         inspect_bag(write_bag(tmp_path / 'x'), image_topic='/other')
 
 
+def test_both_passes_tell_how_far_they_are(tmp_path):
+    path = write_bag(tmp_path / 'x')
+    messages_read, frames_read = [], []
+    report = inspect_bag(path, progress=lambda *step: messages_read.append(step))
+    total = sum(stream.count for stream in report.streams.values())
+    assert messages_read == [(done, total) for done in range(1, total + 1)]
+    draw_contact_sheet(path, tmp_path / 'x.png', count=1, progress=lambda *step: frames_read.append(step))
+    assert frames_read == [(done, 9) for done in range(1, 10)]
+
+
 @pytest.mark.parametrize('with_camera', [True, False])
 def test_the_contact_sheet_is_a_picture_with_the_truth_drawn(tmp_path, with_camera):
     out = tmp_path / 'deep' / 'sheet.png'

@@ -43,8 +43,8 @@ class PeakLocalizer:
 
 
 def heatmap_with_peak(range_, azimuth_deg):
-    values = np.zeros(GRID.shape, np.float32)
-    if range_ is not None:
+    values = np.full(GRID.shape, np.nan if range_ is not None and np.isnan(range_) else 0.0, np.float32)
+    if range_ is not None and np.isfinite(range_):
         row, column = GRID.index(range_, np.radians(azimuth_deg))
         values[round(float(row)), round(float(column))] = 30.0
     return Heatmap(values, GRID)
@@ -65,10 +65,14 @@ SCENES = [
 ]
 
 
-def write_bag(path, camera=True, truth=True):
+def write_bag(path, camera=True, truth=True, scenes=SCENES, encodings=()):
     with BagWriter(path) as bag:
-        for index, (peak, targets) in enumerate(SCENES):
+        for index, (peak, targets) in enumerate(scenes):
             stamp = START + index * STEP
+            if encodings:
+                picture = messages.image_to_message(np.zeros((4, 6, 3), np.uint8), 'rgb8', stamp, 'camera', TYPES)
+                picture.encoding = encodings[index]
+                bag.write('/camera/image_raw', stamp, picture)
             image, info = messages.heatmap_to_messages(heatmap_with_peak(*peak), stamp, 'radar', TYPES)
             bag.write('/radar/heatmap', stamp, image)
             if index == 0:
@@ -151,14 +155,51 @@ def test_bags_without_truth_are_refused(tmp_path):
         evaluate_bag(write_bag(tmp_path / 'bag', truth=False), {'peak': PeakLocalizer()})
 
 
-def test_a_localizer_that_refuses_a_heatmap_is_named():
-    class Picky(PeakLocalizer):
-        def localize(self, heatmap):
-            raise ValueError('range: expected 7 bins, got 80')
+class Picky(PeakLocalizer):
+    """Refuses what is not finite, as real localizers do."""
 
-    frame = Frame(START, 'radar', heatmap_with_peak(10, 0), truth=[])
-    with pytest.raises(ValueError, match=r'picky: heatmap of stamp 1700000000\.000 s: range: expected 7 bins'):
-        evaluate_frames([frame], {'picky': Picky()})
+    def localize(self, heatmap):
+        if not np.all(np.isfinite(heatmap.values)):
+            raise ValueError('heatmap: expected finite values')
+        return super().localize(heatmap)
+
+
+def spoil(*indices):
+    """Peaks that make the heatmaps of these scenes NaN."""
+    return [((np.nan, 0.0), targets) if index in indices else (peak, targets)
+            for index, (peak, targets) in enumerate(SCENES)]  # fmt: skip
+
+
+def test_a_heatmap_that_is_refused_is_not_judged_and_the_notes_name_it(tmp_path):
+    path, seen = write_bag(tmp_path / 'bag', scenes=spoil(1, 3)), []
+    evaluation = evaluate_bag(path, {'peak': PeakLocalizer(), 'picky': Picky()}, on_frame=seen.append)
+    for metrics in evaluation.metrics.values():
+        assert (metrics.frames, metrics.targets, metrics.recall) == (3, 2, 0.5)
+    assert [bool(frame.matches) for frame in seen] == [True, False, True, False, True]
+    (note,) = evaluation.to_json()['notes']
+    assert f'{path}: topic /radar/heatmap: 2 of 5 heatmaps were refused and are not judged' in note
+    assert 'first by picky, stamp 1700000000.100 s: heatmap: expected finite values' in note
+
+
+def test_a_bag_of_which_every_heatmap_is_refused_is_an_error(tmp_path):
+    path = write_bag(tmp_path / 'bag', scenes=spoil(*range(5)))
+    expected = r'bag: topic /radar/heatmap: .*got 5 refused; first by picky, stamp 1700000000\.000 s: heatmap: expected'
+    with pytest.raises(ValueError, match=expected):
+        evaluate_bag(path, {'picky': Picky()})
+
+
+def test_images_are_read_only_where_wanted_and_bad_ones_are_told(tmp_path):
+    path, seen = write_bag(tmp_path / 'bag', encodings=['rgb8', 'yuv422_yuy2', 'rgb8', 'yuv422_yuy2', 'rgb8']), []
+    assert evaluate_bag(path, {'peak': PeakLocalizer()}, on_frame=seen.append).notes == []
+    assert all(frame.frame.image is None for frame in seen)
+    seen.clear()
+    evaluation = evaluate_bag(path, {'peak': PeakLocalizer()}, images=True, on_frame=seen.append)
+    assert [frame.frame.image is not None for frame in seen] == [True, False, True, False, True]
+    assert evaluation.metrics['peak'].frames == 5
+    (note,) = evaluation.notes
+    assert note.startswith('2 frames go without their image')
+    assert '/camera/image_raw' in note
+    assert "got 'yuv422_yuy2'" in note
 
 
 def test_no_localizers_are_refused():
