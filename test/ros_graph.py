@@ -184,7 +184,7 @@ class Graph:
         self.node.create_subscription(message_type, topic, collected, qos)
         return collected
 
-    def publisher(self, message_type, topic, qos=10, settle=0.3):
+    def publisher(self, message_type, topic, qos=10, settle=0.5):
         """A publisher that somebody listens to already."""
         publisher = self.node.create_publisher(message_type, topic, qos)
         self.wait_until(publisher.get_subscription_count, f'a subscription to {topic}')

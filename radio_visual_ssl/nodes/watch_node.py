@@ -150,6 +150,7 @@ class WatchNode(ManagedNode):
                 self._finish_frame(self._pending.popleft()[1])
             except ValueError as error:
                 print(f'watch_node: a frame is left out: {error}', file=sys.stderr)
+        heatmap_topic = self.resolve_topic_name('radar/heatmap')
         super().close()
         if self._drawing is not None:
             self._drawing.join()
@@ -158,7 +159,10 @@ class WatchNode(ManagedNode):
             return 0
         code = 0
         try:
-            if self.value('out'):
+            if self.value('out') and self._shown is None:
+                print(f'watch_node: no picture: no heatmap arrived on {heatmap_topic}', file=sys.stderr)
+                code = 1
+            elif self.value('out'):
                 self._draw(self._shown, lambda line: print(f'watch_node: {line}', file=sys.stderr))
         except OSError as error:
             print(f"watch_node: parameter 'out': expected a path that can be written, got {error}", file=sys.stderr)

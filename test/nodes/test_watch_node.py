@@ -3,6 +3,7 @@
 
 import json
 import time
+import time
 
 import numpy as np
 import pytest
@@ -117,11 +118,12 @@ def test_it_gives_up_where_nothing_comes_and_says_on_which_topic(graph):
 def test_a_picture_that_cannot_be_written_is_named(graph, tmp_path):
     (tmp_path / 'file').write_text('in the way')
     out = tmp_path / 'file' / 'watch.png'
-    watch = graph.start_node('watch_node', '-r', '__ns:=/full', frames=2, out=out, every=0.0)
+    watch = graph.start_node('watch_node', '-r', '__ns:=/full', frames=5, out=out, every=0.0)
     suite = Suite(graph, '/full', truth=False, camera=False)
-    for index in range(2):
+    for index in range(5):
         suite.send(10**9 * (index + 1), [])
-    assert watch.wait() == 1
+        time.sleep(0.1)
+    assert watch.wait() == 1, watch.output
     assert "parameter 'out': expected a path that can be written" in watch.output
     assert 'Traceback' not in watch.output
 
@@ -159,3 +161,12 @@ def test_the_figures_come_even_where_the_last_frames_contradict_themselves(graph
     assert 'a frame is left out' in watch.output
     assert last_json(watch)['frames'] == 1
     assert out.read_bytes().startswith(PNG)
+
+
+def test_without_any_heatmap_it_says_that_there_is_no_picture(graph, tmp_path):
+    watch = graph.start_node('watch_node', '-r', '__ns:=/blind', frames=1, out=tmp_path / 'watch.png')
+    targets = graph.publisher(TargetArray, '/blind/localizer/targets')
+    targets.publish(targets_to_message([], 10**9, 'radar', TYPES))
+    assert watch.wait() == 1
+    assert 'no picture: no heatmap arrived on /blind/radar/heatmap' in watch.output
+    assert 'radar frames' in watch.output
