@@ -48,7 +48,7 @@ build/sources.txt: force
 	@find radio_visual_ssl scripts launch config rviz compat -type f ! -name '*.pyc' ! -path '*/build/*' | sort >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
-INTERFACES := $(shell find msg compat -name '*.msg' -o -name '*.srv' -o -name '*.action')
+INTERFACES := $(shell find msg srv compat -name '*.msg' -o -name '*.srv' -o -name '*.action')
 DESCRIPTIONS := $(shell find . compat -maxdepth 2 \( -name CMakeLists.txt -o -name package.xml -o -name '*.cmake' \) ! -path './build/*' ! -path './install/*')
 
 $(BUILT): $(VENV) build/sources.txt $(INTERFACES) $(DESCRIPTIONS) tools/build.sh tools/underlay.sh
