@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.simulation.scene import Placed, Pose
+from radio_visual_ssl.simulation.layout import Placed
+from radio_visual_ssl.simulation.trajectory import Pose
 
 
 def rotated(points: NDArray[np.float64], heading: float) -> NDArray[np.float64]:

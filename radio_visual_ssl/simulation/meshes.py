@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.simulation.scene import Body, Colour
+from radio_visual_ssl.simulation.kinds import Colour
+from radio_visual_ssl.simulation.layout import Body
 
 GLASS: Colour = (52, 66, 80)
 TYRE: Colour = (30, 30, 32)

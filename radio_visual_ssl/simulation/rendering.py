@@ -10,8 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from radio_visual_ssl.simulation.boxes import rotated, to_radar
+from radio_visual_ssl.simulation.layout import Layout, Placed
 from radio_visual_ssl.simulation.meshes import Facet, mesh
-from radio_visual_ssl.simulation.scene import Layout, Placed, Pose, Scene
+from radio_visual_ssl.simulation.scene import Scene
+from radio_visual_ssl.simulation.trajectory import Pose
 from radio_visual_ssl.vision.camera import CameraModel
 
 NEAR = 0.3  # m, nearest depth that is drawn

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.simulation.boxes import rotated, to_radar
-from radio_visual_ssl.simulation.scene import Body, Ground, Pose
+from radio_visual_ssl.simulation.layout import Body
+from radio_visual_ssl.simulation.scene import Ground
+from radio_visual_ssl.simulation.trajectory import Pose
 
 SHADOW = 0.05  # amplitude left behind an obstacle (-26 dB): some diffraction and reflection off the ground remains
 REFERENCE_RCS = 10.0  # m^2

@@ -1,69 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes: a mast with radar and camera, clutter that stands still and targets that move; read from YAML.
+"""Descriptions of scenes: where the sensors are, clutter that stands still and targets that move; read from YAML.
 
 The scene frame has its origin on the ground below the mast: x forward, y left, z up. The radar frame (REP-103) is the
-same frame lifted to the radar's height. A `Scene` is the description, a `Layout` is what one seed makes of it; every
-back end (radar channel, camera) reads the layout.
+same frame lifted to the radar's height. A `Scene` leaves much open, which a seed draws: see `layout.lay_out`.
 """
 
 import math
 import types
 import typing
-from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import yaml
-from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from radio_visual_ssl.share import share_path
+from radio_visual_ssl.simulation.kinds import KindName
 
 Point = tuple[float, float]
-Colour = tuple[int, int, int]
 
 
 class SceneError(ValueError):
     """A scene file that cannot be used; the message names the file, the field, the value got and what was expected."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What all objects of one kind have in common.
-
-    Attributes:
-        size: (length, width, height), m.
-        rcs: m^2, mean radar cross section of the whole object.
-        colours: rgb 0-255, one is drawn by seed.
-    """
-
-    size: tuple[float, float, float]
-    rcs: float
-    colours: tuple[Colour, ...]
-
-
-PAINTS: tuple[Colour, ...] = (
-    (188, 40, 42),
-    (36, 78, 150),
-    (225, 226, 224),
-    (58, 61, 66),
-    (150, 154, 158),
-    (30, 100, 84),
-    (196, 140, 48),
-    (116, 32, 60),
-)
-CLOTHES: tuple[Colour, ...] = ((200, 60, 40), (40, 90, 170), (60, 60, 64), (226, 178, 44), (36, 122, 90))
-
-# Sizes of common vehicles; cross sections of the order that automotive measurements at 24-79 GHz report.
-KINDS: dict[str, Kind] = {
-    'car': Kind((4.4, 1.8, 1.5), 10.0, PAINTS),
-    'van': Kind((5.2, 2.0, 2.2), 15.0, PAINTS),
-    'pedestrian': Kind((0.5, 0.6, 1.75), 0.5, CLOTHES),
-    'cyclist': Kind((1.8, 0.6, 1.75), 1.5, CLOTHES),
-}
-KindName = Literal['car', 'van', 'pedestrian', 'cyclist']
 
 
 def _expect(condition: bool, message: str) -> None:
@@ -372,199 +330,3 @@ def _read(kind: Any, value: Any, file: str, field: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise wrong({int: 'a whole number', str: 'a text', bool: 'true or false'}[kind])
     return value
-
-
-@dataclass(frozen=True)
-class Pose:
-    """Place and motion of an object on the ground at one time, scene frame.
-
-    Attributes:
-        x, y: m, centre of the footprint.
-        heading: rad, anticlockwise from x.
-        speed: m/s along the heading.
-        yaw_rate: rad/s.
-    """
-
-    x: float
-    y: float
-    heading: float
-    speed: float = 0.0
-    yaw_rate: float = 0.0
-
-    @property
-    def velocity(self) -> tuple[float, float, float]:
-        """m/s, scene (and radar) frame."""
-        return self.speed * math.cos(self.heading), self.speed * math.sin(self.heading), 0.0
-
-
-class Trajectory:
-    """A path walked for ever.
-
-    Args:
-        waypoints: (P, 2), m.
-        speed: m/s.
-        motion, pause: as in `Mover`.
-        phase: share of the cycle that has passed at time 0, in [0, 1).
-    """
-
-    def __init__(
-        self, waypoints: NDArray[np.float64], speed: float, motion: str = 'loop', pause: float = 0.0, phase: float = 0.0
-    ) -> None:
-        self.speed, self.motion, self.pause, self.phase = speed, motion, pause, phase
-        closed = motion == 'loop'
-        if closed:
-            waypoints = np.vstack([waypoints, waypoints[:1]])
-        boundary = 'periodic' if closed else 'natural'
-        knots = np.append(0.0, np.cumsum(np.hypot(*np.diff(waypoints, axis=0).T)))
-        chord = CubicSpline(knots, waypoints, bc_type=boundary)
-        dense = chord(np.linspace(0.0, knots[-1], 64 * (len(waypoints) - 1) + 1))
-        if closed:
-            dense[-1] = dense[0]
-        length = np.append(0.0, np.cumsum(np.hypot(*np.diff(dense, axis=0).T)))
-        # over its own length, so that the speed is constant
-        self._path = CubicSpline(length, dense, bc_type=boundary)
-        self.length = float(length[-1])
-
-    @property
-    def period(self) -> float:
-        """Seconds after which everything repeats."""
-        legs = 2 if self.motion == 'shuttle' else 1
-        return legs * (self.length / self.speed + self.pause)
-
-    def pose(self, time: float) -> Pose | None:
-        """The pose at a time in s; None while the object is away."""
-        moment = (time + self.phase * self.period) % self.period
-        walk = self.length / self.speed
-        back = self.motion == 'shuttle' and moment >= walk + self.pause
-        if back:
-            moment -= walk + self.pause
-        if moment >= walk and self.pause > 0:
-            return None if self.motion == 'reenter' else self._turning(back, (moment - walk) / self.pause)
-        along = min(self.speed * moment, self.length)
-        return self._on_path(self.length - along if back else along, back)
-
-    def _on_path(self, along: float, back: bool) -> Pose:
-        x, y = self._path(along)
-        dx, dy = self._path(along, 1)
-        ddx, ddy = self._path(along, 2)
-        curvature = (dx * ddy - dy * ddx) / math.hypot(dx, dy) ** 3
-        heading = math.atan2(-dy, -dx) if back else math.atan2(dy, dx)
-        return Pose(float(x), float(y), heading, self.speed, float(-curvature if back else curvature) * self.speed)
-
-    def _turning(self, back: bool, share: float) -> Pose:
-        """Half a turn on the spot at an end of the path."""
-        end = self._on_path(0.0 if back else self.length, back)
-        heading = math.remainder(end.heading + math.pi * share, 2 * math.pi)
-        return Pose(end.x, end.y, heading, 0.0, math.pi / self.pause)
-
-
-@dataclass(frozen=True)
-class Body:
-    """One solid object: a box on the ground with a look and a radar cross section.
-
-    Attributes:
-        kind: a name of KINDS, 'wall', 'pole' or 'lamp_post'.
-        size: (length, width, height), m.
-        rcs: m^2.
-        colour: rgb.
-        number: unique in the layout, movers first from 1 on (their track id).
-    """
-
-    kind: str
-    size: tuple[float, float, float]
-    rcs: float
-    colour: Colour
-    number: int
-
-
-Placed = tuple[Body, Pose]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What one seed makes of a scene.
-
-    Attributes:
-        scene: description.
-        seed: that drew it.
-        static: clutter with its place.
-        movers: targets with their trajectories.
-    """
-
-    scene: Scene
-    seed: int
-    static: tuple[Placed, ...]
-    movers: tuple[tuple[Body, Trajectory], ...]
-
-    def moving(self, time: float) -> list[Placed]:
-        """The movers that are present at a time in s."""
-        poses = ((body, trajectory.pose(time)) for body, trajectory in self.movers)
-        return [(body, pose) for body, pose in poses if pose is not None]
-
-
-WALL_PANEL = 4.0  # m, longest piece of a wall: the painter sorts by distance and the shadows are judged by piece
-WALL_THICKNESS = 0.25  # m
-WALL_COLOUR: Colour = (172, 150, 132)
-POLE_COLOUR: Colour = (128, 132, 136)
-
-
-def lay_out(scene: Scene, seed: int = 0) -> Layout:
-    """Draws what a scene leaves open: parked vehicles, colours, which targets move, where they start and how fast.
-
-    Args:
-        scene: description.
-        seed: the same seed gives the same layout; not negative.
-
-    Raises:
-        ValueError: negative seed.
-    """
-    if seed < 0:
-        raise ValueError(f'seed: expected 0 or more, got {seed}')
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(
-        rng.permutation(len(scene.movers))[: rng.integers(scene.presence[0], scene.presence[1], endpoint=True)]
-    )
-    movers = [_mover(scene.movers[index], int(number) + 1, rng) for number, index in enumerate(chosen)]
-    static: list[Placed] = []
-
-    def add(kind: str, size: Sequence[float], rcs: float, colour: Colour, pose: Pose) -> None:
-        number = len(movers) + len(static) + 1
-        static.append((Body(kind, (size[0], size[1], size[2]), rcs, colour, number), pose))
-
-    for row in scene.parked:
-        start, end = np.array(row.start), np.array(row.end)
-        length = float(np.hypot(*(end - start)))
-        for along in np.arange(0.0, length + 1e-9, row.spacing):
-            taken, turned = rng.random(2) < (row.occupancy, 0.5)
-            kind = row.kinds[rng.integers(len(row.kinds))]
-            shift, twist = rng.uniform(-0.15, 0.15, 2), rng.normal(0.0, math.radians(1.5))
-            scale, paint = rng.uniform(0.94, 1.06), rng.integers(len(KINDS[kind].colours))
-            if taken:
-                x, y = start + (end - start) * (along / length if length else 0.0) + shift
-                heading = math.radians(row.heading_deg) + twist + (math.pi if turned else 0.0)
-                scaled = [scale * side for side in KINDS[kind].size]
-                add(kind, scaled, KINDS[kind].rcs, KINDS[kind].colours[paint], Pose(float(x), float(y), heading))
-    for wall in scene.walls:
-        start, end = np.array(wall.start), np.array(wall.end)
-        length = float(np.hypot(*(end - start)))
-        pieces = math.ceil(length / WALL_PANEL)
-        heading = math.atan2(*(end - start)[::-1])
-        rcs = 10 ** (wall.rcs_db_per_m2 / 10) * wall.height * length / pieces
-        for piece in range(pieces):
-            x, y = start + (end - start) * (piece + 0.5) / pieces
-            size = (length / pieces, WALL_THICKNESS, wall.height)
-            add('wall', size, rcs, WALL_COLOUR, Pose(float(x), float(y), heading))
-    for pole in scene.poles:
-        size = (pole.diameter, pole.diameter, pole.height)
-        add('lamp_post' if pole.lamp else 'pole', size, pole.rcs, POLE_COLOUR, Pose(*pole.position, 0.0))
-    return Layout(scene, seed, tuple(static), tuple(movers))
-
-
-def _mover(mover: Mover, number: int, rng: np.random.Generator) -> tuple[Body, Trajectory]:
-    kind = KINDS[mover.kind]
-    waypoints = np.array(mover.path) + rng.uniform(-mover.jitter, mover.jitter, (len(mover.path), 2))
-    if rng.random() < 0.5:
-        waypoints = waypoints[::-1]
-    speed = mover.speed * rng.uniform(0.85, 1.15)
-    trajectory = Trajectory(waypoints, speed, mover.motion, mover.pause, rng.random())
-    return Body(mover.kind, kind.size, kind.rcs, kind.colours[rng.integers(len(kind.colours))], number), trajectory

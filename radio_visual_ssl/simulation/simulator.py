@@ -12,9 +12,11 @@ from radio_visual_ssl.radar.profile import RadarProfile
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.simulation.boxes import Boxes, raster, rotated, to_radar
 from radio_visual_ssl.simulation.channel import Channel
+from radio_visual_ssl.simulation.layout import Body, Layout, Placed, lay_out
 from radio_visual_ssl.simulation.rendering import Renderer, camera_on
 from radio_visual_ssl.simulation.scatterers import SHADOW, Scatterers
-from radio_visual_ssl.simulation.scene import Body, Layout, Placed, Pose, Scene, lay_out
+from radio_visual_ssl.simulation.scene import Scene
+from radio_visual_ssl.simulation.trajectory import Pose
 from radio_visual_ssl.vision.camera import CameraModel
 
 RADAR = np.zeros(3)  # the radar's place in its own frame

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from radio_visual_ssl.simulation.layout import lay_out
 from radio_visual_ssl.simulation.rendering import Renderer, camera_on
-from radio_visual_ssl.simulation.scene import CameraMount, Mover, Scene, Wall, lay_out, load_scene
+from radio_visual_ssl.simulation.scene import CameraMount, Mover, Scene, Wall, load_scene
 
 CAR = Mover('car', ((15.0, -8.0), (15.0, 8.0)), 4.0, 'reenter', pause=4.0, jitter=0.0)
 FIELD = Scene('field', movers=(CAR,))

@@ -4,7 +4,9 @@
 import numpy as np
 import pytest
 
-from radio_visual_ssl.simulation.scene import SceneError, Trajectory, lay_out, load_scene, scene_names
+from radio_visual_ssl.simulation.layout import lay_out
+from radio_visual_ssl.simulation.scene import SceneError, load_scene, scene_names
+from radio_visual_ssl.simulation.trajectory import Trajectory
 
 VALID = """
 mast: {height: 3.0}

@@ -9,7 +9,8 @@ import pytest
 from radio_visual_ssl.radar.formation import HeatmapFormer
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
-from radio_visual_ssl.simulation.scene import Ground, Mast, Mover, Scene, Wall, lay_out, load_scene
+from radio_visual_ssl.simulation.layout import lay_out
+from radio_visual_ssl.simulation.scene import Ground, Mast, Mover, Scene, Wall, load_scene
 from radio_visual_ssl.simulation.simulator import ScattererChannel, Simulator
 
 
