@@ -121,6 +121,22 @@ def serialized_stamp_ns(cdr: bytes | memoryview) -> int:
     return seconds * 1_000_000_000 + nanoseconds
 
 
+def serialized_frame_id(cdr: bytes | memoryview) -> str:
+    """Header frame_id of the CDR bytes of a message whose first field is a Header; nothing else is read.
+
+    Raises:
+        MessageError: fewer bytes than the frame_id takes, or no UTF-8.
+    """
+    length = struct.unpack_from('<I' if cdr[1] & 1 else '>I', cdr, 12)[0] if len(cdr) >= 16 else 0
+    if len(cdr) < 16 + length:
+        got = f'{len(cdr)} bytes, frame_id of {length}'
+        raise MessageError(f'serialized message: expected bytes up to the end of the frame_id, got {got}')
+    try:
+        return str(cdr[16 : 16 + length], 'utf-8').rstrip('\0')
+    except UnicodeDecodeError as error:
+        raise MessageError(f'serialized message: expected a frame_id in UTF-8, got {error}') from error
+
+
 def check_finite(values: NDArray[Any], name: str) -> None:
     """Refuse NaN and infinity in a heatmap or cube.
 
