@@ -2,6 +2,8 @@
 """The radio-visual-ssl command: work on captures, data sets and bags, without a ROS installation."""
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -219,6 +221,44 @@ def evaluate(
 def _telling(frame: 'EvaluatedFrame') -> tuple[bool, int]:
     """Rank of a frame for the picture: with an image rather than without, then by the targets that count."""
     return frame.frame.image is not None, sum(match.targets for match in frame.matches.values())
+
+
+@app.command()
+def record(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar='[NAME:=VALUE]...',
+            help="More arguments: 'ros2 launch --show-args radio_visual_ssl record.launch.py'.",
+        ),
+    ] = None,
+    camera: Annotated[
+        str,
+        typer.Option(help='Camera index, device, video file, image folder or stream. Default: the topic that exists.'),
+    ] = '',
+    radar_topic: Annotated[str, typer.Option(help='Heatmaps or raw cubes. Default: radar/heatmap.')] = '',
+    image_topic: Annotated[str, typer.Option(help='Images, raw or compressed. Default: camera/image_raw.')] = '',
+    output: Annotated[
+        str, typer.Option(help='The new bag, never overwritten; strftime codes are filled in. Default: pairs_<time>.')
+    ] = '',
+    duration: Annotated[float, typer.Option(help='Seconds to record; 0 = until Ctrl-C.', min=0)] = 0.0,
+    simulate: Annotated[bool, typer.Option('--simulate', help='Record a simulated radar and camera.')] = False,
+    rviz: Annotated[bool, typer.Option('--rviz', help='Open RViz with the live pair view.')] = False,
+    namespace: Annotated[str, typer.Option(help='ROS namespace of nodes and topics.')] = '',
+) -> None:
+    """Record a radar and a camera as pairs into a bag: 'ros2 launch radio_visual_ssl record.launch.py'. Needs ROS 2."""
+    ros2 = shutil.which('ros2')
+    if ros2 is None:
+        raise ValueError(
+            "record: expected ROS 2, found no 'ros2' on the path; run 'make build' and '. ./env.sh', or source your "
+            'ROS 2 and the workspace that holds this package'
+        )
+    texts = {'camera': camera, 'radar_topic': radar_topic, 'image_topic': image_topic, 'output': output}
+    texts |= {'namespace': namespace, 'duration': f'{duration:g}' if duration else ''}
+    texts |= {'simulate': 'true' if simulate else '', 'rviz': 'true' if rviz else ''}
+    given = [f'{name}:={text}' for name, text in texts.items() if text]
+    sys.stdout.flush()
+    os.execv(ros2, [ros2, 'launch', 'radio_visual_ssl', 'record.launch.py', *given, *(arguments or [])])
 
 
 @app.command()
