@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a rosbag2 folder (MCAP) in one piece: either the whole bag appears or nothing."""
 
+import contextlib
+import math
 import os
 import shutil
 import tempfile
@@ -8,44 +10,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rosbags.interfaces import (
-    Connection,
-    Qos,
-    QosDurability,
-    QosHistory,
-    QosLiveliness,
-    QosReliability,
-    QosTime,
-)
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.interfaces import Qos
 
-from radio_visual_ssl.bags.typestore import serialize, typestore
-from radio_visual_ssl.share import PACKAGE
+from radio_visual_ssl.bags.metadata import LATCHED_TOPICS, LATCHED_TYPES, BagError, qos_profile
+from radio_visual_ssl.bags.streaming import StreamingBag
+from radio_visual_ssl.bags.typestore import serialize
 
-# Sent once and kept for late subscribers; all other topics are reliable and volatile, which any subscriber can hear.
-LATCHED_TYPES = (f'{PACKAGE}/msg/RadarInfo', f'{PACKAGE}/msg/HeatmapInfo', 'sensor_msgs/msg/CameraInfo')
-LATCHED_TOPICS = ('/tf_static',)
-
-_INFINITE = QosTime(9223372036, 854775807)
-
-
-class BagError(ValueError):
-    """A bag cannot be read or written, or does not hold what was asked for; the message names it."""
-
-
-def qos_profile(latched: bool) -> Qos:
-    """QoS that players offer: reliable, and transient local where late subscribers need the last message."""
-    return Qos(
-        history=QosHistory.KEEP_LAST,
-        depth=1 if latched else 10,
-        reliability=QosReliability.RELIABLE,
-        durability=QosDurability.TRANSIENT_LOCAL if latched else QosDurability.VOLATILE,
-        deadline=_INFINITE,
-        lifespan=_INFINITE,
-        liveliness=QosLiveliness.AUTOMATIC,
-        liveliness_lease_duration=_INFINITE,
-        avoid_ros_namespace_conventions=False,
-    )
+__all__ = ['LATCHED_TOPICS', 'LATCHED_TYPES', 'BagError', 'BagWriter', 'qos_profile']
 
 
 class BagWriter:
@@ -65,9 +36,8 @@ class BagWriter:
     def __init__(self, path: str | Path, compress: bool = False) -> None:
         self.path = Path(path)
         self._compress = compress
-        self._connections: dict[str, Connection] = {}
         self._folder: Path | None = None
-        self._writer: Writer | None = None
+        self._bag: StreamingBag | None = None
         self._refuse_existing()
 
     def __enter__(self) -> 'BagWriter':
@@ -78,27 +48,28 @@ class BagWriter:
             self._folder = Path(tempfile.mkdtemp(prefix=f'.{self.path.name}.', dir=self.path.parent))
         except OSError as error:
             raise BagError(f'{self.path}: cannot be written: {error}') from error
-        self._writer = Writer(self._folder / self.path.name, version=8, storage_plugin=StoragePlugin.MCAP)
-        if self._compress:
-            self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-        self._writer.open()
+        path = self._folder / self.path.name
+        self._bag = StreamingBag(path, compress=self._compress, flush_interval_s=math.inf, title=self.path)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Give the bag its name, or remove what there is of it."""
-        if self._writer is None or self._folder is None:
+        if self._bag is None or self._folder is None:
             return
-        writer, folder = self._writer, self._folder
-        self._writer = self._folder = None
+        bag, folder = self._bag, self._folder
+        self._bag = self._folder = None
         try:
-            if kind is None:
-                writer.close()
-                self._refuse_existing()
-                (folder / self.path.name).rename(self.path)
-            else:
-                writer.abort()
+            if kind is not None:
+                with contextlib.suppress(BagError):
+                    bag.close()
+                return
+            bag.close()
+            if bag.error is not None:
+                raise bag.error
+            self._refuse_existing()
+            bag.path.rename(self.path)
         except OSError as failure:
             raise BagError(f'{self.path}: cannot be written: {failure}') from failure
         finally:
@@ -116,33 +87,13 @@ class BagWriter:
     ) -> None:
         """Declare a topic before its first message; ``write`` does so by itself where the defaults are right.
 
-        Args:
-            topic: name, with a leading slash.
-            message_type: such as ``'sensor_msgs/msg/Image'``.
-            latched: whether players keep the last message for late subscribers; None = for info topics and /tf_static.
-            qos: offered instead of the profile that ``latched`` selects.
-            definition: message definition (.msg with its dependencies), for a type that the typestore lacks.
-            type_hash: RIHS01 hash of that type.
+        See ``metadata.declare_topic`` for the arguments.
 
         Raises:
             BagError: no leading slash, a topic declared twice, or a type without a definition.
         """
-        if not topic.startswith('/'):
-            raise BagError(f'{self.path}: topic {topic!r}: expected a leading slash')
-        if topic in self._connections:
-            raise BagError(f'{self.path}: topic {topic}: declared twice')
-        known = message_type in typestore().fielddefs
-        if not known and (definition is None or type_hash is None):
-            raise BagError(f'{self.path}: topic {topic}: expected a definition with the unknown type {message_type}')
-        if latched is None:
-            latched = message_type in LATCHED_TYPES or topic in LATCHED_TOPICS
-        self._connections[topic] = self._open_writer().add_connection(
-            topic,
-            message_type,
-            typestore=typestore(),
-            msgdef=definition,
-            rihs01=type_hash,
-            offered_qos_profiles=[qos or qos_profile(latched)],
+        self._open_bag().add_topic(
+            topic, message_type, latched=latched, qos=qos, definition=definition, type_hash=type_hash
         )
 
     def write(self, topic: str, stamp_ns: int, message: Any) -> None:
@@ -168,22 +119,18 @@ class BagWriter:
         Raises:
             BagError: the topic carries another type, or the type is unknown and was not declared with ``add_topic``.
         """
-        if topic not in self._connections:
-            self.add_topic(topic, message_type)
-        connection = self._connections[topic]
-        if connection.msgtype != message_type:
-            raise BagError(f'{self.path}: topic {topic}: expected messages of {connection.msgtype}, got {message_type}')
-        if not 0 <= stamp_ns < 2**63:
-            raise BagError(f'{self.path}: topic {topic}: expected a stamp from 0 ns on, got {stamp_ns} ns')
-        try:
-            self._open_writer().write(connection, stamp_ns, data)
-        except OSError as error:
-            raise BagError(f'{self.path}: cannot be written: {error}') from error
+        bag = self._open_bag()
+        if topic not in bag.topics:
+            bag.add_topic(topic, message_type)
+        expected = bag.topics[topic].type
+        if expected != message_type:
+            raise BagError(f'{self.path}: topic {topic}: expected messages of {expected}, got {message_type}')
+        bag.write(topic, stamp_ns, data)
 
-    def _open_writer(self) -> Writer:
-        if self._writer is None:
+    def _open_bag(self) -> StreamingBag:
+        if self._bag is None:
             raise BagError(f'{self.path}: the bag is not open; use BagWriter in a with statement')
-        return self._writer
+        return self._bag
 
     def _refuse_existing(self) -> None:
         if os.path.lexists(self.path):

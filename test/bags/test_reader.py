@@ -236,7 +236,7 @@ def test_long_bags_of_many_chunks_stream_in_order(tmp_path):
 
 
 def test_a_lone_mcap_file_is_a_bag(bag_path, tmp_path):
-    shutil.copy(bag_path / 'x.mcap', tmp_path / 'lone.mcap')
+    shutil.copy(bag_path / 'x_0.mcap', tmp_path / 'lone.mcap')
     assert len(list(BagReader(tmp_path / 'lone.mcap').frames())) == 10
 
 
@@ -301,7 +301,7 @@ def test_nothing_there_is_named(tmp_path):
 
 def test_a_folder_without_metadata_is_named_with_what_it_holds(bag_path):
     (bag_path / 'metadata.yaml').unlink()
-    with pytest.raises(BagError, match=r'found a folder without metadata.yaml; it holds x.mcap'):
+    with pytest.raises(BagError, match=r'found a folder without metadata.yaml; it holds x_0.mcap'):
         BagReader(bag_path)
 
 
@@ -319,14 +319,14 @@ def test_any_other_file_is_told_apart(tmp_path):
 
 @pytest.mark.parametrize('keep', [0, 5, 100, 2000])
 def test_a_truncated_file_is_named(bag_path, keep):
-    file = bag_path / 'x.mcap'
+    file = bag_path / 'x_0.mcap'
     file.write_bytes(file.read_bytes()[:keep])
     with pytest.raises(BagError, match=r'/x: expected a complete bag, but it cannot be read: '):
         BagReader(bag_path)
 
 
 def test_damage_in_the_middle_is_named_where_it_is_read(bag_path):
-    file = bag_path / 'x.mcap'
+    file = bag_path / 'x_0.mcap'
     content = bytearray(file.read_bytes())
     content[len(content) // 3 : len(content) // 3 + 50] = b'\xff' * 50
     file.write_bytes(content)

@@ -20,16 +20,16 @@ def image(stamp_ns=0):
     return messages.heatmap_to_image(HEATMAP, stamp_ns, 'radar', TYPES)
 
 
-def test_a_bag_is_a_folder_with_metadata_and_one_mcap_of_its_name(tmp_path):
+def test_a_bag_is_a_folder_with_metadata_and_one_mcap_named_as_rosbag2_does(tmp_path):
     with BagWriter(tmp_path / 'deep' / 'x.bag') as bag:
         bag.write('/radar/heatmap', 5, image())
         assert not bag.path.exists()
-    assert sorted(path.name for path in bag.path.iterdir()) == ['metadata.yaml', 'x.bag.mcap']
+    assert sorted(path.name for path in bag.path.iterdir()) == ['metadata.yaml', 'x.bag_0.mcap']
     assert [path.name for path in bag.path.parent.iterdir()] == ['x.bag']
     info = yaml.safe_load((bag.path / 'metadata.yaml').read_text())['rosbag2_bagfile_information']
     assert info['version'] == 8
     assert info['storage_identifier'] == 'mcap'
-    assert info['relative_file_paths'] == ['x.bag.mcap']
+    assert info['relative_file_paths'] == ['x.bag_0.mcap']
 
 
 def test_an_error_inside_the_block_leaves_nothing(tmp_path):
@@ -77,7 +77,7 @@ def test_compression_shrinks_the_bag_and_reads_the_same(tmp_path):
         with BagWriter(tmp_path / str(compress), compress=compress) as bag:
             for stamp in range(500):
                 bag.write('/radar/heatmap', stamp, image(stamp))
-        sizes.append((bag.path / f'{compress}.mcap').stat().st_size)
+        sizes.append((bag.path / f'{compress}_0.mcap').stat().st_size)
         assert [m.time_ns for m in BagReader(bag.path).raw_messages()] == list(range(500))
     assert sizes[1] < sizes[0] / 2
 
