@@ -22,6 +22,7 @@ from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.profile import FmcwWaveform, OfdmWaveform, RadarProfile
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.share import PACKAGE
+from radio_visual_ssl.vision.calibration import Calibration
 from radio_visual_ssl.vision.camera import CameraModel
 
 QUANTITY_POWER = 1
@@ -182,6 +183,51 @@ def image_to_message(image: NDArray[Any], encoding: str, stamp_ns: int, frame_id
         is_bigendian=0,
         step=width * image.dtype.itemsize * (3 if dimensions == 3 else 1),
         data=types.array(values.reshape(-1).view(np.uint8)),
+    )
+
+
+def image_to_compressed(
+    image: NDArray[np.uint8],
+    encoding: str,
+    stamp_ns: int,
+    frame_id: str,
+    types: MessageTypes,
+    *,
+    form: str = 'jpeg',
+    jpeg_quality: int = 95,
+    png_level: int = 3,
+) -> Any:
+    """sensor_msgs/CompressedImage, with the ``format`` that image_transport's compressed plugin writes and reads.
+
+    Args:
+        image: (H, W, 3) uint8 for ``rgb8`` and ``bgr8``, (H, W) uint8 for ``mono8``.
+        encoding: of the raw image beside it.
+        stamp_ns: acquisition time.
+        frame_id: of the camera's optical frame.
+        types: makes the message classes.
+        form: ``jpeg`` or ``png``.
+        jpeg_quality: 1 to 100.
+        png_level: 0 (fast) to 9 (small).
+
+    Raises:
+        MessageError: another encoding, or an image that cannot be encoded.
+    """
+    import cv2
+
+    if encoding not in ('rgb8', 'bgr8', 'mono8'):
+        raise MessageError(f'CompressedImage of encoding: expected rgb8, bgr8 or mono8, got {encoding!r}')
+    stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if encoding == 'rgb8' else image
+    setting = (cv2.IMWRITE_PNG_COMPRESSION, png_level) if form == 'png' else (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality)
+    try:
+        good, data = cv2.imencode(f'.{form}', stored, setting)
+    except cv2.error as error:
+        raise MessageError(f'CompressedImage: {image.dtype} {image.shape} cannot be encoded as {form}') from error
+    if not good:
+        raise MessageError(f'CompressedImage: {image.dtype} {image.shape} cannot be encoded as {form}')
+    return types('sensor_msgs/msg/CompressedImage')(
+        header=header(stamp_ns, frame_id, types),
+        format=f'{encoding}; {form} compressed {"" if encoding == "mono8" else "bgr8"}',
+        data=types.array(np.asarray(data, np.uint8).reshape(-1)),
     )
 
 
@@ -597,19 +643,55 @@ def targets_to_points(targets: Sequence[Target], stamp_ns: int, frame_id: str, t
 
 def camera_to_info(camera: CameraModel, stamp_ns: int, frame_id: str, types: MessageTypes) -> Any:
     """sensor_msgs/CameraInfo of a camera whose images are not rectified (plumb_bob; R identity, P = [K 0])."""
+    calibration = Calibration(
+        width=camera.width,
+        height=camera.height,
+        matrix=camera.matrix,
+        distortion_model='plumb_bob',
+        distortion=camera.distortion,
+        rectification=np.eye(3),
+        projection=np.hstack([camera.matrix, np.zeros((3, 1))]),
+    )
+    return calibration_to_info(calibration, stamp_ns, frame_id, types)
+
+
+def calibration_to_info(calibration: Calibration, stamp_ns: int, frame_id: str, types: MessageTypes) -> Any:
+    """sensor_msgs/CameraInfo of a calibrated camera: whole images, no binning."""
     return types('sensor_msgs/msg/CameraInfo')(
         header=header(stamp_ns, frame_id, types),
-        height=camera.height,
-        width=camera.width,
-        distortion_model='plumb_bob',
+        height=calibration.height,
+        width=calibration.width,
+        distortion_model=calibration.distortion_model,
         binning_x=0,
         binning_y=0,
         roi=types('sensor_msgs/msg/RegionOfInterest')(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
-        d=types.array(np.array(camera.distortion)),
-        k=np.array(camera.matrix).reshape(9),
-        r=np.eye(3).reshape(9),
-        p=np.hstack([camera.matrix, np.zeros((3, 1))]).reshape(12),
+        d=types.array(np.array(calibration.distortion)),
+        k=np.array(calibration.matrix).reshape(9),
+        r=np.array(calibration.rectification).reshape(9),
+        p=np.array(calibration.projection).reshape(12),
     )
+
+
+def uncalibrated_info(width: int, height: int, stamp_ns: int, frame_id: str, types: MessageTypes) -> Any:
+    """sensor_msgs/CameraInfo of a camera of which only the size is known: K is zero, as the message's comments say."""
+    return types('sensor_msgs/msg/CameraInfo')(
+        header=header(stamp_ns, frame_id, types),
+        height=height,
+        width=width,
+        distortion_model='',
+        binning_x=0,
+        binning_y=0,
+        roi=types('sensor_msgs/msg/RegionOfInterest')(x_offset=0, y_offset=0, height=0, width=0, do_rectify=False),
+        d=types.array(np.zeros(0)),
+        k=np.zeros(9),
+        r=np.zeros(9),
+        p=np.zeros(12),
+    )
+
+
+def is_calibrated(info: Any) -> bool:
+    """Whether a sensor_msgs/CameraInfo says more than the size."""
+    return bool(info.k[0])
 
 
 def camera_from_info(

@@ -47,6 +47,7 @@ class Stream:
         qos: profiles that the recorded publishers offered; empty where the bag does not say.
         definition: message definition text, empty where the bag has none.
         definition_format: ``'msg'``, ``'idl'``, or empty.
+        type_hash: RIHS01 hash of the type, empty where the bag does not say.
     """
 
     type: str
@@ -54,6 +55,7 @@ class Stream:
     qos: tuple[Qos, ...]
     definition: str
     definition_format: str
+    type_hash: str = ''
 
     @property
     def latched(self) -> bool:
@@ -181,7 +183,7 @@ class BagReader:
 
     def stamp_reader(self, topic: str) -> Callable[[RawMessage], int]:
         """Function that tells a message's stamp, ns, as ``stamps`` does, without decoding it."""
-        if not self._has_header(topic):
+        if not self.has_header(topic):
             return lambda message: message.time_ns
 
         def header_stamp(message: RawMessage) -> int:
@@ -193,7 +195,9 @@ class BagReader:
         return header_stamp
 
     def camera(self, image_topic: str = IMAGE_TOPIC, radar_frame: str = '') -> CameraModel | None:
-        """The camera of an image topic, from camera_info beside it and /tf_static; None where the bag lacks either.
+        """The camera of an image topic, from camera_info beside it and /tf_static.
+
+        None where the bag lacks either, or the camera is not calibrated.
 
         Args:
             image_topic: the image's.
@@ -207,7 +211,7 @@ class BagReader:
             return None
         self.stream(info_topic, 'sensor_msgs/msg/CameraInfo')
         info = next((message for _, message in self.messages(info_topic)), None)
-        if info is None:
+        if info is None or not messages.is_calibrated(info):
             return None
         mounting = self.transform(info.header.frame_id, radar_frame)
         if mounting is None:
@@ -493,7 +497,12 @@ class BagReader:
                 raise BagError(f'{self.path}: topic {topic}: {expected}, got another definition ({there})')
         self._checked_topics.add(topic)
 
-    def _has_header(self, topic: str) -> bool:
+    def has_header(self, topic: str) -> bool:
+        """Whether the messages of a topic begin with a std_msgs/Header.
+
+        Raises:
+            BagError: the bag lacks the topic.
+        """
         stream = self.stream(topic)
         definitions = typestore().fielddefs
         if stream.type not in definitions:
@@ -554,6 +563,7 @@ def _streams(path: Path, connections: Collection[Connection]) -> dict[str, Strea
             qos=(before.qos if before else ()) + tuple(getattr(connection.ext, 'offered_qos_profiles', ())),
             definition=connection.msgdef.data,
             definition_format=formats.get(connection.msgdef.format, ''),
+            type_hash=connection.digest,
         )
     return streams
 

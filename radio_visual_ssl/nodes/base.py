@@ -274,6 +274,15 @@ class ManagedNode(LifecycleNode):
         )
         return health
 
+    def add_stream(self, name: str, timeout: Callable[[], float] | None) -> StreamHealth:
+        """Health of what reaches the node by other ways than a subscription (a camera), shown until deactivate.
+
+        Args:
+            name: on /diagnostics.
+            timeout: s without anything after which a warning is given; None = never.
+        """
+        return self._streams.setdefault(name, StreamHealth(name, timeout, None))
+
     def remove_input(self, topic: str) -> None:
         """End a subscription early and forget its health."""
         resolved = self.resolve_topic_name(topic)

@@ -27,6 +27,7 @@ from radio_visual_ssl.bags.messages import (
     camera_from_info,
     heatmap_from_messages,
     image_from_message,
+    is_calibrated,
     stamp_to_ns,
     targets_from_message,
 )
@@ -235,7 +236,7 @@ class WatchNode(ManagedNode):
             self._shown = frame
 
     def _find_camera(self, radar_frame: str) -> CameraModel | None:
-        if self._camera is None and self._camera_info is not None:
+        if self._camera is None and self._camera_info is not None and is_calibrated(self._camera_info):
             mounting = self._transforms.between(self._camera_info.header.frame_id, radar_frame)
             self._camera = camera_from_info(self._camera_info, *mounting) if mounting is not None else None
         return self._camera

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
+
+from radio_visual_ssl.vision.calibration import load_calibration
 
 # Camera optical axes (x right, y down, z forward) of a camera that looks along x of a REP-103 frame.
 FORWARD_LOOKING = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
@@ -98,38 +99,15 @@ def load_camera(path: str | Path) -> CameraModel:
     The file holds no mounting: the camera comes out looking along x from the radar's place; set the rest with
     ``dataclasses.replace``.
 
+    Args:
+        path: of the file, or its ``file://`` or ``package://`` URL.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a field is missing or wrong; the message names the file and the field.
+        ValueError: a field is missing or wrong, or the distortion model is not plumb_bob; the message names the file
+            and the field.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: expected a camera calibration file (camera_info_manager YAML), found none')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: expected YAML, got {error}') from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f'{path}: expected a mapping with image_width, camera_matrix ..., got {type(content).__name__}'
-        )
-    model = content.get('distortion_model', 'plumb_bob')
-    if model != 'plumb_bob':
-        raise ValueError(f'{path}: distortion_model: expected plumb_bob, got {model!r}')
-    try:
-        matrix = np.array(content['camera_matrix']['data'], dtype=np.float64)
-        distortion = np.array(content['distortion_coefficients']['data'], dtype=np.float64).reshape(-1)
-        width, height = int(content['image_width']), int(content['image_height'])
-    except KeyError as error:
-        raise ValueError(f'{path}: expected the field {error.args[0]}, found {", ".join(map(str, content))}') from error
-    except (TypeError, ValueError) as error:
-        raise ValueError(f'{path}: expected numbers for the image size, matrix and distortion: {error}') from error
-    if matrix.size != 9 or distortion.size > 5:
-        sizes = f'{matrix.size} and {distortion.size}'
-        raise ValueError(
-            f'{path}: expected 9 values in camera_matrix and up to 5 in distortion_coefficients, got {sizes}'
-        )
-    try:
-        return CameraModel(width, height, matrix.reshape(3, 3), np.pad(distortion, (0, 5 - distortion.size)))
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
+    calibration = load_calibration(path)
+    if calibration.distortion_model != 'plumb_bob':
+        raise ValueError(f'{path}: distortion_model: expected plumb_bob, got {calibration.distortion_model!r}')
+    return CameraModel(calibration.width, calibration.height, calibration.matrix, calibration.distortion)
