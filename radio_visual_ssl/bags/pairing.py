@@ -2,9 +2,9 @@
 """Decides which image belongs to which radar frame: the closest in time first, each in one pair at most.
 
 The rule. A stream's offset is added to its stamps; a radar frame and an image no further apart than the slop may become
-a pair. Of all those candidates the one with the smallest difference is a pair, then the smallest among the messages that
-are left, and so on; of equal ones that with the earlier radar stamp, then with the earlier image stamp. No other way of
-pairing gives both members of any two messages a closer partner (it is the one stable matching).
+a pair. Of all those candidates the one with the smallest difference is a pair, then the smallest among the messages
+that are left, and so on; of equal ones that with the earlier radar stamp, then with the earlier image stamp. So there
+is never a radar frame and an image that are closer to each other than each is to its partner (the stable matching).
 
 ``match_stamps`` applies the rule to whole streams, ``PairMatcher`` to messages as they arrive, with the same result.
 """
@@ -21,6 +21,8 @@ from radio_visual_ssl.bags.messages import MessageTypes, header, stamp_from_ns
 from radio_visual_ssl.share import PACKAGE
 
 RADAR, IMAGE = 0, 1
+PAIRS_TOPIC = '/pairs'
+PAIR_TYPE = f'{PACKAGE}/msg/Pair'
 
 T = TypeVar('T')
 
@@ -67,13 +69,13 @@ class Decision(Generic[T]):
 class PairMatcher(Generic[T]):
     """Pairs two streams while they arrive, exactly as ``match_stamps`` would pair them afterwards.
 
-    A stream's watermark is its latest stamp less ``reordering_ns``: nothing older is expected of it. A pair is given out
-    by the call after which no message from the watermarks on can change it, and never earlier; a message is declared
-    unpaired likewise. A pair of difference d, whose members have no closer candidate that is open itself, is certain
-    once the image stream has reached the radar frame's time + d and the radar stream the image's time + d: at most d
-    (no more than the slop) after its later member, plus ``reordering_ns``, plus what it takes until the next message.
-    In a chain of ever closer candidates the first ones wait for the last, as its end decides about all of them. Equal
-    times are certain at once.
+    A stream's watermark is its latest stamp less ``reordering_ns``: nothing older is expected of it. A pair is given
+    out by the call after which no message from the watermarks on can change it, and never earlier; a message is
+    declared unpaired likewise. A pair of difference d, neither of whose members has a closer candidate that is open
+    itself, is certain once the images have reached the radar frame's time + d and the radar the image's time + d: at
+    most d (no more than the slop) after its later member, plus ``reordering_ns``, plus what it takes until the next
+    message. In a chain of ever closer candidates the first ones wait for the last, as its end decides about all of
+    them. Equal times are certain at once.
 
     Messages older than the watermark are paired with what is undecided by then, as well as possible.
 
@@ -87,8 +89,8 @@ class PairMatcher(Generic[T]):
         radar_offset_ns: added to the radar's stamps.
         image_offset_ns: added to the images' stamps.
         reordering_ns: by how much a message may be older than the latest one of its stream.
-        jump_ns: a stream that goes back by more has started anew (a looping bag, a clock that was set): all of before is
-            decided as it stands. What the other stream sent already in the new time is kept.
+        jump_ns: a stream that goes back by more has started anew (a looping bag, a clock that was set): all of before
+            is decided as it stands. What the other stream sent already in the new time is kept.
         max_pending: undecided messages of one stream; with more, the oldest is decided as it stands.
 
     Raises:
@@ -406,7 +408,7 @@ def pair_to_message(
     Raises:
         MessageError: a stamp beyond what a message holds.
     """
-    return types(f'{PACKAGE}/msg/Pair')(
+    return types(PAIR_TYPE)(
         header=header(pair.radar_stamp_ns, frame_id, types),
         index=index,
         radar_topic=radar_topic,

@@ -1,0 +1,488 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs the radar frames and images of recorded bags: a copy of all messages, with the index of pairs beside them."""
+
+import difflib
+import heapq
+import math
+import struct
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.pairing import (
+    IMAGE,
+    PAIR_TYPE,
+    PAIRS_TOPIC,
+    RADAR,
+    Decision,
+    Matched,
+    PairMatcher,
+    pair_to_message,
+)
+from radio_visual_ssl.bags.reader import CUBE_TOPIC, HEATMAP_TOPIC, IMAGE_TOPIC, BagReader, RawMessage, Stream
+from radio_visual_ssl.bags.typestore import RosbagsTypes, typestore
+from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.share import PACKAGE
+
+STAMPS = ('header', 'reception')
+
+_UNKNOWN_HASH = 'RIHS01_' + 64 * '0'
+_STAMP = slice(4, 12)  # of a serialized message that begins with a header
+_ENOUGH = 20  # messages without a stamp, from the first one on, after which a stream counts as unstamped
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """What ``pair_bags`` did.
+
+    Attributes:
+        path: of the new bag.
+        radar_topic: name of the radar stream in it.
+        image_topic: name of the images in it.
+        messages: in it, the index of pairs included.
+        pairs: in its index.
+        unpaired_radar: radar frames without an image.
+        unpaired_image: images without a radar frame.
+        unstamped: those of both whose header has a stamp of zero, so that they cannot be paired by it.
+        resets: how often a stream jumped back in time.
+        left_out: messages that are not in the new bag: unpaired ones where only pairs were wanted, and old indices.
+        median_difference_s: image minus radar, offsets applied, over the pairs; None without any.
+        median_abs_difference_s: of its magnitude.
+        max_abs_difference_s: of its magnitude.
+        nearest_s: median distance of the radar frames to the nearest image, offsets applied, however large; None
+            without any.
+    """
+
+    path: Path
+    radar_topic: str
+    image_topic: str
+    messages: int
+    pairs: int
+    unpaired_radar: int
+    unpaired_image: int
+    unstamped: int
+    resets: int
+    left_out: int
+    median_difference_s: float | None
+    median_abs_difference_s: float | None
+    max_abs_difference_s: float | None
+    nearest_s: float | None
+
+    def notes(self) -> list[str]:
+        """What a user should look at, one line each."""
+        notes = []
+        if self.unstamped:
+            notes.append(f'{self.unstamped} messages have a header stamp of 0 and are in no pair')
+        if self.resets:
+            notes.append(f'stamps went back in time {self.resets} times; nothing was paired across')
+        if self.nearest_s is not None and self.pairs < self.unpaired_radar and self.pairs < self.unpaired_image:
+            distance = f'the image nearest to a radar frame is {self.nearest_s:.3f} s away (median)'
+            notes.append(f'{distance}; if the clocks differ, the camera offset tells by how much')
+        return notes
+
+    def to_json(self) -> dict[str, Any]:
+        """Mapping that json.dumps takes; ``unpaired`` counts radar frames, as ``inspect`` does."""
+        return {**vars(self), 'path': str(self.path), 'unpaired': self.unpaired_radar}
+
+
+def pair_bags(
+    bags: Sequence[str | Path],
+    out: str | Path,
+    *,
+    radar_topic: str | None = None,
+    image_topic: str | None = None,
+    slop_s: float = 0.025,
+    radar_offset_s: float = 0.0,
+    image_offset_s: float = 0.0,
+    reordering_s: float = 0.0,
+    stamps: str = 'header',
+    pairs_only: bool = False,
+    rename: Mapping[str, str] | None = None,
+    default_names: bool = False,
+    compress: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> PairReport:
+    """Pair recorded streams as a recorder would have done live, and write everything into one new bag.
+
+    The bags are merged by the time of their messages; all messages are copied as they are, and the pairs are listed on
+    ``/pairs``, each right behind the message that made it certain. The bags are read twice, so memory holds numbers
+    only. An index of pairs that the bags hold already is replaced.
+
+    Args:
+        bags: rosbag2 folders or files, in any order; a topic that several of them hold becomes one stream.
+        out: the new bag, never overwritten.
+        radar_topic: radar stream, of any type; None = the heatmaps, or else cubes, as ``BagReader.radar_topic`` has it.
+        image_topic: images, of any type; None = ``/camera/image_raw``, or else the compressed ones below it.
+        slop_s: largest difference of a pair.
+        radar_offset_s: added to the radar's stamps.
+        image_offset_s: added to the images' stamps.
+        reordering_s: by how much a message may be older than the latest one of its stream (see ``PairMatcher``).
+        stamps: ``'header'``, or ``'reception'``: the time at which the recorder got a message. With the latter a header
+            stamp of zero is replaced by it in the copy, so that the pair can be found by its stamps.
+        pairs_only: leave out radar frames and images that are in no pair.
+        rename: new names of topics.
+        default_names: give the two streams, and the info topics beside them, the names that other verbs look for.
+        compress: zstd.
+        progress: called with (messages read, messages to be read).
+
+    Raises:
+        BagError: a bag that cannot be read, bags or topics that contradict each other, topics that are missing,
+            messages without stamps, or an output that exists or cannot be written.
+        ValueError: a setting that cannot be.
+    """
+    if stamps not in STAMPS:
+        raise ValueError(f'stamps: expected {" or ".join(STAMPS)}, got {stamps!r}')
+    sources = _Sources([Path(bag) for bag in bags])
+    topics = (radar_topic or sources.radar_topic(), image_topic or sources.image_topic())
+    if topics[RADAR] == topics[IMAGE]:
+        raise BagError(f'expected a radar and an image topic, got {topics[RADAR]} for both')
+    for topic in topics:
+        sources.stream(topic)
+        if stamps == 'header':
+            sources.check_header(topic)
+    names = sources.new_names(rename or {}, _default_names(sources.streams, topics) if default_names else {})
+    offsets = (_ns('radar_offset_s', radar_offset_s), _ns('image_offset_s', image_offset_s))
+    matcher: PairMatcher[_Member] = PairMatcher(
+        _ns('slop_s', slop_s),
+        radar_offset_ns=offsets[RADAR],
+        image_offset_ns=offsets[IMAGE],
+        reordering_ns=_ns('reordering_s', reordering_s),
+    )
+    twice = [stream.count for topic, stream in sources.streams.items() if topic in topics]
+    tick = _Progress(progress, sum(twice) + sum(stream.count for stream in sources.streams.values()))
+    with BagWriter(out, compress=compress) as bag:
+        # the bag's place is checked before hours are spent on reading
+        plan = _plan(sources, topics, matcher, stamps == 'reception', tick)
+        for topic, name in names.items():
+            sources.declare(bag, topic, name)
+        bag.add_topic(PAIRS_TOPIC, PAIR_TYPE)
+        written = index = 0
+        for place, message in _with_places(sources.messages(names), topics):
+            tick()
+            if place is None or not pairs_only or place in plan.paired:
+                stamp = plan.new_stamps.get(place)
+                data = message.data if stamp is None else _restamped(message.data, stamp)
+                bag.write_serialized(names[message.topic], message.time_ns, message.type, data)
+                written += 1
+            for pair in plan.pairs.get(place, ()):
+                found = pair_to_message(
+                    pair,
+                    index,
+                    RosbagsTypes(),
+                    radar_topic=names[topics[RADAR]],
+                    image_topic=names[topics[IMAGE]],
+                    frame_id=pair.radar.frame_id,
+                    radar_offset_ns=offsets[RADAR],
+                    image_offset_ns=offsets[IMAGE],
+                )
+                bag.write(PAIRS_TOPIC, message.time_ns, found)
+                index += 1
+    differences = np.array([pair.difference_ns for pairs in plan.pairs.values() for pair in pairs]) / 1e9
+    radar_times, image_times = (
+        np.array(times, np.int64) + offset for times, offset in zip(plan.stamps, offsets, strict=True)
+    )
+    return PairReport(
+        path=Path(out),
+        radar_topic=names[topics[RADAR]],
+        image_topic=names[topics[IMAGE]],
+        messages=written + index,
+        pairs=index,
+        unpaired_radar=plan.counts[RADAR] - index,
+        unpaired_image=plan.counts[IMAGE] - index,
+        unstamped=plan.counts[RADAR] + plan.counts[IMAGE] - radar_times.size - image_times.size,
+        resets=plan.resets,
+        left_out=sources.count - written,
+        median_difference_s=float(np.median(differences)) if index else None,
+        median_abs_difference_s=float(np.median(np.abs(differences))) if index else None,
+        max_abs_difference_s=float(np.abs(differences).max()) if index else None,
+        nearest_s=_nearest_s(radar_times, image_times),
+    )
+
+
+class _Place(NamedTuple):
+    """A message of one of the two streams: which stream, and how many came before it in that stream."""
+
+    stream: int
+    number: int
+
+
+class _Member(NamedTuple):
+    """What the matcher holds of a message."""
+
+    place: _Place
+    stamp_ns: int  # of its header, as the new bag has it; where it has no header, of its reception
+    frame_id: str
+
+
+@dataclass
+class _Plan:
+    """What is decided about the messages of the two streams.
+
+    Attributes:
+        pairs: by the message behind which they are written, with the stamps that the new bag has.
+        paired: members of pairs.
+        new_stamps: ns, of messages whose header gets one.
+        stamps: ns, those of each stream that were paired by.
+        counts: messages of each stream.
+        resets: jumps back in time.
+    """
+
+    pairs: dict[_Place | None, list[Matched[_Member]]] = field(default_factory=dict)
+    paired: set[_Place] = field(default_factory=set)
+    new_stamps: dict[_Place | None, int] = field(default_factory=dict)
+    stamps: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
+    counts: list[int] = field(default_factory=lambda: [0, 0])
+    resets: int = 0
+
+    def take(self, decision: Decision[_Member], place: _Place) -> None:
+        """Note what became certain with a message."""
+        self.resets += decision.reset
+        for pair in decision.pairs:
+            self.paired |= {pair.radar.place, pair.image.place}
+            own = replace(pair, radar_stamp_ns=pair.radar.stamp_ns, image_stamp_ns=pair.image.stamp_ns)
+            self.pairs.setdefault(place, []).append(own)
+
+
+def _plan(
+    sources: '_Sources',
+    topics: tuple[str, str],
+    matcher: PairMatcher[_Member],
+    by_reception: bool,
+    tick: '_Progress',
+) -> _Plan:
+    """Pair without copying anything."""
+    plan = _Plan()
+    place = None
+    headers = [sources.has_header(topic) for topic in topics]
+    for place, message in _with_places(sources.messages(topics), topics):
+        tick()
+        if place is None:
+            continue
+        side = place.stream
+        plan.counts[side] += 1
+        own, frame_id = message.time_ns, ''
+        if headers[side]:
+            try:
+                own = messages.serialized_stamp_ns(message.data)
+                frame_id = messages.serialized_frame_id(message.data)
+            except messages.MessageError as error:
+                raise BagError(f'topic {message.topic}: {error}') from error
+        if own == 0 and by_reception:
+            own = plan.new_stamps[place] = message.time_ns
+        if own == 0:
+            if plan.counts[side] == _ENOUGH and not plan.stamps[side]:
+                raise _unstamped(topics[side], f'the first {_ENOUGH}')
+            continue
+        stamp_ns = message.time_ns if by_reception else own
+        plan.stamps[side].append(stamp_ns)
+        plan.take(matcher.add(side, stamp_ns, _Member(place, own, frame_id)), place)
+    for side in (RADAR, IMAGE):
+        if plan.counts[side] and not plan.stamps[side]:
+            raise _unstamped(topics[side], f'all {plan.counts[side]}')
+    if place is not None:
+        plan.take(matcher.flush(), place)
+    return plan
+
+
+def _with_places(source: Iterator[RawMessage], topics: tuple[str, str]) -> Iterator[tuple[_Place | None, RawMessage]]:
+    """Each message, with its place if it is of one of the two streams."""
+    counts = [0, 0]
+    for message in source:
+        if message.topic in topics:
+            side = topics.index(message.topic)
+            yield _Place(side, counts[side]), message
+            counts[side] += 1
+        else:
+            yield None, message
+
+
+class _Sources:
+    """Several bags as one.
+
+    Attributes:
+        streams: of all bags, without old indices of pairs.
+        count: messages of all bags, those included.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        if not paths:
+            raise BagError('expected at least one bag, got none')
+        resolved = [path.resolve() for path in paths]
+        twice = next((path for path, real in zip(paths, resolved, strict=True) if resolved.count(real) > 1), None)
+        if twice is not None:
+            raise BagError(f'{twice}: expected different bags, got this one twice')
+        self._bags = [BagReader(path) for path in paths]
+        self.streams: dict[str, Stream] = {}
+        self.count = 0
+        first: dict[str, BagReader] = {}
+        hashes: dict[str, tuple[str, Path]] = {}
+        for bag in self._bags:
+            for topic, stream in sorted(bag.streams.items()):
+                self.count += stream.count
+                known = self.streams.get(topic)
+                if known is not None and known.type != stream.type:
+                    expected = f'expected {known.type} as in {first[topic].path}'
+                    raise BagError(f'{bag.path}: topic {topic}: {expected}, got {stream.type}')
+                same, where = hashes.setdefault(stream.type, (stream.type_hash, bag.path))
+                if same and stream.type_hash and stream.type_hash != same:
+                    expected = f'expected the definition of {stream.type} that {where} has'
+                    raise BagError(f'{bag.path}: topic {topic}: {expected}, got another one')
+                if stream.type != PAIR_TYPE:
+                    first.setdefault(topic, bag)
+                    self.streams[topic] = replace(known or stream, count=stream.count + (known.count if known else 0))
+        if PAIRS_TOPIC in self.streams:
+            got = f'got {self.streams[PAIRS_TOPIC].type}; give it another name'
+            raise BagError(
+                f'{first[PAIRS_TOPIC].path}: topic {PAIRS_TOPIC}: expected {PAIR_TYPE} or no such topic, {got}'
+            )
+        self._first = first
+
+    def messages(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        """Messages of these topics, in the order of the bags' time."""
+        chosen = [(bag, [topic for topic in topics if topic in bag.streams]) for bag in self._bags]
+        sources = [bag.raw_messages(present) for bag, present in chosen if present]
+        return heapq.merge(*sources, key=lambda message: message.time_ns)
+
+    def stream(self, topic: str) -> Stream:
+        """The stream of a topic.
+
+        Raises:
+            BagError: no bag has it; the message lists what there is.
+        """
+        if topic not in self.streams:
+            similar = difflib.get_close_matches(topic, self.streams, n=3, cutoff=0.5)
+            present = ', '.join(f'{name} ({known.type})' for name, known in sorted(self.streams.items())) or 'no topics'
+            hint = f' (did you mean {" or ".join(similar)}?)' if similar else ''
+            raise BagError(f'{self._names()}: expected topic {topic}{hint}, found {present}')
+        return self.streams[topic]
+
+    def radar_topic(self) -> str:
+        """The default name where there is one, or else the only heatmaps (or cubes) of a bag."""
+        for topic in (HEATMAP_TOPIC, CUBE_TOPIC):
+            if topic in self.streams:
+                return topic
+        found = next((bag for bag in self._bags if bag.has_radar()), None)
+        return found.radar_topic() if found is not None else self._missing('radar', HEATMAP_TOPIC)
+
+    def image_topic(self) -> str:
+        """The default name, of raw images or else of compressed ones."""
+        for topic in (IMAGE_TOPIC, f'{IMAGE_TOPIC}/compressed'):
+            if topic in self.streams:
+                return topic
+        return self._missing('image', IMAGE_TOPIC)
+
+    def has_header(self, topic: str) -> bool:
+        """Whether the messages of a topic begin with a header."""
+        return self._first[topic].has_header(topic)
+
+    def check_header(self, topic: str) -> None:
+        """Refuse a topic without header stamps.
+
+        Raises:
+            BagError: its messages have no header.
+        """
+        if not self.has_header(topic):
+            expected = 'expected messages that begin with a std_msgs/Header'
+            hint = 'stamps of reception can be used instead'
+            raise BagError(
+                f'{self._first[topic].path}: topic {topic}: {expected}, got {self.streams[topic].type}; {hint}'
+            )
+
+    def new_names(self, wanted: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
+        """New name of each topic.
+
+        Raises:
+            BagError: an unknown topic, a bad name, or one name for two topics.
+        """
+        for old in wanted:
+            self.stream(old)
+        names = {topic: {**defaults, **wanted}.get(topic, topic) for topic in sorted(self.streams)}
+        owner = {PAIRS_TOPIC: 'the index of pairs'}
+        for old, new in names.items():
+            if not new.startswith('/') or new != new.rstrip('/'):
+                raise BagError(f'topic {old}: expected a new name with a leading slash, got {new!r}')
+            if new in owner:
+                raise BagError(f'topic {old}: expected a new name of its own, got {new}, the name of {owner[new]}')
+            owner[new] = old
+        return names
+
+    def declare(self, bag: BagWriter, topic: str, name: str) -> None:
+        """Declare a topic in the new bag, with the definition that the old one has."""
+        stream = self.streams[topic]
+        known = stream.type in typestore().fielddefs
+        computed = typestore().hash_rihs01(stream.type) if known else _UNKNOWN_HASH
+        bag.add_topic(
+            name,
+            stream.type,
+            qos=stream.qos[0] if stream.qos else None,
+            definition=None if known and not stream.definition else stream.definition,
+            type_hash=stream.type_hash or computed,
+        )
+
+    def _missing(self, what: str, topic: str) -> str:
+        present = ', '.join(f'{name} ({known.type})' for name, known in sorted(self.streams.items())) or 'no topics'
+        raise BagError(f'{self._names()}: expected the {what} topic to be named, or {topic}; found {present}')
+
+    def _names(self) -> str:
+        return ', '.join(str(bag.path) for bag in self._bags)
+
+
+def _default_names(streams: Mapping[str, Stream], topics: tuple[str, str]) -> dict[str, str]:
+    """Names that other verbs look for, of the two streams and of what describes them."""
+    radar, image = topics
+    sensor, camera = radar.rpartition('/')[0], image.removesuffix('/compressed').rpartition('/')[0]
+    if streams[radar].type == f'{PACKAGE}/msg/RadarCube':
+        names = {radar: CUBE_TOPIC, f'{sensor}/info': '/radar/info'}
+    else:
+        names = {
+            radar: HEATMAP_TOPIC,
+            f'{radar}_info': f'{HEATMAP_TOPIC}_info',
+            f'{sensor}/velocity': '/radar/velocity',
+        }
+    compressed = streams[image].type == 'sensor_msgs/msg/CompressedImage'
+    names |= {image: IMAGE_TOPIC + '/compressed' * compressed, f'{camera}/camera_info': '/camera/camera_info'}
+    return {topic: name for topic, name in names.items() if topic in streams}
+
+
+class _Progress:
+    """Counts messages and tells how many are done."""
+
+    def __init__(self, report: Callable[[int, int], None] | None, total: int) -> None:
+        self._report, self._total, self._done = report, total, 0
+
+    def __call__(self) -> None:
+        self._done += 1
+        if self._report is not None:
+            self._report(self._done, self._total)
+
+
+def _restamped(data: bytes, stamp_ns: int) -> bytes:
+    """Serialized message with another header stamp."""
+    stamp = struct.pack('<iI' if data[1] & 1 else '>iI', *divmod(stamp_ns, 1_000_000_000))
+    return b''.join((data[: _STAMP.start], stamp, memoryview(data)[_STAMP.stop :]))
+
+
+def _unstamped(topic: str, which: str) -> BagError:
+    hint = 'stamps of reception can be used instead'
+    return BagError(f'topic {topic}: expected header stamps, got 0 in {which} messages; {hint}')
+
+
+def _ns(name: str, seconds: float) -> int:
+    if not math.isfinite(seconds):
+        raise ValueError(f'{name}: expected finite seconds, got {seconds}')
+    return round(seconds * 1e9)
+
+
+def _nearest_s(radar: NDArray[np.int64], image: NDArray[np.int64]) -> float | None:
+    """Median distance of the radar frames to the nearest image, s."""
+    if not radar.size or not image.size:
+        return None
+    images = np.sort(image)
+    after = np.searchsorted(images, radar)
+    sides = images[np.maximum(after - 1, 0)], images[np.minimum(after, images.size - 1)]
+    return float(np.median(np.minimum(*(np.abs(side - radar) for side in sides)))) / 1e9
