@@ -36,6 +36,7 @@ ImageOffset = Annotated[
 ]
 
 DEFAULT: list[str] = ['cfar']
+NOTHING: list[str] = []
 
 # A pipe or a file has no width of its own: tables stay whole there.
 console = Console(width=None if sys.stdout.isatty() else 120)
@@ -139,6 +140,83 @@ def inspect(
         console.print(f'contact sheet: {sheet}', soft_wrap=True)
     if as_json:
         print_json(inspection.as_json())
+
+
+@app.command()
+def pair(
+    bags: Annotated[list[Path], typer.Argument(metavar='BAG...', help='Rosbag2 folders or files.', show_default=False)],
+    out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
+    radar_topic: Annotated[
+        str | None, typer.Option(help='Radar stream. Default: the heatmaps or cubes that the bags hold.')
+    ] = None,
+    image_topic: Annotated[
+        str | None, typer.Option(help='Images. Default: /camera/image_raw, raw or compressed.')
+    ] = None,
+    slop: Annotated[float, typer.Option(metavar='S', help='Largest difference of a pair, seconds.', min=0.0)] = 0.025,
+    radar_offset: Annotated[
+        float, typer.Option(metavar='S', help="Seconds added to the radar's stamps before pairing.")
+    ] = 0.0,
+    camera_offset: ImageOffset = 0.0,
+    reordering: Annotated[
+        float, typer.Option(metavar='S', help='By how much a message may be late within its stream.', min=0.0)
+    ] = 0.0,
+    stamps: Annotated[
+        str, typer.Option(help="Pair by 'header' stamps, or by 'reception': when the recorder got a message.")
+    ] = 'header',
+    pairs_only: Annotated[
+        bool, typer.Option('--pairs-only', help='Leave out radar frames and images without a partner.')
+    ] = False,
+    rename: Annotated[
+        list[str], typer.Option(metavar='OLD=NEW', help='New name of a topic; give it again for more.')
+    ] = NOTHING,
+    default_names: Annotated[
+        bool, typer.Option('--default-names', help='Give the two streams the names that other commands look for.')
+    ] = False,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Pair the radar frames and images of recorded bags, by the rule of the live recorder.
+
+    All messages of all bags go into the new one, with an index of the pairs on /pairs.
+    """
+    from radio_visual_ssl.bags.offline_pairing import pair_bags
+
+    for name in rename:
+        if name.count('=') != 1:
+            raise ValueError(f'--rename: expected OLD=NEW, got {name!r}')
+    with progress_bar('pairing') as progress:
+        report = pair_bags(
+            bags,
+            out,
+            radar_topic=radar_topic,
+            image_topic=image_topic,
+            slop_s=slop,
+            radar_offset_s=radar_offset,
+            image_offset_s=camera_offset,
+            reordering_s=reordering,
+            stamps=stamps,
+            pairs_only=pairs_only,
+            rename=dict(name.split('=') for name in rename),
+            default_names=default_names,
+            compress=compress,
+            progress=progress,
+        )
+    console.print(
+        f'{report.path}: {report.messages} messages, {report.pairs} pairs of {report.radar_topic} and '
+        f'{report.image_topic}; alone are {report.unpaired_radar} radar frames and {report.unpaired_image} images',
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report.median_difference_s is not None and report.max_abs_difference_s is not None:
+        console.print(
+            f'image minus radar: median {report.median_difference_s * 1e3:+.1f} ms, '
+            f'at most {report.max_abs_difference_s * 1e3:.1f} ms',
+            highlight=False,
+        )
+    for note in report.notes():
+        console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        print_json(report.to_json())
 
 
 @app.command()
