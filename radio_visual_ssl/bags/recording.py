@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records streams into a growing bag and marks pairs of radar frames and images: what a recorder node is, without ROS."""
+"""Records streams into a growing bag and marks pairs of radar and image: what a recorder node is, without ROS."""
 
 import itertools
+import logging
+import math
 import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rosbags.interfaces import Qos
 
+from radio_visual_ssl.bags.metadata import BagError, declare_topic
 from radio_visual_ssl.bags.pairing import IMAGE, RADAR
-from radio_visual_ssl.bags.recording_queue import Declare, Mark, PreTriggerRing, Received, Split, Stream
-from radio_visual_ssl.bags.recording_session import RecordingSession
+from radio_visual_ssl.bags.recording_queue import Declare, Item, Mark, PreTriggerRing, Received, Split, Stream
+from radio_visual_ssl.bags.recording_session import RecordingSession, declare
 from radio_visual_ssl.bags.recording_settings import (
     Event,
     EventKind,
@@ -22,8 +26,8 @@ from radio_visual_ssl.bags.recording_settings import (
     State,
     StreamCounts,
 )
-from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize, typestore
-from radio_visual_ssl.bags.writer import LATCHED_TOPICS, LATCHED_TYPES, BagError
+from radio_visual_ssl.bags.streaming import StreamingBag
+from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 from radio_visual_ssl.share import PACKAGE
 
 __all__ = [
@@ -41,6 +45,8 @@ __all__ = [
 PAIR_TYPE = f'{PACKAGE}/msg/Pair'
 ANNOTATION_TYPE = 'std_msgs/msg/String'
 
+_LOG = logging.getLogger(__name__)
+_DRAIN_SHARE = 0.6  # of the time that stop() has; the rest is for the index and the disk
 _ACTIVE = (State.RECORDING, State.PAUSED)
 
 
@@ -106,26 +112,23 @@ class Recording:
             topic: resolved name.
             message_type: such as ``'sensor_msgs/msg/Image'``.
             qos: that its publisher offers; None = by ``latched``.
-            latched: whether its last message is written at the beginning of each file; None = for info topics and
-                /tf_static.
+            latched: whether its last message is written at the beginning of each file; None = as ``qos`` says, and for
+                info topics and /tf_static.
             definition: message definition (.msg with its dependencies), for a type that the typestore lacks.
             type_hash: RIHS01 hash of that type.
 
         Raises:
             BagError: no leading slash, another type than before, or a type without a definition.
         """
-        if not topic.startswith('/'):
-            raise BagError(f'topic {topic!r}: expected a leading slash')
-        if message_type not in typestore().fielddefs and (definition is None or type_hash is None):
-            raise BagError(f'topic {topic}: expected a definition with the unknown type {message_type}')
-        if latched is None:
-            latched = message_type in LATCHED_TYPES or topic in LATCHED_TOPICS
+        declared = declare_topic(
+            Path('recording'), topic, message_type, latched=latched, qos=qos, definition=definition, type_hash=type_hash
+        )
         role = {self.settings.radar_topic: RADAR, self.settings.image_topic: IMAGE}.get(topic)
-        stream = Stream(topic, message_type, qos, latched, definition, type_hash, role)
+        stream = Stream(declared, role)
         with self._lock:
             known = self._streams.get(topic)
-            if known is not None and known.message_type != message_type:
-                raise BagError(f'topic {topic}: expected {known.message_type} as before, got {message_type}')
+            if known is not None and known.declared.type != message_type:
+                raise BagError(f'topic {topic}: expected {known.declared.type} as before, got {message_type}')
             if self._state in _ACTIVE and self._session is not None:
                 if known is not None:
                     return
@@ -164,7 +167,7 @@ class Recording:
             return message.key
 
     def mark_pair(self, radar_key: int | None, image_key: int | None) -> None:
-        """Say that two messages are a pair (``sync='approximate'``); keys that are None or no longer known count nothing.
+        """Say that two messages are a pair (``sync='approximate'``); keys of None or of what is gone do nothing.
 
         Raises:
             BagError: the settings leave pairing to our own matcher.
@@ -191,7 +194,36 @@ class Recording:
             BagError: a recording runs, the disk is almost full, or the bag cannot be made (something of that name
                 exists, no permission).
         """
-        ...
+        path = Path(path)
+        with self._commands:
+            if self._state in _ACTIVE:
+                raise BagError(f'{self._active().bag.path}: is being recorded; stop it first')
+            self._check_space(path)
+            bag = StreamingBag(path, compress=self.settings.compress, flush_interval_s=math.inf)
+            with self._lock:
+                try:
+                    for stream in self._streams.values():
+                        declare(bag, stream)
+                except BagError:
+                    bag.close()
+                    raise
+                for stream in self._streams.values():
+                    stream.counts = StreamCounts()
+                session = RecordingSession(
+                    bag,
+                    self.settings,
+                    self._streams[self.settings.pairs_topic],
+                    self._beginning(time.time_ns() if time_ns is None else time_ns),
+                    emit=self._emit,
+                    on_pair=self._on_pair,
+                    on_end=self._ended,
+                    free_space=self._free_space,
+                )
+                self._session, self._state, self._message = session, State.RECORDING, ''
+            kept = session.queue.bytes
+            before = f' with {kept / 1e6:.1f} MB from before the trigger' if self._ring.seconds > 0 else ''
+            self._emit(Event(EventKind.STARTED, Level.OK, f'recording to {path}{before}'))
+            session.start()
 
     def stop(self, reason: str = 'stopped', timeout_s: float = 3.0) -> None:
         """End the bag; what waits is written first.
@@ -203,7 +235,12 @@ class Recording:
         Raises:
             BagError: nothing is recorded.
         """
-        ...
+        with self._commands:
+            session = self._active()
+            with self._lock:
+                self._state = State.IDLE
+            session.finish(reason, _DRAIN_SHARE * timeout_s)
+            self._await(session, timeout_s)
 
     def pause(self) -> None:
         """Leave out what comes from now on, except on latched topics.
@@ -211,7 +248,14 @@ class Recording:
         Raises:
             BagError: nothing is recorded, or it is paused already.
         """
-        ...
+        with self._commands:
+            session = self._active()
+            with self._lock:
+                if self._state != State.RECORDING:
+                    raise BagError(f'{session.bag.path}: expected a recording that runs, got one that is paused')
+                self._state = State.PAUSED
+                session.pause()
+            self._emit(Event(EventKind.PAUSED, Level.OK, f'{session.bag.path}: paused'))
 
     def resume(self) -> None:
         """Go on after a pause.
@@ -219,7 +263,14 @@ class Recording:
         Raises:
             BagError: not paused.
         """
-        ...
+        with self._commands:
+            session = self._active()
+            with self._lock:
+                if self._state != State.PAUSED:
+                    raise BagError(f'{session.bag.path}: expected a paused recording, got one that runs')
+                self._state = State.RECORDING
+                session.resume()
+            self._emit(Event(EventKind.RESUMED, Level.OK, f'{session.bag.path}: recording again'))
 
     def split(self) -> None:
         """Go on in the next file as soon as no pair is cut; nothing happens while the file holds nothing.
@@ -227,7 +278,8 @@ class Recording:
         Raises:
             BagError: nothing is recorded.
         """
-        ...
+        with self._commands:
+            self._active().queue.command(Split())
 
     def annotate(self, text: str, time_ns: int | None = None) -> None:
         """Put a note into the bag, at ``time_ns`` by the node's clock (None = the system's clock).
@@ -235,12 +287,102 @@ class Recording:
         Raises:
             BagError: nothing is recorded, or no room is left for it.
         """
-        ...
+        data = serialize(RosbagsTypes()(ANNOTATION_TYPE)(data=text))
+        with self._commands:
+            session = self._active()
+            with self._lock:
+                now = time.time_ns() if time_ns is None else time_ns
+                stream = self._streams[self.settings.annotations_topic]
+                note = Received(next(self._keys), stream, now, time.monotonic(), None, data, len(data))
+                if not session.offer(note):
+                    raise BagError(f'{session.bag.path}: the queue to the disk is full, the note is lost')
 
     def close(self, timeout_s: float = 3.0) -> None:
         """End the recording if there is one, within ``timeout_s``; harmless when repeated."""
-        ...
+        with self._commands:
+            if self._state in _ACTIVE:
+                self.stop('closed', timeout_s)
+            elif self._session is not None and self._session.is_alive():
+                self._await(self._session, timeout_s)
 
     def statistics(self) -> RecordingStatistics:
         """Numbers of now; cheap enough for each second, and harmless from any thread."""
-        ...
+        with self._lock:
+            session, state, message, ring_bytes = self._session, self._state, self._message, self._ring.bytes
+            streams = {topic: replace(stream.counts) for topic, stream in self._streams.items()}
+        if session is None:
+            return RecordingStatistics(state, message, ring_bytes=ring_bytes, streams=streams)
+        settings = self.settings
+        if state == State.STOPPED and not session.ended:
+            state = State.RECORDING  # what waits is still being written
+        return RecordingStatistics(
+            state=state,
+            message=message or session.failure,
+            bag=session.bag.path,
+            file=session.bag.file,
+            duration_s=session.duration,
+            pairs=session.pairs,
+            unpaired_radar=streams[settings.radar_topic].unpaired if settings.radar_topic in streams else 0,
+            unpaired_image=streams[settings.image_topic].unpaired if settings.image_topic in streams else 0,
+            messages=session.messages,
+            dropped=session.dropped,
+            median_time_difference_s=session.median_time_difference,
+            bytes=session.bag.bytes,
+            bytes_per_second=session.bytes_per_second,
+            queue_bytes=session.queue.bytes,
+            ring_bytes=ring_bytes,
+            free_bytes=session.free_bytes,
+            splits=session.splits,
+            streams=streams,
+        )
+
+    def _takes(self, stream: Stream) -> bool:
+        """Whether a message goes into the bag now; what holds on (latched) does so during a pause, too."""
+        return self._state == State.RECORDING or (self._state == State.PAUSED and stream.latched)
+
+    def _active(self) -> RecordingSession:
+        if self._session is None or self._state not in _ACTIVE:
+            raise BagError('nothing is recorded; start a recording first')
+        return self._session
+
+    def _check_space(self, path: Path) -> None:
+        folder = path.absolute().parent
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
+        least = self.settings.min_free_bytes
+        try:
+            free = self._free_space(folder)
+        except OSError as error:
+            raise BagError(f'{path}: cannot be written: {error}') from error
+        if free < least:
+            raise BagError(f'{path}: expected {least / 1e6:.0f} MB of free space at least, got {free / 1e6:.0f} MB')
+
+    def _beginning(self, now_ns: int) -> list[Item]:
+        """What a recording begins with: what holds on from before, then the ring; all latched messages are in it."""
+        ring = self._ring.take(time.monotonic())
+        messages = [item for item in ring if isinstance(item, Received)]
+        begin_ns = min([now_ns, *(message.received_ns for message in messages)])
+        inside = {message.key for message in messages}
+        latched = [x for stream in self._streams.values() for x in stream.latest if x.key not in inside]
+        latched.sort(key=lambda message: message.key)
+        return [*(replace(message, received_ns=begin_ns) for message in latched), *ring]
+
+    def _await(self, session: RecordingSession, timeout_s: float) -> None:
+        session.join(timeout_s)
+        if session.is_alive():
+            text = f'{session.bag.path}: the disk hangs; the bag is not complete after {timeout_s:g} s'
+            self._emit(Event(EventKind.FAILED, Level.ERROR, text))
+
+    def _ended(self, session: RecordingSession, reason: str) -> None:
+        """The session ends by itself."""
+        with self._lock:
+            if session is self._session and self._state in _ACTIVE:
+                self._state, self._message = State.STOPPED, reason
+
+    def _emit(self, event: Event) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:  # whoever listens must not end the recording
+            _LOG.exception('%s', event.message)

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeAlias
 
-from rosbags.interfaces import Qos
-
+from radio_visual_ssl.bags.metadata import Topic
 from radio_visual_ssl.bags.recording_settings import StreamCounts
 
 _SMALL = 65_536  # bytes; a message up to this size is among the last to be lost, unless it is half of a pair
@@ -22,30 +21,30 @@ class Stream:
     """One topic of a recording.
 
     Attributes:
-        topic: resolved name.
-        message_type: such as ``'sensor_msgs/msg/Image'``.
-        qos: that its publisher offers; None = by ``latched``.
-        latched: whether its last message holds until the next one comes.
-        definition: of the message type, where the typestore lacks it.
-        type_hash: RIHS01 hash of that type.
+        declared: name, type, QoS and definition, as a bag declares them.
         role: ``pairing.RADAR``, ``pairing.IMAGE`` or None.
         counts: of the current recording.
-        latest: messages that hold now (latched streams only), oldest first.
+        latest: messages that hold now (latched topics only), oldest first.
     """
 
-    topic: str
-    message_type: str
-    qos: Qos | None = None
-    latched: bool = False
-    definition: str | None = None
-    type_hash: str | None = None
+    declared: Topic
     role: int | None = None
     counts: StreamCounts = field(default_factory=StreamCounts)
     latest: 'deque[Received]' = field(default_factory=deque)
 
+    @property
+    def topic(self) -> str:
+        """Resolved name."""
+        return self.declared.name
+
+    @property
+    def latched(self) -> bool:
+        """Whether the last message holds until the next one comes."""
+        return self.declared.latched
+
     def keep(self, message: 'Received') -> None:
         """Remember a message of a latched stream for recordings that begin later."""
-        if self.message_type == _TRANSFORMS:
+        if self.declared.type == _TRANSFORMS:
             same = next((kept for kept in self.latest if kept.data == message.data), None)
             if same is not None:
                 self.latest.remove(same)
@@ -68,7 +67,6 @@ class Received:
         stamp_ns: of its header; None = it has none.
         data: CDR bytes; None once they are written or dropped.
         size: bytes of them.
-        decided: paired, or known to have no partner.
         frame_id: of its header, read where a pair needs it.
     """
 
@@ -79,7 +77,6 @@ class Received:
     stamp_ns: int | None
     data: bytes | memoryview | None
     size: int
-    decided: bool = False
     frame_id: str = ''
 
     @property
@@ -106,7 +103,12 @@ class Split(NamedTuple):
     """Command: go on in the next file."""
 
 
-Item: TypeAlias = Received | Declare | Mark | Split
+class Resume(NamedTuple):
+    """Command: what comes now comes after a pause."""
+
+
+Command: TypeAlias = Declare | Mark | Split | Resume
+Item: TypeAlias = Received | Command
 
 
 class MessageQueue:
@@ -153,7 +155,7 @@ class MessageQueue:
             self._condition.notify()
             return lost
 
-    def command(self, item: Declare | Mark | Split) -> None:
+    def command(self, item: Command) -> None:
         """Append a command."""
         with self._condition:
             self._items.append(item)

@@ -73,7 +73,14 @@ class RecordingSettings:
             value = getattr(self, name)
             if not value.startswith('/') or topics.count(value) > 1:
                 raise ValueError(f'{name}: expected a topic of its own with a leading slash, got {value!r}')
-        for name in ('slop_s', 'reordering_s', 'max_file_duration_s', 'split_wait_s', 'max_duration_s', 'pre_trigger_s'):
+        for name in (
+            'slop_s',
+            'reordering_s',
+            'max_file_duration_s',
+            'split_wait_s',
+            'max_duration_s',
+            'pre_trigger_s',
+        ):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f'{name}: expected seconds from 0 on, got {value}')
