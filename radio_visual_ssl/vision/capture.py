@@ -513,10 +513,11 @@ def explain_url(url: str) -> str:
 
 
 class RateLimit:
-    """Lets pass as many pictures as a rate allows, evenly and without drift; jitter of a quarter period is let be."""
+    """Lets pass as many pictures as a rate allows, evenly and without drift, of pictures that come with some jitter."""
 
     def __init__(self) -> None:
         self._due = 0.0
+        self._last = 0.0
         self._rate = 0.0
 
     def admits(self, time_s: float, rate: float) -> bool:
@@ -525,10 +526,12 @@ class RateLimit:
             self._rate = 0.0
             return True
         period = 1.0 / rate
+        early = min(0.25 * period, 0.5 * abs(time_s - self._last))
+        self._last = time_s
         if rate != self._rate or not self._due - 2 * period < time_s < self._due + period:
             self._rate = rate
             self._due = time_s
-        if time_s < self._due - 0.25 * period:
+        if time_s < self._due - early:
             return False
         self._due += period
         return True
