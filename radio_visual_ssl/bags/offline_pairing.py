@@ -33,6 +33,7 @@ STAMPS = ('header', 'reception')
 
 _UNKNOWN_HASH = 'RIHS01_' + 64 * '0'
 _STAMP = slice(4, 12)  # of a serialized message that begins with a header
+_JUMP_NS = 1_000_000_000
 _ENOUGH = 20  # messages without a stamp, from the first one on, after which a stream counts as unstamped
 
 
@@ -147,11 +148,13 @@ def pair_bags(
             sources.check_header(topic)
     names = sources.new_names(rename or {}, _default_names(sources.streams, topics) if default_names else {})
     offsets = (_ns('radar_offset_s', radar_offset_s), _ns('image_offset_s', image_offset_s))
+    reordering_ns = _ns('reordering_s', reordering_s)
     matcher: PairMatcher[_Member] = PairMatcher(
         _ns('slop_s', slop_s),
         radar_offset_ns=offsets[RADAR],
         image_offset_ns=offsets[IMAGE],
-        reordering_ns=_ns('reordering_s', reordering_s),
+        reordering_ns=reordering_ns,
+        jump_ns=max(_JUMP_NS, 2 * reordering_ns),  # as RecordingSession has it
     )
     twice = [stream.count for topic, stream in sources.streams.items() if topic in topics]
     tick = _Progress(progress, sum(twice) + sum(stream.count for stream in sources.streams.values()))
@@ -257,7 +260,7 @@ def _plan(
 ) -> _Plan:
     """Pair without copying anything."""
     plan = _Plan()
-    place = None
+    latest = None
     headers = [sources.has_header(topic) for topic in topics]
     for place, message in _with_places(sources.messages(topics), topics):
         tick()
@@ -281,11 +284,12 @@ def _plan(
         stamp_ns = message.time_ns if by_reception else own
         plan.stamps[side].append(stamp_ns)
         plan.take(matcher.add(side, stamp_ns, _Member(place, own, frame_id)), place)
+        latest = place
     for side in (RADAR, IMAGE):
         if plan.counts[side] and not plan.stamps[side]:
             raise _unstamped(topics[side], f'all {plan.counts[side]}')
-    if place is not None:
-        plan.take(matcher.flush(), place)
+    if latest is not None:
+        plan.take(matcher.flush(), latest)
     return plan
 
 

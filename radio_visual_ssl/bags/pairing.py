@@ -11,7 +11,7 @@ is never a radar frame and an image that are closer to each other than each is t
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -90,7 +90,7 @@ class PairMatcher(Generic[T]):
         image_offset_ns: added to the images' stamps.
         reordering_ns: by how much a message may be older than the latest one of its stream.
         jump_ns: a stream that goes back by more has started anew (a looping bag, a clock that was set): all of before
-            is decided as it stands. What the other stream sent already in the new time is kept.
+            is decided as it stands. What the other stream still sends of the old time is in no pair.
         max_pending: undecided messages of one stream; with more, the oldest is decided as it stands.
 
     Raises:
@@ -120,8 +120,10 @@ class PairMatcher(Generic[T]):
         self._jump = jump_ns
         self._max_pending = max_pending
         self._latest = [_NEVER, _NEVER]
+        self._straggler: int | None = None  # the stream that has yet to follow a jump, if its times are later than ...
+        self._straggling_from = _NEVER
         self._waiting: tuple[list[_Entry], list[_Entry]] = ([], [])
-        self._items: dict[int, T] = {}
+        self._held: dict[int, tuple[int, T]] = {}  # time and item of the undecided
         self._edges: list[_Edge] = []  # candidates among the undecided, closest first
         self._next_sequence = 0
 
@@ -149,9 +151,12 @@ class PairMatcher(Generic[T]):
         time = stamp_ns + self._offsets[stream]
         reset = time < self._latest[stream] - self._jump
         decision = self._start_anew(stream, time) if reset else Decision()
+        if self._straggles(stream, time):
+            decision.unpaired[stream].append(item)
+            return decision
         sequence = self._next_sequence
         self._next_sequence += 1
-        self._items[sequence] = item
+        self._held[sequence] = time, item
         insort(self._waiting[stream], (time, sequence))
         self._latest[stream] = max(self._latest[stream], time)
         self._add_edges(stream, time, sequence)
@@ -181,23 +186,23 @@ class PairMatcher(Generic[T]):
         """Decide everything as it stands, and begin as if new: the end of a recording."""
         decision = self.expire(_AFTER_ALL)
         self._latest = [_NEVER, _NEVER]
+        self._straggler = None
         return decision
 
     def _start_anew(self, stream: int, time: int) -> Decision[T]:
-        """Decide all of before a stream's jump to ``time``, but what the other stream sent after its own jump."""
-        other = 1 - stream
-        end = time + self._jump
-        decision: Decision[T] = Decision(reset=True)
-        pairs = _greedy(self._edges)
-        taken = {number for pair in pairs for number in pair}
-        alone: list[list[_Entry]] = [[], []]
-        alone[stream] = [entry for entry in self._waiting[stream] if entry[1] not in taken]
-        alone[other] = [entry for entry in self._waiting[other] if entry[1] not in taken and entry[0] > end]
-        self._settle(pairs, alone, decision)
-        self._latest[stream] = _NEVER
-        if self._latest[other] > end:
-            self._latest[other] = self._waiting[other][-1][0] if self._waiting[other] else _NEVER
-        return decision
+        """Decide all of before a stream's jump to ``time``."""
+        decision = self.flush()
+        self._straggler = 1 - stream
+        self._straggling_from = time + self._jump
+        return replace(decision, reset=True)
+
+    def _straggles(self, stream: int, time: int) -> bool:
+        """Whether a stream has not yet followed the other one's jump; it has a while (``jump_ns``) to do so."""
+        if stream == self._straggler and (
+            time <= self._straggling_from or self._latest[1 - stream] >= self._straggling_from
+        ):
+            self._straggler = None
+        return stream == self._straggler
 
     def _add_edges(self, stream: int, time: int, sequence: int) -> None:
         """Candidates of a new message."""
@@ -262,24 +267,24 @@ class PairMatcher(Generic[T]):
 
     def _settle(self, pairs: list[tuple[int, int]], alone: list[list[_Entry]], decision: Decision[T]) -> None:
         """Take what is decided out of the undecided and into the decision."""
-        times = {number: time for entries in self._waiting for time, number in entries} if pairs else {}
         gone = {number for pair in pairs for number in pair} | {number for side in alone for _, number in side}
-        for radar, image in sorted(pairs, key=lambda pair: (times[pair[RADAR]], pair[RADAR])):
+        for radar, image in sorted(pairs, key=lambda pair: (self._held[pair[RADAR]][0], pair[RADAR])):
+            (radar_time, radar_item), (image_time, image_item) = self._held[radar], self._held[image]
             decision.pairs.append(
                 Matched(
-                    radar=self._items[radar],
-                    image=self._items[image],
-                    radar_stamp_ns=times[radar] - self._offsets[RADAR],
-                    image_stamp_ns=times[image] - self._offsets[IMAGE],
-                    difference_ns=times[image] - times[radar],
+                    radar=radar_item,
+                    image=image_item,
+                    radar_stamp_ns=radar_time - self._offsets[RADAR],
+                    image_stamp_ns=image_time - self._offsets[IMAGE],
+                    difference_ns=image_time - radar_time,
                 )
             )
         for stream in (RADAR, IMAGE):
-            decision.unpaired[stream].extend(self._items[number] for _, number in alone[stream])
+            decision.unpaired[stream].extend(self._held[number][1] for _, number in alone[stream])
             self._waiting[stream][:] = [entry for entry in self._waiting[stream] if entry[1] not in gone]
         self._edges = [edge for edge in self._edges if edge[3] not in gone and edge[4] not in gone]
         for number in gone:
-            del self._items[number]
+            del self._held[number]
 
 
 def _greedy(edges: Iterable[_Edge]) -> list[tuple[int, int]]:
