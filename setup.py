@@ -27,7 +27,9 @@ setup(
     packages=find_packages(include=['radio_visual_ssl', 'radio_visual_ssl.*']),
     data_files=shipped_files(),
     install_requires=[
+        'lz4',
         'matplotlib',
+        'mcap',
         'numpy',
         'opencv-python-headless',
         'pyyaml',
@@ -35,6 +37,7 @@ setup(
         'rosbags>=0.10',
         'scipy',
         'typer',
+        'zstandard',
     ],
     extras_require={'fast': ['pyfftw'], 'gpu': ['torch'], 'test': ['pytest', 'pytest-timeout']},
     entry_points={'console_scripts': ['radio-visual-ssl = radio_visual_ssl.cli:main']},

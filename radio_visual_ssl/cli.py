@@ -220,6 +220,32 @@ def pair(
 
 
 @app.command()
+def repair(
+    bag: Annotated[Path, typer.Argument(help='A bag folder or an .mcap file.', show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Complete an MCAP bag whose recorder was killed, in place; a sound bag is left untouched."""
+    from radio_visual_ssl.bags.repair import repair_bag
+
+    with progress_bar('reading') as progress:
+        report = repair_bag(bag, progress)
+    for file in report.files:
+        salvaged = f', {file.salvaged} of them out of a torn chunk' if file.salvaged else ''
+        problems = '; '.join(file.problems)
+        lines = [f'{file.name}: {file.state}, {file.messages} messages{salvaged}', problems]
+        if file.removed_bytes or file.set_aside_bytes:
+            lines.append(f'{file.removed_bytes} torn bytes removed, {file.set_aside_bytes} unreadable bytes set aside')
+        console.print('; '.join(line for line in lines if line), highlight=False, markup=False, soft_wrap=True)
+    if report.metadata_written:
+        console.print('metadata.yaml: written anew')
+    span = f'{report.messages} messages in {(report.end_ns - report.start_ns) / 1e9:.3f} s'
+    done = 'sound, nothing to do' if report.sound else 'complete now'
+    console.print(f'{bag}: {done}; {span}', highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        print_json(report.as_json())
+
+
+@app.command()
 def evaluate(
     bag: Bag,
     backend: Annotated[list[str], typer.Option(help='What finds the targets; give it again to compare.')] = DEFAULT,

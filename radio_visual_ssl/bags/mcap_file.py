@@ -85,7 +85,8 @@ class IndexedChunk:
     """A chunk as a file's index knows it.
 
     Attributes:
-        start_ns, end_ns: earliest and latest message.
+        start_ns: earliest message.
+        end_ns: latest message.
         counts: messages by channel.
         record: chunk index record.
         message_indexes: records that stand right behind the chunk.
@@ -98,30 +99,39 @@ class IndexedChunk:
     message_indexes: bytes
 
 
-def index_chunk(offset: int, header: bytes, entries: dict[int, list[tuple[int, int]]]) -> IndexedChunk:
+def index_chunk(
+    offset: int,
+    header: bytes,
+    entries: dict[int, list[tuple[int, int]]],
+    present: tuple[dict[int, int], int] | None = None,
+) -> IndexedChunk:
     """Make the index of a chunk.
 
     Args:
         offset: of the chunk record in the file.
         header: from ``chunk_header``.
         entries: (log time, offset in the uncompressed records) of each message, by channel; sorted in place.
+        present: message indexes that stand behind the chunk already: their offsets by channel, and their length.
     """
     _, _, start_ns, end_ns, size, _, named = CHUNK_HEADER.unpack_from(header)
     (stored,) = struct.unpack_from('<Q', header, CHUNK_HEADER.size + named)
-    end = offset + len(header) + stored
+    length = len(header) + stored
     records = bytearray()
-    offsets = bytearray()
-    for channel, found in entries.items():
-        found.sort(key=itemgetter(0))
-        offsets += struct.pack('<HQ', channel, end + len(records))
-        flat = [number for entry in found for number in entry]
-        records += _MESSAGE_INDEX.pack(Opcode.MESSAGE_INDEX, 6 + 8 * len(flat), channel, 8 * len(flat))
-        records += struct.pack(f'<{len(flat)}Q', *flat)
+    offsets: dict[int, int] = {}
+    if present is None:
+        for channel, found in entries.items():
+            found.sort(key=itemgetter(0))
+            offsets[channel] = offset + length + len(records)
+            flat = [number for entry in found for number in entry]
+            records += _MESSAGE_INDEX.pack(Opcode.MESSAGE_INDEX, 6 + 8 * len(flat), channel, 8 * len(flat))
+            records += struct.pack(f'<{len(flat)}Q', *flat)
+        present = offsets, len(records)
+    offsets, indexes_length = present
+    by_channel = b''.join(struct.pack('<HQ', *pair) for pair in offsets.items())
     compression = header[CHUNK_HEADER.size - 4 : CHUNK_HEADER.size + named]
-    length = _CHUNK_INDEX.size - PREFIX.size + len(offsets) + 8 + len(compression) + 16
-    chunk_length = len(header) + stored
-    record = _CHUNK_INDEX.pack(Opcode.CHUNK_INDEX, length, start_ns, end_ns, offset, chunk_length, len(offsets))
-    record += offsets + struct.pack('<Q', len(records)) + compression + struct.pack('<QQ', stored, size)
+    record_length = _CHUNK_INDEX.size - PREFIX.size + len(by_channel) + 8 + len(compression) + 16
+    record = _CHUNK_INDEX.pack(Opcode.CHUNK_INDEX, record_length, start_ns, end_ns, offset, length, len(by_channel))
+    record += by_channel + struct.pack('<Q', indexes_length) + compression + struct.pack('<QQ', stored, size)
     counts = {channel: len(found) for channel, found in entries.items()}
     return IndexedChunk(start_ns, end_ns, counts, record, bytes(records))
 
@@ -131,16 +141,20 @@ class McapIndex:
     """What the end of a file says about all that is before it.
 
     Attributes:
-        schemas, channels: by id, in the order in which they appeared.
+        schemas: by id, in the order in which they appeared.
+        channels: by id, in the order in which they appeared.
         chunks: chunk index records.
+        metadata: index records of metadata records.
         counts: messages by channel.
-        start_ns, end_ns: log times of the earliest and latest message; 0 where there is none.
+        start_ns: log time of the earliest message; 0 where there is none.
+        end_ns: log time of the latest message; 0 where there is none.
         size: bytes of the records above.
     """
 
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
     chunks: list[bytes] = field(default_factory=list)
+    metadata: list[MetadataIndex] = field(default_factory=list)
     counts: dict[int, int] = field(default_factory=dict)
     start_ns: int = 0
     end_ns: int = 0
@@ -165,14 +179,19 @@ class McapIndex:
         self.size += len(record)
         return record
 
-    def add_chunk(self, chunk: 'IndexedChunk') -> None:
-        """Enter a chunk that stands in the file, with its message indexes."""
-        if chunk.counts:
-            first = not self.message_count
-            self.start_ns = chunk.start_ns if first else min(chunk.start_ns, self.start_ns)
-            self.end_ns = chunk.end_ns if first else max(chunk.end_ns, self.end_ns)
-        for channel, count in chunk.counts.items():
+    def add_messages(self, counts: dict[int, int], start_ns: int, end_ns: int) -> None:
+        """Count messages, given by channel, of which the earliest and the latest are known."""
+        if not counts:
+            return
+        first = not self.message_count
+        self.start_ns = start_ns if first else min(start_ns, self.start_ns)
+        self.end_ns = end_ns if first else max(end_ns, self.end_ns)
+        for channel, count in counts.items():
             self.counts[channel] = self.counts.get(channel, 0) + count
+
+    def add_chunk(self, chunk: IndexedChunk) -> None:
+        """Enter a chunk that stands in the file, with its message indexes."""
+        self.add_messages(chunk.counts, chunk.start_ns, chunk.end_ns)
         self.chunks.append(chunk.record)
         self.size += len(chunk.record)
 
@@ -187,6 +206,7 @@ class McapIndex:
         noted = encode(Metadata(name=name, metadata=metadata))
         before = noted + encode(DataEnd(data_section_crc=0))
         start = offset + len(before)
+        metadata_index = [*self.metadata, MetadataIndex(offset=offset, length=len(noted), name=name)]
         statistics = Statistics(
             attachment_count=0,
             channel_count=len(self.channels),
@@ -195,7 +215,7 @@ class McapIndex:
             message_count=self.message_count,
             message_start_time=self.start_ns,
             message_end_time=self.end_ns,
-            metadata_count=1,
+            metadata_count=len(metadata_index),
             schema_count=len(self.schemas),
         )
         groups = {
@@ -203,7 +223,7 @@ class McapIndex:
             Opcode.CHANNEL: encode(*self.channels.values()),
             Opcode.STATISTICS: encode(statistics),
             Opcode.CHUNK_INDEX: b''.join(self.chunks),
-            Opcode.METADATA_INDEX: encode(MetadataIndex(offset=offset, length=len(noted), name=name)),
+            Opcode.METADATA_INDEX: encode(*metadata_index),
         }
         summary = bytearray()
         offsets = []

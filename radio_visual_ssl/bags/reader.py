@@ -521,7 +521,8 @@ class BagReader:
         except (BagError, GeneratorExit):
             raise
         except Exception as error:  # rosbags raises whatever the broken bytes provoke
-            raise BagError(f'{self.path}: expected a complete bag, but it cannot be read: {error}') from error
+            hint = _repair_hint(self.path)
+            raise BagError(f'{self.path}: expected a complete bag, but it cannot be read: {error}{hint}') from error
 
 
 def _cube_info(topic: str) -> str:
@@ -545,7 +546,15 @@ def _refuse_other_files(path: Path) -> None:
             raise BagError(f'{path}: {expected}, found a file that is neither')
     elif not (path / 'metadata.yaml').is_file():
         inside = ', '.join(sorted(entry.name for entry in path.iterdir())[:8]) or 'nothing'
-        raise BagError(f'{path}: {expected}, found a folder without metadata.yaml; it holds {inside}')
+        found = f'found a folder without metadata.yaml; it holds {inside}'
+        raise BagError(f'{path}: {expected}, {found}{_repair_hint(path)}')
+
+
+def _repair_hint(path: Path) -> str:
+    """What to do with a bag that cannot be read, where there is something to do."""
+    if path.suffix != '.mcap' and not any(path.glob('*.mcap')):
+        return ''
+    return f'; `radio-visual-ssl repair {path}` completes a bag whose recorder was killed'
 
 
 def _streams(path: Path, connections: Collection[Connection]) -> dict[str, Stream]:
