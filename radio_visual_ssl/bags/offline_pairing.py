@@ -80,7 +80,7 @@ class PairReport:
         if self.unstamped:
             notes.append(f'{self.unstamped} messages have a header stamp of 0 and are in no pair')
         if self.resets:
-            notes.append(f'stamps went back in time {self.resets} times; nothing was paired across')
+            notes.append(f'jumps of stamps back in time: {self.resets}; nothing was paired across them')
         if self.nearest_s is not None and self.pairs < self.unpaired_radar and self.pairs < self.unpaired_image:
             distance = f'the image nearest to a radar frame is {self.nearest_s:.3f} s away (median)'
             notes.append(f'{distance}; if the clocks differ, the camera offset tells by how much')
@@ -185,7 +185,7 @@ def pair_bags(
                 )
                 bag.write(PAIRS_TOPIC, message.time_ns, found)
                 index += 1
-    differences = np.array([pair.difference_ns for pairs in plan.pairs.values() for pair in pairs]) / 1e9
+    differences = np.array([pair.difference_ns for pairs in plan.pairs.values() for pair in pairs])
     radar_times, image_times = (
         np.array(times, np.int64) + offset for times, offset in zip(plan.stamps, offsets, strict=True)
     )
@@ -200,9 +200,9 @@ def pair_bags(
         unstamped=plan.counts[RADAR] + plan.counts[IMAGE] - radar_times.size - image_times.size,
         resets=plan.resets,
         left_out=sources.count - written,
-        median_difference_s=float(np.median(differences)) if index else None,
-        median_abs_difference_s=float(np.median(np.abs(differences))) if index else None,
-        max_abs_difference_s=float(np.abs(differences).max()) if index else None,
+        median_difference_s=float(np.median(differences)) / 1e9 if index else None,
+        median_abs_difference_s=float(np.median(np.abs(differences))) / 1e9 if index else None,
+        max_abs_difference_s=float(np.abs(differences).max()) / 1e9 if index else None,
         nearest_s=_nearest_s(radar_times, image_times),
     )
 
