@@ -3,7 +3,6 @@
 
 import itertools
 import logging
-import math
 import shutil
 import threading
 import time
@@ -47,6 +46,7 @@ ANNOTATION_TYPE = 'std_msgs/msg/String'
 
 _LOG = logging.getLogger(__name__)
 _DRAIN_SHARE = 0.6  # of the time that stop() has; the rest is for the index and the disk
+_LAST_DRAIN = 3.0  # s that a new recording waits for the one before
 _ACTIVE = (State.RECORDING, State.PAUSED)
 
 
@@ -124,18 +124,17 @@ class Recording:
             Path('recording'), topic, message_type, latched=latched, qos=qos, definition=definition, type_hash=type_hash
         )
         role = {self.settings.radar_topic: RADAR, self.settings.image_topic: IMAGE}.get(topic)
-        stream = Stream(declared, role)
         with self._lock:
+            active = self._session if self._state in _ACTIVE else None
             known = self._streams.get(topic)
-            if known is not None and known.declared.type != message_type:
+            if known is None:
+                self._streams[topic] = stream = Stream(declared, role)
+                if active is not None:
+                    active.queue.command(Declare(stream))
+            elif known.declared.type != message_type:
                 raise BagError(f'topic {topic}: expected {known.declared.type} as before, got {message_type}')
-            if self._state in _ACTIVE and self._session is not None:
-                if known is not None:
-                    return
-                self._session.queue.command(Declare(stream))
-            elif known is not None:
-                stream.latest = known.latest
-            self._streams[topic] = stream
+            elif active is None:
+                known.redeclare(declared)
 
     def receive(self, topic: str, received_ns: int, stamp_ns: int | None, data: bytes) -> int | None:
         """Take a message; it waits for nothing but a lock that is held for moments.
@@ -157,11 +156,11 @@ class Recording:
             raise BagError(f'topic {topic}: expected one that was added: {", ".join(sorted(self._streams))}')
         message = Received(next(self._keys), stream, received_ns, time.monotonic(), stamp_ns, data, len(data))
         with self._lock:
-            if stream.latched:
-                stream.keep(message)
+            if stream.latch is not None:
+                stream.latch.keep(received_ns, bytes(data))
             if self._session is not None and self._takes(stream):
                 return message.key if self._session.offer(message) else None
-            if self._state in _ACTIVE or self._ring.seconds <= 0:
+            if self._state in _ACTIVE or self._ring.seconds <= 0 or stream.latched:
                 return None
             self._ring.put(message)
             return message.key
@@ -198,8 +197,12 @@ class Recording:
         with self._commands:
             if self._state in _ACTIVE:
                 raise BagError(f'{self._active().bag.path}: is being recorded; stop it first')
+            if self._session is not None and self._session.is_alive():
+                self._session.join(_LAST_DRAIN)
+                if self._session.is_alive():
+                    raise BagError(f'{self._session.bag.path}: is still being written; the disk hangs')
             self._check_space(path)
-            bag = StreamingBag(path, compress=self.settings.compress, flush_interval_s=math.inf)
+            bag = StreamingBag(path, compress=self.settings.compress, flush_interval_s=self.settings.flush_interval_s)
             with self._lock:
                 try:
                     for stream in self._streams.values():
@@ -238,7 +241,8 @@ class Recording:
         with self._commands:
             session = self._active()
             with self._lock:
-                self._state = State.IDLE
+                if self._state in _ACTIVE:
+                    self._state = State.IDLE
             session.finish(reason, _DRAIN_SHARE * timeout_s)
             self._await(session, timeout_s)
 
@@ -358,14 +362,17 @@ class Recording:
             raise BagError(f'{path}: expected {least / 1e6:.0f} MB of free space at least, got {free / 1e6:.0f} MB')
 
     def _beginning(self, now_ns: int) -> list[Item]:
-        """What a recording begins with: what holds on from before, then the ring; all latched messages are in it."""
-        ring = self._ring.take(time.monotonic())
-        messages = [item for item in ring if isinstance(item, Received)]
-        begin_ns = min([now_ns, *(message.received_ns for message in messages)])
-        inside = {message.key for message in messages}
-        latched = [x for stream in self._streams.values() for x in stream.latest if x.key not in inside]
-        latched.sort(key=lambda message: message.key)
-        return [*(replace(message, received_ns=begin_ns) for message in latched), *ring]
+        """What a recording begins with: what holds on from before, then the ring."""
+        arrived = time.monotonic()
+        ring = self._ring.take(arrived)
+        begin_ns = min([now_ns, *(item.received_ns for item in ring if isinstance(item, Received))])
+        latched = [
+            Received(next(self._keys), stream, begin_ns, arrived, None, data, len(data))
+            for stream in self._streams.values()
+            if stream.latch is not None
+            for _, data in stream.latch.messages()
+        ]
+        return [*latched, *ring]
 
     def _await(self, session: RecordingSession, timeout_s: float) -> None:
         session.join(timeout_s)

@@ -4,16 +4,15 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from radio_visual_ssl.bags.metadata import Topic
 from radio_visual_ssl.bags.recording_settings import StreamCounts
+from radio_visual_ssl.bags.streaming import Latch
 
 _SMALL = 65_536  # bytes; a message up to this size is among the last to be lost, unless it is half of a pair
 _RESERVE = 8  # the share of the queue that is kept for those is 1 / _RESERVE
-_TRANSFORMS = 'tf2_msgs/msg/TFMessage'
-_LATCHED_TRANSFORMS = 100  # each broadcaster latches its own message, and a raw message does not say who sent it
 
 
 @dataclass(eq=False)
@@ -24,13 +23,25 @@ class Stream:
         declared: name, type, QoS and definition, as a bag declares them.
         role: ``pairing.RADAR``, ``pairing.IMAGE`` or None.
         counts: of the current recording.
-        latest: messages that hold now (latched topics only), oldest first.
+        latch: what holds now, for recordings that begin later; None = the topic is not latched.
     """
 
     declared: Topic
     role: int | None = None
     counts: StreamCounts = field(default_factory=StreamCounts)
-    latest: 'deque[Received]' = field(default_factory=deque)
+    latch: Latch | None = None
+
+    def __post_init__(self) -> None:
+        """Make the latch."""
+        self.redeclare(self.declared)
+
+    def redeclare(self, declared: Topic) -> None:
+        """Take another declaration of the same topic, such as the QoS of another publisher."""
+        self.declared = declared
+        if not declared.latched:
+            self.latch = None
+        elif self.latch is None:
+            self.latch = Latch(declared)
 
     @property
     def topic(self) -> str:
@@ -41,18 +52,6 @@ class Stream:
     def latched(self) -> bool:
         """Whether the last message holds until the next one comes."""
         return self.declared.latched
-
-    def keep(self, message: 'Received') -> None:
-        """Remember a message of a latched stream for recordings that begin later."""
-        if self.declared.type == _TRANSFORMS:
-            same = next((kept for kept in self.latest if kept.data == message.data), None)
-            if same is not None:
-                self.latest.remove(same)
-            elif len(self.latest) == _LATCHED_TRANSFORMS:
-                self.latest.popleft()
-        else:
-            self.latest.clear()
-        self.latest.append(replace(message))
 
 
 @dataclass(eq=False, slots=True)

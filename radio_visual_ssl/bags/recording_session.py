@@ -37,11 +37,13 @@ class _Cut:
         waiting: messages in the old file that are not decided.
         deadline: s, monotonic.
         held: what arrived since, for the new file unless its partner is in the old one.
+        held_bytes: of those messages.
     """
 
     waiting: set[Received]
     deadline: float
     held: list[Received] = field(default_factory=list)
+    held_bytes: int = 0
 
 
 class RecordingSession(threading.Thread):
@@ -112,7 +114,8 @@ class RecordingSession(threading.Thread):
         self._reason = ''
         self._disk_checked = -_CHECK_DISK_EVERY
         self._samples: deque[tuple[float, int]] = deque(maxlen=2 * round(_RATE_OVER / _WAKE_EVERY))
-        self._lost: dict[str, int] = {}  # by topic, by the thread that called offer
+        self._lost: dict[str, int] = {}  # by topic
+        self._counting = threading.Lock()
         self._told_drops = 0
         self._told_at = -_TELL_DROPS_EVERY
         for item in preloaded:
@@ -181,7 +184,7 @@ class RecordingSession(threading.Thread):
             while not self.queue.finished:
                 item = self.queue.get(min(_WAKE_EVERY, self._settings.flush_interval_s / 5))
                 now = time.monotonic()
-                if self._deadline is not None and now > self._deadline:
+                if item is not None and self._deadline is not None and now > self._deadline:
                     self._abandon(item)
                     self.failure = 'the disk did not take in time what waited'
                     break
@@ -247,6 +250,7 @@ class RecordingSession(threading.Thread):
             self._write(message)
         else:
             self._cut.held.append(message)
+            self._cut.held_bytes += message.size
 
     def _write(self, message: Received) -> None:
         data, message.data = message.data, None
@@ -372,7 +376,7 @@ class RecordingSession(threading.Thread):
             self._unflushed_since = None
         cut = self._cut
         if cut is not None:
-            if cut.waiting and (now > cut.deadline or self.queue.bytes > self.queue.limit_bytes // 2):
+            if now > cut.deadline or cut.held_bytes > self.queue.limit_bytes // 2:
                 self._hurry_split(cut)
         elif (settings.max_file_bytes and self.bag.file_bytes >= settings.max_file_bytes) or (
             settings.max_file_duration_s and self.duration - self._file_began >= settings.max_file_duration_s
@@ -409,8 +413,9 @@ class RecordingSession(threading.Thread):
 
     def _count_lost(self, message: Received) -> None:
         topic = message.stream.topic
-        message.stream.counts.dropped += 1
-        self._lost[topic] = self._lost.get(topic, 0) + 1
+        with self._counting:
+            message.stream.counts.dropped += 1
+            self._lost[topic] = self._lost.get(topic, 0) + 1
 
     def _lost_by_topic(self) -> str:
         return ', '.join(f'{count} of {topic}' for topic, count in sorted(self._lost.copy().items()))

@@ -68,11 +68,12 @@ class RecordingSettings:
         Raises:
             ValueError: naming the field, the value and what was expected.
         """
-        topics = (self.radar_topic, self.image_topic, self.pairs_topic, self.annotations_topic)
+        taken: set[str] = set()
         for name in ('radar_topic', 'image_topic', 'pairs_topic', 'annotations_topic'):
             value = getattr(self, name)
-            if not value.startswith('/') or topics.count(value) > 1:
+            if not value.startswith('/') or value in taken:
                 raise ValueError(f'{name}: expected a topic of its own with a leading slash, got {value!r}')
+            taken.add(value)
         for name in (
             'slop_s',
             'reordering_s',

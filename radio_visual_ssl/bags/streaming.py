@@ -83,7 +83,7 @@ class StreamingBag:
         self._flush_interval_s = flush_interval_s
         self._chunk_bytes = chunk_bytes
         self._topics: dict[str, Topic] = {}
-        self._kept: dict[str, _Latch] = {}
+        self._kept: dict[str, Latch] = {}
         self._files: list[BagFile] = []
         self._finished_bytes = 0
         self._finished_messages = 0
@@ -179,7 +179,7 @@ class StreamingBag:
         )
         self._topics[topic] = declared
         if declared.latched:
-            self._kept[topic] = _Latch(declared)
+            self._kept[topic] = Latch(declared)
         self._add_channel(declared)
 
     def write(self, topic: str, time_ns: int, data: Payload, publish_ns: int | None = None) -> None:
@@ -359,7 +359,7 @@ class StreamingBag:
         self._file.close()
 
 
-class _Latch:
+class Latch:
     """The messages of a latched topic that a late subscriber gets."""
 
     def __init__(self, topic: Topic) -> None:

@@ -1,0 +1,835 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings with real threads and real files: what goes in, what comes out, and what is told about the rest."""
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from radio_visual_ssl.bags.messages import header
+from radio_visual_ssl.bags.offline_pairing import pair_bags
+from radio_visual_ssl.bags.pairing import match_stamps
+from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.bags.recording import (
+    Event,
+    EventKind,
+    Level,
+    Recording,
+    RecordingSettings,
+    State,
+    free_bytes,
+)
+from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize, typestore
+from radio_visual_ssl.bags.writer import BagError
+
+RADAR, IMAGE, PAIRS, INFO, ODOMETRY = (
+    '/radar/heatmap',
+    '/camera/image_raw',
+    '/pairs',
+    '/camera/camera_info',
+    '/odometry',
+)
+BEGIN = 1_700_000_000_000_000_000
+MS = 1_000_000
+TYPES = RosbagsTypes()
+
+
+def image(stamp_ns: int, size: int = 2000, frame_id: str = 'radar') -> bytes:
+    return serialize(
+        TYPES('sensor_msgs/msg/Image')(
+            header=header(stamp_ns, frame_id, TYPES),
+            height=1,
+            width=size,
+            encoding='mono8',
+            is_bigendian=0,
+            step=size,
+            data=np.full(size, stamp_ns // MS % 251, np.uint8),
+        )
+    )
+
+
+def text(content: str) -> bytes:
+    return serialize(TYPES('std_msgs/msg/String')(data=content))
+
+
+@dataclass
+class Sent:
+    """One message as the recording got it."""
+
+    topic: str
+    received_ns: int
+    stamp_ns: int | None
+    data: bytes
+
+
+@dataclass
+class Recorder:
+    """A recording with its events, and all that was sent to it."""
+
+    settings: RecordingSettings
+    free_space: Callable[[Path], int] = free_bytes
+    events: list[Event] = field(default_factory=list)
+    published: list[bytes] = field(default_factory=list)
+    sent: list[Sent] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.recording = Recording(
+            self.settings, on_event=self.events.append, on_pair=self.published.append, free_space=self.free_space
+        )
+        self.recording.add_topic(self.settings.radar_topic, 'sensor_msgs/msg/Image')
+        self.recording.add_topic(self.settings.image_topic, 'sensor_msgs/msg/Image')
+
+    def send(
+        self, topic: str, stamp_ns: int | None, received_ns: int | None = None, data: bytes | None = None
+    ) -> int | None:
+        received_ns = received_ns if received_ns is not None else (stamp_ns or BEGIN)
+        message = Sent(topic, received_ns, stamp_ns, data or image(stamp_ns or 0))
+        self.sent.append(message)
+        return self.recording.receive(topic, message.received_ns, stamp_ns, message.data)
+
+    def told(self, kind: EventKind) -> list[Event]:
+        return [event for event in self.events if event.kind is kind]
+
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, self.recording.statistics()
+            time.sleep(0.005)
+
+    def wait_until_written(self) -> None:
+        self.wait_for(lambda: self.recording.statistics().queue_bytes == 0)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Recorder]]:
+    made: list[Recorder] = []
+
+    def recorder(free_space: Callable[[Path], int] = free_bytes, **settings: object) -> Recorder:
+        made.append(Recorder(RecordingSettings(**({'min_free_bytes': 0} | settings)), free_space))
+        return made[-1]
+
+    yield recorder
+    for one in made:
+        one.recording.close()
+
+
+def stamps(rate_hz: float, seconds: float, jitter_ms: float = 0.0, loss: float = 0.0, seed: int = 0) -> list[int]:
+    random = np.random.default_rng([seed, round(rate_hz)])
+    times = np.arange(0, seconds, 1 / rate_hz) * 1e9
+    times = times + random.uniform(-jitter_ms, jitter_ms, times.size) * 1e6
+    return [BEGIN + int(t) for t in times[random.random(times.size) >= loss]]
+
+
+def play(recorder: Recorder, radar: list[int], images: list[int], image_bytes: int = 2000) -> None:
+    """Send both streams in the order of their stamps (radar 40 ms late, images 10 ms), each stream ascending."""
+    todo = [(t + 40 * MS, RADAR, t) for t in sorted(radar)] + [(t + 10 * MS, IMAGE, t) for t in sorted(images)]
+    for received_ns, topic, stamp_ns in sorted(todo):
+        size = image_bytes if topic == IMAGE else 500
+        recorder.send(topic, stamp_ns, received_ns, image(stamp_ns, size))
+
+
+def stamp_of(pair: object) -> tuple[int, int]:
+    radar, camera = pair.header.stamp, pair.image_stamp  # type: ignore[attr-defined]
+    return radar.sec * 10**9 + radar.nanosec, camera.sec * 10**9 + camera.nanosec
+
+
+def pairs_of(bag: Path) -> list[tuple[int, int]]:
+    return [stamp_of(message) for _, message in BagReader(bag).messages(PAIRS)]
+
+
+def stamps_of(bag: Path, topic: str) -> list[int]:
+    return [m.header.stamp.sec * 10**9 + m.header.stamp.nanosec for _, m in BagReader(bag).messages(topic)]
+
+
+def contents(file: Path) -> dict[str, list]:
+    """Stamps of the radar frames and images, and pairs of such stamps, in one reading."""
+    found: dict[str, list] = {RADAR: [], IMAGE: [], PAIRS: []}
+    for message in BagReader(file).raw_messages():
+        decoded = typestore().deserialize_cdr(message.data, message.type)
+        own = decoded.header.stamp.sec * 10**9 + decoded.header.stamp.nanosec
+        found[message.topic].append(stamp_of(decoded) if message.topic == PAIRS else own)
+    return found
+
+
+def best_pairs(radar: list[int], images: list[int], slop_ms: float, **offsets: int) -> list[tuple[int, int]]:
+    radar, images = sorted(radar), sorted(images)
+    i, j = match_stamps(np.array(radar), np.array(images), int(slop_ms * MS), **offsets)
+    return [(radar[a], images[b]) for a, b in zip(i, j, strict=True)]
+
+
+def test_every_message_is_in_the_bag_as_it_came(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.add_topic(ODOMETRY, 'std_msgs/msg/String')
+    recorder.recording.start(tmp_path / 'bag')
+    play(recorder, stamps(20, 3, 15, 0.1), stamps(30, 3, 15, 0.1))
+    for i in range(50):
+        recorder.send(ODOMETRY, None, BEGIN + 4_000 * MS + i, text(f'note {i}'))
+    recorder.recording.stop()
+    found = [
+        (m.topic, m.time_ns, bytes(m.data)) for m in BagReader(tmp_path / 'bag').raw_messages() if m.topic != PAIRS
+    ]
+    assert sorted(found) == sorted((m.topic, m.received_ns, m.data) for m in recorder.sent)
+    statistics = recorder.recording.statistics()
+    assert statistics.dropped == 0
+    assert statistics.messages == len(found) + statistics.pairs
+    assert [event.kind for event in recorder.events] == [EventKind.STARTED, EventKind.STOPPED]
+
+
+def test_messages_of_many_threads_are_all_recorded(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    for number in range(4):
+        recorder.recording.add_topic(f'/stream{number}', 'std_msgs/msg/String')
+    recorder.recording.start(tmp_path / 'bag')
+
+    def send(topic: str) -> None:
+        for i in range(500):
+            recorder.recording.receive(topic, BEGIN + i, None, text(f'{i}'))
+
+    threads = [threading.Thread(target=send, args=(f'/stream{number}',)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    recorder.recording.stop()
+    bag = BagReader(tmp_path / 'bag')
+    for number in range(4):
+        assert [m.data for _, m in bag.messages(f'/stream{number}')] == [str(i) for i in range(500)]
+
+
+@pytest.mark.parametrize('slop_ms', [17, 25, 50])
+def test_pairs_are_those_of_the_whole_streams(make: Callable[..., Recorder], tmp_path: Path, slop_ms: int) -> None:
+    recorder = make(slop_s=slop_ms / 1e3)
+    radar, images = stamps(20, 10, 15, 0.1, seed=slop_ms), stamps(30, 10, 15, 0.1, seed=slop_ms)
+    recorder.recording.start(tmp_path / 'bag')
+    play(recorder, radar, images)
+    recorder.recording.stop()
+    expected = best_pairs(radar, images, slop_ms)
+    assert sorted(pairs_of(tmp_path / 'bag')) == expected
+    statistics = recorder.recording.statistics()
+    assert statistics.pairs == len(expected)
+    assert statistics.unpaired_radar == len(radar) - len(expected)
+    assert statistics.unpaired_image == len(images) - len(expected)
+    differences = [(b - a) / 1e9 for a, b in expected[-100:]]
+    assert statistics.median_time_difference_s == pytest.approx(np.median(differences), abs=1e-9)
+
+
+@pytest.mark.parametrize('pairs_only', [False, True])
+def test_the_recorder_gives_the_bag_that_pairing_afterwards_gives(
+    make: Callable[..., Recorder], tmp_path: Path, pairs_only: bool
+) -> None:
+    radar, images = stamps(20, 6, 15, 0.1), [t - 30 * MS for t in stamps(30, 6, 15, 0.1)]
+    for name, wanted in (('whole', False), ('live', pairs_only)):
+        recorder = make(image_offset_s=0.03, reordering_s=0.05, pairs_only=wanted)
+        recorder.recording.start(tmp_path / name)
+        play(recorder, radar, images)
+        recorder.recording.stop()
+    pair_bags(
+        [tmp_path / 'whole'],
+        tmp_path / 'after',
+        slop_s=RecordingSettings().slop_s,
+        image_offset_s=0.03,
+        reordering_s=0.05,
+        pairs_only=pairs_only,
+    )
+    live, after = (
+        sorted((m.topic, m.time_ns, bytes(m.data)) for m in BagReader(tmp_path / name).raw_messages())
+        for name in ('live', 'after')
+    )
+    assert live == after
+
+
+def test_pairs_only_leaves_out_what_has_no_partner_and_nothing_else(
+    make: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    recorder = make(pairs_only=True, slop_s=0.017)
+    recorder.recording.add_topic(ODOMETRY, 'std_msgs/msg/String')
+    recorder.recording.start(tmp_path / 'bag')
+    radar, images = stamps(20, 5, 15, 0.1), stamps(30, 5, 15, 0.1)
+    play(recorder, radar, images)
+    recorder.send(ODOMETRY, None, BEGIN, text('odometry'))
+    recorder.recording.stop()
+    expected = best_pairs(radar, images, 17)
+    assert sorted(stamps_of(tmp_path / 'bag', RADAR)) == [a for a, _ in expected]
+    assert sorted(stamps_of(tmp_path / 'bag', IMAGE)) == sorted(b for _, b in expected)
+    assert BagReader(tmp_path / 'bag').stream(ODOMETRY).count == 1
+    statistics = recorder.recording.statistics()
+    assert statistics.streams[IMAGE].unpaired == len(images) - len(expected) > 0
+    assert statistics.dropped == statistics.queue_bytes == 0
+
+
+def test_pairs_only_gives_up_the_oldest_where_a_partner_never_comes(
+    make: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    recorder = make(pairs_only=True, queue_bytes=1_000_000)
+    recorder.recording.start(tmp_path / 'bag')
+    for stamp_ns in stamps(30, 3):
+        recorder.send(IMAGE, stamp_ns, data=image(stamp_ns, 100_000))
+        recorder.wait_for(lambda: recorder.recording.statistics().queue_bytes < 600_000)
+    recorder.send(RADAR, recorder.sent[-1].stamp_ns)
+    recorder.recording.stop()
+    assert pairs_of(tmp_path / 'bag') == [(recorder.sent[-1].stamp_ns,) * 2]
+    assert recorder.recording.statistics().dropped == 0
+
+
+@pytest.mark.parametrize('slop_ms', [17, 50])
+def test_files_are_cut_between_pairs(make: Callable[..., Recorder], tmp_path: Path, slop_ms: int) -> None:
+    recorder = make(slop_s=slop_ms / 1e3, max_file_bytes=200_000)
+    radar, images = stamps(20, 20, 15, 0.05), stamps(30, 20, 15, 0.05)
+    recorder.recording.start(tmp_path / 'bag')
+    play(recorder, radar, images, image_bytes=3000)
+    recorder.recording.stop()
+    files = sorted((tmp_path / 'bag').glob('*.mcap'))
+    assert len(files) == recorder.recording.statistics().splits + 1 > 5
+    whole: dict[str, list] = {RADAR: [], IMAGE: [], PAIRS: []}
+    for file in files:
+        inside = contents(file)
+        assert all(a in inside[RADAR] and b in inside[IMAGE] for a, b in inside[PAIRS]), file
+        for topic, found in inside.items():
+            whole[topic] += found
+    assert sorted(whole[PAIRS]) == best_pairs(radar, images, slop_ms)
+    assert sorted(whole[RADAR]) == sorted(radar)
+    assert sorted(whole[IMAGE]) == sorted(images)
+    assert max(file.stat().st_size for file in files) < 260_000
+
+
+def test_a_split_does_not_wait_for_a_silent_stream_for_ever(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(split_wait_s=0.2)
+    recorder.recording.start(tmp_path / 'bag')
+    play(recorder, [], stamps(30, 1))
+    recorder.recording.split()
+    recorder.wait_for(lambda: bool(recorder.told(EventKind.SPLIT)), 2.0)
+    late = BEGIN + 2_000 * MS
+    recorder.send(IMAGE, late)
+    recorder.send(RADAR, late)
+    recorder.recording.stop()
+    first, second = sorted((tmp_path / 'bag').glob('*.mcap'))
+    assert len(stamps_of(first, IMAGE)) == 30
+    assert stamps_of(second, IMAGE) == stamps_of(second, RADAR) == [late]
+    assert pairs_of(second) == [(late, late)]
+
+
+def test_stopping_while_a_split_waits_keeps_all(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(split_wait_s=60)
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.send(IMAGE, BEGIN)
+    recorder.recording.split()
+    recorder.send(RADAR, BEGIN + 10 * MS)
+    recorder.send(IMAGE, BEGIN + 33 * MS)
+    recorder.recording.stop()
+    assert pairs_of(tmp_path / 'bag') == [(BEGIN + 10 * MS, BEGIN)]
+    assert stamps_of(tmp_path / 'bag', IMAGE) == [BEGIN, BEGIN + 33 * MS]
+
+
+def test_files_are_cut_by_age(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(max_file_duration_s=0.3)
+    recorder.recording.start(tmp_path / 'bag')
+    for i in range(100):
+        recorder.send(RADAR, BEGIN + 10 * i * MS)
+        recorder.send(IMAGE, BEGIN + 10 * i * MS)
+        time.sleep(0.01)
+    recorder.recording.stop()
+    assert 3 <= len(list((tmp_path / 'bag').glob('*.mcap'))) <= 5
+    assert len(pairs_of(tmp_path / 'bag')) == 100
+
+
+def test_each_file_begins_with_the_latched_messages(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.add_topic('/tf_static', 'tf2_msgs/msg/TFMessage')
+    recorder.recording.add_topic('/description', 'std_msgs/msg/String', latched=True)
+    transforms = [
+        serialize(TYPES('tf2_msgs/msg/TFMessage')(transforms=[_transform(child)])) for child in ('radar', 'camera')
+    ]
+    recorder.send('/tf_static', None, BEGIN - 10**12, transforms[0])
+    recorder.send('/tf_static', None, BEGIN - 10**12, transforms[1])
+    recorder.send('/tf_static', None, BEGIN - 10**11, transforms[1])
+    recorder.send('/description', None, BEGIN - 10**12, text('old'))
+    recorder.send('/description', None, BEGIN - 10**12, text('new'))
+    recorder.recording.start(tmp_path / 'bag', time_ns=BEGIN)
+    for i in range(3):
+        recorder.send(RADAR, BEGIN + 100 * i * MS)
+        recorder.recording.split()
+        recorder.wait_for(lambda i=i: recorder.recording.statistics().splits == i + 1)
+    recorder.send(RADAR, BEGIN + 1000 * MS)
+    recorder.recording.stop()
+    for file in sorted((tmp_path / 'bag').glob('*.mcap')):
+        children = {t.child_frame_id for _, m in BagReader(file).messages('/tf_static') for t in m.transforms}
+        assert children == {'radar', 'camera'}
+        assert [m.data for _, m in BagReader(file).messages('/description')] == ['new']
+    assert BagReader(tmp_path / 'bag').start_ns == BEGIN
+
+
+def _transform(child: str) -> object:
+    vector, quaternion = TYPES('geometry_msgs/msg/Vector3'), TYPES('geometry_msgs/msg/Quaternion')
+    return TYPES('geometry_msgs/msg/TransformStamped')(
+        header=header(0, 'map', TYPES),
+        child_frame_id=child,
+        transform=TYPES('geometry_msgs/msg/Transform')(
+            translation=vector(x=0.0, y=0.0, z=0.0), rotation=quaternion(x=0.0, y=0.0, z=0.0, w=1.0)
+        ),
+    )
+
+
+def test_what_came_before_the_trigger_is_recorded(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(pre_trigger_s=0.5)
+    recorder.recording.add_topic(INFO, 'std_msgs/msg/String', latched=True)
+    recorder.send(INFO, None, BEGIN - 1, text('camera'))
+    play(recorder, stamps(20, 1), stamps(30, 1))
+    time.sleep(0.7)
+    late = [t + 2_000 * MS for t in stamps(20, 1)]
+    play(recorder, late[:10], late[:10])
+    assert recorder.recording.statistics().ring_bytes > 0
+    recorder.recording.start(tmp_path / 'bag', time_ns=late[10])
+    play(recorder, late[10:], late[10:])
+    recorder.recording.stop()
+    assert stamps_of(tmp_path / 'bag', RADAR) == late
+    assert pairs_of(tmp_path / 'bag') == [(t, t) for t in late]
+    assert BagReader(tmp_path / 'bag').stream(INFO).count == 1
+    assert BagReader(tmp_path / 'bag').start_ns == late[0] + 10 * MS
+    assert recorder.recording.statistics().ring_bytes == 0
+
+
+def test_the_ring_is_bounded_in_bytes(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(pre_trigger_s=60, ring_bytes=1_000_000)
+    for stamp_ns in stamps(30, 2):
+        recorder.send(IMAGE, stamp_ns, data=image(stamp_ns, 90_000))
+        assert recorder.recording.statistics().ring_bytes <= 1_000_000
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.recording.stop()
+    assert stamps_of(tmp_path / 'bag', IMAGE) == stamps(30, 2)[-11:]
+
+
+def test_nothing_is_kept_without_a_ring(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    assert recorder.send(RADAR, BEGIN) is None
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.recording.stop()
+    assert BagReader(tmp_path / 'bag').stream(RADAR).count == 0
+
+
+class StalledDisk:
+    """A look at the free space that does not return: the disk hangs."""
+
+    def __init__(self) -> None:
+        self.released = threading.Event()
+        self.reached = threading.Event()
+        self._looks = 0
+
+    def __call__(self, folder: Path) -> int:
+        self._looks += 1
+        if self._looks > 1:  # the first look is that of start(), before anything is recorded
+            self.reached.set()
+            self.released.wait(20)
+        return free_bytes(folder)
+
+
+@pytest.mark.parametrize(('overflow', 'kept'), [('drop_newest', slice(0, 10)), ('drop_oldest', slice(20, 30))])
+def test_what_a_slow_disk_costs_is_counted_and_told(
+    make: Callable[..., Recorder], tmp_path: Path, overflow: str, kept: slice
+) -> None:
+    disk = StalledDisk()
+    recorder = make(disk, queue_bytes=1_000_000, overflow=overflow)
+    recorder.recording.add_topic('/tf', 'std_msgs/msg/String')
+    recorder.recording.add_topic(INFO, 'std_msgs/msg/String', latched=True)
+    recorder.recording.start(tmp_path / 'bag')
+    assert disk.reached.wait(10)
+    times = stamps(30, 1)
+    for i, stamp_ns in enumerate(times):
+        recorder.send('/tf', None, stamp_ns, text(f'transform {i}'))
+        recorder.send(IMAGE, stamp_ns, data=image(stamp_ns, 99_000))
+    recorder.send(INFO, None, BEGIN, text('camera'))
+    disk.released.set()
+    recorder.recording.stop()
+    assert stamps_of(tmp_path / 'bag', IMAGE) == times[kept]
+    bag = BagReader(tmp_path / 'bag')
+    assert (bag.stream('/tf').count, bag.stream(INFO).count) == (30, 1)
+    statistics = recorder.recording.statistics()
+    assert statistics.dropped == statistics.streams[IMAGE].dropped == 20
+    assert (statistics.streams[IMAGE].received, statistics.streams[IMAGE].recorded) == (30, 10)
+    (event,) = recorder.told(EventKind.DROPPING)
+    assert event.level is Level.ERROR
+    assert f'20 of {IMAGE}' in event.message
+    assert f'lost 20 of {IMAGE}' in recorder.told(EventKind.STOPPED)[0].message
+
+
+def test_closing_gives_up_on_a_disk_that_hangs_and_says_so(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    disk = StalledDisk()
+    recorder = make(disk)
+    recorder.recording.start(tmp_path / 'bag')
+    assert disk.reached.wait(10)
+    play(recorder, stamps(20, 1), stamps(30, 1))
+    began = time.monotonic()
+    recorder.recording.close(timeout_s=0.5)
+    assert time.monotonic() - began < 2
+    assert 'hangs' in recorder.told(EventKind.FAILED)[0].message
+    disk.released.set()
+    recorder.recording.close()
+    statistics = recorder.recording.statistics()
+    assert statistics.dropped == 50
+    assert (statistics.streams[RADAR].dropped, statistics.streams[IMAGE].dropped) == (20, 30)
+    last = recorder.told(EventKind.FAILED)[-1].message
+    assert f'lost 30 of {IMAGE}, 20 of {RADAR}' in last
+    assert BagReader(tmp_path / 'bag').stream(IMAGE).count == 0
+
+
+def test_closing_writes_what_waits(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    disk = StalledDisk()
+    recorder = make(disk)
+    recorder.recording.start(tmp_path / 'bag')
+    assert disk.reached.wait(10)
+    times = stamps(30, 2)
+    for stamp_ns in times:
+        recorder.send(IMAGE, stamp_ns, data=image(stamp_ns, 900_000))
+    threading.Timer(0.2, disk.released.set).start()
+    recorder.recording.close()
+    assert stamps_of(tmp_path / 'bag', IMAGE) == times
+    recorder.recording.close()
+    assert recorder.recording.statistics().state is State.IDLE
+
+
+def test_a_pause_leaves_out_all_but_latched_messages(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.add_topic(INFO, 'std_msgs/msg/String', latched=True)
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.send(RADAR, BEGIN)
+    recorder.recording.pause()
+    assert recorder.recording.statistics().state is State.PAUSED
+    recorder.send(RADAR, BEGIN + 100 * MS)
+    recorder.send(INFO, None, BEGIN + 110 * MS, text('camera'))
+    duration = recorder.recording.statistics().duration_s
+    time.sleep(0.2)
+    assert recorder.recording.statistics().duration_s == duration
+    recorder.recording.resume()
+    recorder.send(RADAR, BEGIN + 200 * MS)
+    recorder.recording.stop()
+    assert stamps_of(tmp_path / 'bag', RADAR) == [BEGIN, BEGIN + 200 * MS]
+    assert BagReader(tmp_path / 'bag').stream(INFO).count == 1
+    assert [e.kind.value for e in recorder.events] == ['started', 'paused', 'resumed', 'stopped']
+
+
+def test_a_recording_ends_when_its_duration_is_over(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(max_duration_s=0.3)
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.send(RADAR, BEGIN)
+    recorder.wait_for(lambda: recorder.recording.statistics().state is State.STOPPED)
+    statistics = recorder.recording.statistics()
+    assert 0.3 <= statistics.duration_s < 1
+    assert 'duration of 0.3 s is over' in statistics.message
+    assert recorder.told(EventKind.STOPPED)[0].level is Level.OK
+    assert BagReader(tmp_path / 'bag').stream(RADAR).count == 1
+    recorder.recording.start(tmp_path / 'again')
+    recorder.recording.stop()
+
+
+def test_an_almost_full_disk_ends_a_recording_and_refuses_the_next(
+    make: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    left = [10_000_000]
+    recorder = make(lambda folder: left[0], min_free_bytes=5_000_000)
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.send(RADAR, BEGIN)
+    left[0] = 4_000_000
+    recorder.wait_for(lambda: recorder.recording.statistics().state is State.STOPPED)
+    statistics = recorder.recording.statistics()
+    assert statistics.free_bytes == 4_000_000
+    assert 'the disk is almost full: 4 MB left, the limit is 5 MB' in statistics.message
+    assert recorder.told(EventKind.FAILED)[0].level is Level.ERROR
+    assert BagReader(tmp_path / 'bag').stream(RADAR).count == 1
+    with pytest.raises(BagError, match='expected 5 MB of free space at least, got 4 MB'):
+        recorder.recording.start(tmp_path / 'next')
+    assert not (tmp_path / 'next').exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """8 MB."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(
+            ['mount', '-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', str(folder)], capture_output=True, check=False
+        ).returncode
+    )
+    if not mounted:
+        pytest.skip('mounting a small tmpfs is not permitted here')
+    yield folder
+    subprocess.run(['umount', '-l', str(folder)], check=True)
+
+
+def test_a_full_disk_ends_a_recording_that_can_be_read(make: Callable[..., Recorder], small_disk: Path) -> None:
+    recorder = make()
+    recorder.recording.start(small_disk / 'bag')
+    for stamp_ns in stamps(30, 4):
+        recorder.send(IMAGE, stamp_ns, data=image(stamp_ns, 100_000))
+    recorder.wait_for(lambda: recorder.recording.statistics().state is State.STOPPED)
+    assert 'No space left on device' in recorder.recording.statistics().message
+    (event,) = recorder.told(EventKind.FAILED)
+    assert 'No space left on device' in event.message
+    found = stamps_of(small_disk / 'bag', IMAGE)
+    assert found == stamps(30, 4)[: len(found)]
+    assert len(found) > 30
+    statistics = recorder.recording.statistics()
+    assert statistics.messages == len(found)
+    assert statistics.state is State.STOPPED
+
+
+def test_the_guard_stops_before_a_real_disk_is_full(make: Callable[..., Recorder], small_disk: Path) -> None:
+    recorder = make(min_free_bytes=4_000_000)
+    recorder.recording.start(small_disk / 'bag')
+    sent = 0
+    while recorder.recording.statistics().state is State.RECORDING:
+        recorder.send(IMAGE, BEGIN + 33 * sent * MS, data=image(BEGIN, 30_000))
+        sent += 1
+        time.sleep(0.01)
+        assert sent < 300
+    assert 'almost full' in recorder.recording.statistics().message
+    assert recorder.recording.statistics().dropped == 0
+    assert free_bytes(small_disk) > 0
+
+
+def test_a_looping_bag_and_a_restarted_sensor_are_told_and_recorded(
+    make: Callable[..., Recorder], tmp_path: Path
+) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    radar, images = stamps(20, 4, 5), stamps(30, 4, 5)
+    for loop in range(3):
+        todo = [(t, RADAR) for t in radar] + [(t, IMAGE) for t in images]
+        for stamp_ns, topic in sorted(todo):
+            recorder.send(topic, stamp_ns, stamp_ns + loop * 4_000 * MS)
+    recorder.recording.stop()
+    assert sorted(pairs_of(tmp_path / 'bag')) == sorted(3 * best_pairs(radar, images, 25))
+    assert len(recorder.told(EventKind.MATCHER_RESET)) >= 2
+    assert {event.topic for event in recorder.told(EventKind.STAMPS_JUMPED)} == {RADAR, IMAGE}
+    assert all('jumped by -3.9' in event.message for event in recorder.told(EventKind.STAMPS_JUMPED))
+    assert not recorder.told(EventKind.CLOCK_JUMPED)
+
+
+@pytest.mark.parametrize('jump_s', [-3600.0, 3600.0])
+def test_a_jump_of_the_clock_is_told_and_recording_goes_on(
+    make: Callable[..., Recorder], tmp_path: Path, jump_s: float
+) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    before = stamps(20, 2)
+    after = [t + int(jump_s * 1e9) + 2_000 * MS for t in before]
+    for t in before + after:
+        recorder.send(RADAR, t)
+        recorder.send(IMAGE, t)
+    recorder.recording.stop()
+    assert sorted(pairs_of(tmp_path / 'bag')) == sorted((t, t) for t in before + after)
+    (event,) = recorder.told(EventKind.CLOCK_JUMPED)
+    assert f'{jump_s + 0.05:+.3f} s' in event.message
+    assert not recorder.told(EventKind.STAMPS_JUMPED)
+
+
+def test_a_stream_that_was_silent_is_told(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    for pause_s in (0.02, 0.02, 0.02, 1.2, 0.0):
+        recorder.send(IMAGE, BEGIN + int(time.monotonic() * 1e9))
+        time.sleep(pause_s)
+    recorder.recording.stop()
+    (event,) = recorder.told(EventKind.STREAM_RETURNED)
+    assert (event.topic, event.level) == (IMAGE, Level.WARN)
+    assert '1.2 s' in event.message
+
+
+def test_one_stream_alone_is_recorded(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    times = stamps(30, 30)
+    play(recorder, [], times)
+    recorder.wait_until_written()
+    recorder.recording.stop()
+    assert stamps_of(tmp_path / 'bag', IMAGE) == times
+    assert recorder.recording.statistics().unpaired_image == len(times)
+
+
+@pytest.mark.parametrize(('stamp_ns', 'reason'), [(0, 'a stamp of zero'), (None, 'no header')])
+def test_messages_without_a_stamp_are_recorded_but_not_paired(
+    make: Callable[..., Recorder], tmp_path: Path, stamp_ns: int | None, reason: str
+) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    for i in range(5):
+        recorder.send(RADAR, stamp_ns, BEGIN + i)
+        recorder.send(IMAGE, BEGIN + i)
+    recorder.recording.stop()
+    assert BagReader(tmp_path / 'bag').stream(RADAR).count == 5
+    assert recorder.recording.statistics().streams[RADAR].unstamped == 5
+    (event,) = recorder.told(EventKind.UNSTAMPED)
+    assert RADAR in event.message
+    assert reason in event.message
+
+
+def test_what_is_written_can_be_read_while_nothing_more_comes(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.send(RADAR, BEGIN)
+    file = recorder.recording.statistics().file
+    began = time.monotonic()
+    recorder.wait_for(lambda: recorder.sent[0].data in file.read_bytes())
+    assert time.monotonic() - began < 2
+
+
+def test_pairs_can_be_marked_from_outside(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(sync='approximate', pairs_only=True, pre_trigger_s=60, max_file_bytes=50_000)
+    keys: list[tuple[int | None, int | None]] = []
+    for i, stamp_ns in enumerate(stamps(20, 4)):
+        if i == 10:
+            recorder.recording.start(tmp_path / 'bag')
+        keys.append((recorder.send(RADAR, stamp_ns), recorder.send(IMAGE, stamp_ns + 5 * MS)))
+        if i % 2:
+            recorder.recording.mark_pair(*keys[-1])
+    recorder.recording.mark_pair(None, 3)
+    recorder.recording.mark_pair(10**6, 3)
+    recorder.recording.stop()
+    expected = [(t, t + 5 * MS) for t in stamps(20, 4)[1::2]]
+    assert pairs_of(tmp_path / 'bag') == expected
+    assert stamps_of(tmp_path / 'bag', RADAR) == [a for a, _ in expected]
+    statistics = recorder.recording.statistics()
+    assert (statistics.unpaired_radar, statistics.unpaired_image) == (40, 40)
+    assert statistics.median_time_difference_s == pytest.approx(0.005)
+
+
+def test_pairs_are_published_as_they_are_recorded(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    play(recorder, stamps(20, 2), stamps(30, 2))
+    recorder.recording.stop()
+    found = [bytes(m.data) for m in BagReader(tmp_path / 'bag').raw_messages([PAIRS])]
+    assert recorder.published == found
+    decoded = [typestore().deserialize_cdr(data, 'radio_visual_ssl/msg/Pair') for data in found]
+    assert [pair.index for pair in decoded] == list(range(len(found)))
+    assert {(pair.header.frame_id, pair.radar_topic, pair.image_topic) for pair in decoded} == {('radar', RADAR, IMAGE)}
+
+
+def test_a_listener_that_fails_ends_no_recording(tmp_path: Path) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError('the publisher is gone')
+
+    events: list[Event] = []
+    recording = Recording(RecordingSettings(min_free_bytes=0), on_event=events.append, on_pair=fail)
+    for topic in (RADAR, IMAGE):
+        recording.add_topic(topic, 'sensor_msgs/msg/Image')
+    recording.start(tmp_path / 'bag')
+    for i in range(3):
+        recording.receive(RADAR, BEGIN, BEGIN + 100 * i * MS, image(BEGIN + 100 * i * MS))
+        recording.receive(IMAGE, BEGIN, BEGIN + 100 * i * MS, image(BEGIN + 100 * i * MS))
+    recording.stop()
+    assert len(pairs_of(tmp_path / 'bag')) == 3
+    assert sum('no longer published' in event.message for event in events) == 1
+    deaf = Recording(RecordingSettings(min_free_bytes=0), on_event=fail)
+    deaf.start(tmp_path / 'deaf')
+    deaf.stop()
+    assert BagReader(tmp_path / 'deaf').streams
+
+
+def test_notes_go_into_the_bag(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    with pytest.raises(BagError, match='nothing is recorded'):
+        recorder.recording.annotate('too early')
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.recording.annotate('a lorry passes', BEGIN)
+    recorder.recording.stop()
+    ((time_ns, note),) = BagReader(tmp_path / 'bag').messages('/annotations')
+    assert (time_ns, note.data) == (BEGIN, 'a lorry passes')
+
+
+def test_a_topic_can_be_added_while_recording(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.recording.add_topic(ODOMETRY, 'std_msgs/msg/String')
+    recorder.recording.add_topic(ODOMETRY, 'std_msgs/msg/String')
+    recorder.send(ODOMETRY, None, BEGIN, text('odometry'))
+    with pytest.raises(BagError, match=r'/odometry: expected std_msgs/msg/String as before, got sensor_msgs'):
+        recorder.recording.add_topic(ODOMETRY, 'sensor_msgs/msg/Image')
+    recorder.recording.stop()
+    assert BagReader(tmp_path / 'bag').stream(ODOMETRY).count == 1
+
+
+def test_nothing_that_exists_is_overwritten(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    (tmp_path / 'bag').mkdir()
+    (tmp_path / 'file').write_text('mine')
+    with pytest.raises(BagError, match='exists already'):
+        recorder.recording.start(tmp_path / 'bag')
+    with pytest.raises(BagError, match='cannot be written'):
+        recorder.recording.start(tmp_path / 'file' / 'bag')
+    assert recorder.recording.statistics().state is State.IDLE
+    assert (tmp_path / 'file').read_text() == 'mine'
+    recorder.recording.start(tmp_path / 'new' / 'folder')
+    with pytest.raises(BagError, match='is being recorded; stop it first'):
+        recorder.recording.start(tmp_path / 'other')
+    recorder.recording.stop()
+    with pytest.raises(BagError, match='exists already'):
+        recorder.recording.start(tmp_path / 'new' / 'folder')
+
+
+def test_commands_out_of_turn_are_refused(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    for command in (recorder.recording.stop, recorder.recording.pause, recorder.recording.split):
+        with pytest.raises(BagError, match='nothing is recorded'):
+            command()
+    recorder.recording.start(tmp_path / 'bag')
+    with pytest.raises(BagError, match='expected a paused recording'):
+        recorder.recording.resume()
+    recorder.recording.pause()
+    with pytest.raises(BagError, match='one that is paused'):
+        recorder.recording.pause()
+    with pytest.raises(BagError, match='/unknown: expected one that was added'):
+        recorder.send('/unknown', BEGIN)
+    with pytest.raises(BagError, match='approximate'):
+        recorder.recording.mark_pair(1, 2)
+
+
+def test_consecutive_recordings_count_anew(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make()
+    for name, count in (('first', 5), ('second', 3)):
+        recorder.recording.start(tmp_path / name)
+        for i in range(count):
+            recorder.send(RADAR, BEGIN + i * 50 * MS)
+            recorder.send(IMAGE, BEGIN + i * 50 * MS)
+        recorder.recording.stop()
+        statistics = recorder.recording.statistics()
+        assert (statistics.pairs, statistics.streams[RADAR].recorded) == (count, count)
+        assert statistics.bag == tmp_path / name
+        assert len(pairs_of(tmp_path / name)) == count
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('slop_s', -1.0),
+        ('slop_s', float('nan')),
+        ('radar_offset_s', float('inf')),
+        ('radar_topic', 'radar'),
+        ('pairs_topic', RADAR),
+        ('overflow', 'block'),
+        ('sync', 'exact'),
+        ('queue_bytes', 10),
+        ('max_file_bytes', -1),
+        ('flush_interval_s', 0.0),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f'{name}: expected .* got'):
+        RecordingSettings(**{name: value})
+
+
+def test_times_of_the_bag_ascend_where_arrival_does(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(max_file_bytes=100_000)
+    recorder.recording.start(tmp_path / 'bag')
+    play(recorder, stamps(20, 5, 15), stamps(30, 5, 15))
+    recorder.recording.stop()
+    for file in (tmp_path / 'bag').glob('*.mcap'):
+        times = [m.time_ns for m in BagReader(file).raw_messages()]
+        assert all(a <= b for a, b in pairwise(times))
