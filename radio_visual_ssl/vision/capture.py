@@ -666,14 +666,17 @@ class Capture:
                 description = source.open(self.settings)
                 if self._stopping.is_set():
                     break
+                refusal = ''
                 try:
                     source.apply_controls(self.settings, CaptureSettings())
                 except ValueError as error:
-                    self._tell('refused', str(error))
+                    refusal = str(error)
                 for picture in self._live_pictures(source):
                     if description:
                         self.reconnects += seen
                         self._tell('opened', f'{source.name}: {description}')
+                        if refusal:
+                            self._tell('refused', refusal)
                         description, delay, seen = '', FIRST_RETRY, True
                     self._give(picture)
             except CaptureError as error:
