@@ -268,6 +268,7 @@ class BagReader:
         *,
         slop_s: float = 0.05,
         image_offset_s: float = 0.0,
+        start_ns: int | None = None,
         formation: 'FormationSettings | None' = None,
         on_bad_image: Callable[[BagError], None] | None = None,
     ) -> Iterator[Frame]:
@@ -284,6 +285,7 @@ class BagReader:
                 one may be missing.
             slop_s: s, largest distance between a radar frame and its image.
             image_offset_s: s, added to the image stamps before pairing.
+            start_ns: radar frames from this time of the bag on; None = all.
             formation: how heatmaps are formed from cubes.
             on_bad_image: called with what is wrong with an image that cannot be decoded, and its frame goes without;
                 None = that error is raised.
@@ -304,7 +306,7 @@ class BagReader:
             image_topic = default_image
         images = self._nearest(self._optional(image_topic, default_image, _IMAGE, _COMPRESSED), image_offset_s)
         truths = self._nearest(self._optional(truth_topic, TRUTH_TOPIC, f'{PACKAGE}/msg/TargetArray'))
-        return self._frames(radar, to_heatmap, images, truths, round(slop_s * 1e9), on_bad_image)
+        return self._frames(radar, to_heatmap, images, truths, round(slop_s * 1e9), start_ns, on_bad_image)
 
     def _frames(
         self,
@@ -313,10 +315,11 @@ class BagReader:
         images: Callable[[int, int], tuple[int, RawMessage] | None],
         truths: Callable[[int, int], tuple[int, RawMessage] | None],
         slop_ns: int,
+        start_ns: int | None,
         on_bad_image: Callable[[BagError], None] | None,
     ) -> Iterator[Frame]:
         stamp_of = self.stamp_reader(radar)
-        for message, period_ns in _with_period(self.raw_messages([radar]), stamp_of):
+        for message, period_ns in _with_period(self.raw_messages([radar], start_ns), stamp_of):
             stamp_ns = stamp_of(message)
             frame_id, heatmap = to_heatmap(message)
             image = images(stamp_ns, slop_ns)
