@@ -102,9 +102,11 @@ class OfdmWaveform:
         symbol_period: s between the starts of consecutive symbols in the cube.
         num_symbols: symbols per frame.
         num_subcarriers: subcarriers in the cube.
+        cyclic_prefix: s, echoes up to this delay do not disturb the next symbol; 0 = not stated.
 
     Raises:
-        ProfileError: a value that is not positive and finite, or a band that reaches below 0 Hz.
+        ProfileError: a value that is not positive and finite, a prefix that does not fit the symbol period, or a band
+            that reaches below 0 Hz.
     """
 
     carrier_frequency: float
@@ -112,6 +114,7 @@ class OfdmWaveform:
     symbol_period: float
     num_symbols: int
     num_subcarriers: int
+    cyclic_prefix: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -119,6 +122,12 @@ class OfdmWaveform:
             object.__setattr__(self, name, _positive(name, getattr(self, name)))
         object.__setattr__(self, 'num_symbols', _count('num_symbols', self.num_symbols, 1))
         object.__setattr__(self, 'num_subcarriers', _count('num_subcarriers', self.num_subcarriers, 4))
+        prefix = _number('cyclic_prefix', self.cyclic_prefix, 0.0)
+        if prefix >= self.symbol_period:
+            raise ProfileError(
+                f'cyclic_prefix: expected less than the symbol period of {self.symbol_period:g} s, got {prefix:g} s'
+            )
+        object.__setattr__(self, 'cyclic_prefix', prefix)
         if self.bandwidth / 2 >= self.carrier_frequency:
             raise ProfileError(
                 f'subcarrier_spacing: expected a band of less than twice the carrier, got {self.bandwidth:g} Hz '
@@ -155,6 +164,49 @@ class OfdmWaveform:
         """m, monostatic range at which the delay is no longer unique."""
         return SPEED_OF_LIGHT / (2 * self.subcarrier_spacing)
 
+    @property
+    def cyclic_prefix_range(self) -> float:
+        """m, monostatic range up to which symbols do not disturb each other; infinite where no prefix is stated."""
+        return SPEED_OF_LIGHT * self.cyclic_prefix / 2 if self.cyclic_prefix > 0 else math.inf
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Analogue side of a radar: what the link budget needs, and its imperfections.
+
+    Attributes:
+        tx_power_dbm: power into the transmitting antenna.
+        tx_gain_dbi, rx_gain_dbi: of one antenna on boresight.
+        noise_figure_db: of a receiver.
+        loss_db: of cables, radome and processing, both ways together.
+        temperature: K, of the noise.
+        pattern_exponent: power gain of each antenna against boresight: this power of the cosine of the angle.
+        phase_noise_deg: rms phase error from one chirp or symbol to the next, common to all channels.
+        gain_error_db, phase_error_deg: rms errors of the channels that the calibration does not know.
+
+    Raises:
+        ProfileError: a value that is not finite, or below 0 where that makes no sense.
+    """
+
+    tx_power_dbm: float = 20.0
+    tx_gain_dbi: float = 5.0
+    rx_gain_dbi: float = 5.0
+    noise_figure_db: float = 7.0
+    loss_db: float = 0.0
+    temperature: float = 290.0
+    pattern_exponent: float = 1.0
+    phase_noise_deg: float = 0.0
+    gain_error_db: float = 0.0
+    phase_error_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for item in dataclasses.fields(self):
+            least = -math.inf if item.name in ('tx_power_dbm', 'tx_gain_dbi', 'rx_gain_dbi') else 0.0
+            object.__setattr__(self, item.name, _number(item.name, getattr(self, item.name), least))
+        if self.temperature == 0:
+            raise ProfileError('temperature: expected more than 0 K, got 0')
+
 
 @dataclass(frozen=True, eq=False)
 class RadarProfile:
@@ -168,6 +220,7 @@ class RadarProfile:
             0, 1, ... T - 1.
         calibration: (len(tx_order) * N,) complex64, factor of each virtual channel, receiver fastest; None = ones.
         capture: how a raw file of this radar is laid out (see radar/capture.py).
+        front_end: power, gains and noise; None = not stated.
 
     Raises:
         ProfileError: a field out of range or fields that contradict each other.
@@ -180,6 +233,7 @@ class RadarProfile:
     tx_order: tuple[int, ...] = ()
     calibration: NDArray[np.complex64] | None = None
     capture: dict[str, Any] = field(default_factory=dict)
+    front_end: FrontEnd | None = None
 
     def __post_init__(self) -> None:
         """Check the fields and take them over in their own types."""
@@ -287,7 +341,7 @@ _UNITS = ('metre', 'wavelength')
 
 def _profile_from_content(content: Any, path: Path) -> RadarProfile:
     required = ('waveform', 'tx_positions', 'rx_positions')
-    optional = ('name', 'description', 'position_unit', 'tx_order', 'calibration', 'capture')
+    optional = ('name', 'description', 'position_unit', 'tx_order', 'calibration', 'capture', 'front_end')
     _check_keys('', content, required, optional)
     waveform = _waveform(content['waveform'])
     unit = content.get('position_unit', 'metre')
@@ -302,12 +356,32 @@ def _profile_from_content(content: Any, path: Path) -> RadarProfile:
     return RadarProfile(
         name=str(content.get('name', path.stem)),
         waveform=waveform,
-        tx_positions=_positions('tx_positions', content['tx_positions']) * scale,
-        rx_positions=_positions('rx_positions', content['rx_positions']) * scale,
+        tx_positions=_positions('tx_positions', _line('tx_positions', content['tx_positions'])) * scale,
+        rx_positions=_positions('rx_positions', _line('rx_positions', content['rx_positions'])) * scale,
         tx_order=tuple(order),
         calibration=_calibration(content.get('calibration'), path.parent),
         capture=capture,
+        front_end=_front_end(content.get('front_end')),
     )
+
+
+def _line(name: str, content: Any) -> Any:
+    """The antennas of ``{count: 16, spacing: 0.5}``, a uniform line along y from left to right; others as they are."""
+    if not isinstance(content, dict):
+        return content
+    _check_keys(f'{name}.', content, ('count', 'spacing'), ())
+    count, spacing = _count(f'{name}.count', content['count'], 1), _positive(f'{name}.spacing', content['spacing'])
+    return [[0.0, ((count - 1) / 2 - index) * spacing, 0.0] for index in range(count)]
+
+
+def _front_end(content: Any) -> FrontEnd | None:
+    if content is None:
+        return None
+    _check_keys('front_end.', content, (), [item.name for item in dataclasses.fields(FrontEnd)])
+    try:
+        return FrontEnd(**content)
+    except ProfileError as error:
+        raise ProfileError(f'front_end.{error}') from error
 
 
 def _waveform(content: Any) -> FmcwWaveform | OfdmWaveform:
@@ -381,6 +455,17 @@ def _positive(name: str, value: Any) -> float:
         number = math.nan
     if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
         raise ProfileError(f'{name}: expected a number above 0, got {value!r}')
+    return number
+
+
+def _number(name: str, value: Any, least: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number) or number < least:
+        expected = 'a finite number' if least == -math.inf else f'a number from {least:g} on'
+        raise ProfileError(f'{name}: expected {expected}, got {value!r}')
     return number
 
 

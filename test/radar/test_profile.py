@@ -162,3 +162,50 @@ def test_positions_cannot_be_changed_afterwards():
     profile = RadarProfile('t', FMCW, LINE, LINE)
     with pytest.raises(ValueError, match='read-only'):
         profile.tx_positions[0, 0] = 1
+
+
+def test_a_uniform_line_may_be_given_by_count_and_spacing(profile_file):
+    line = '{count: 4, spacing: 0.5}'
+    profile = load_profile(
+        profile_file(YAML.replace('[[0, 0, 0], [0, 0.005, 0]]', line) + 'position_unit: wavelength\n')
+    )
+    half = SPEED_OF_LIGHT / 28e9 / 2
+    np.testing.assert_allclose(profile.rx_positions[:, 1], np.array([1.5, 0.5, -0.5, -1.5]) * half)
+    assert not profile.rx_positions[:, [0, 2]].any()
+
+
+def test_the_front_end_is_read_and_optional(profile_file):
+    assert load_profile(profile_file(YAML)).front_end is None
+    profile = load_profile(profile_file(YAML + 'front_end: {tx_power_dbm: -3, noise_figure_db: 9}\n'))
+    assert (profile.front_end.tx_power_dbm, profile.front_end.noise_figure_db) == (-3.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('front_end: {power: 3}', 'front_end.power: expected one of the fields tx_power_dbm'),
+        ('front_end: {noise_figure_db: -1}', 'front_end.noise_figure_db: expected a number from 0 on, got -1'),
+        ('front_end: {tx_power_dbm: .inf}', 'front_end.tx_power_dbm: expected a finite number, got inf'),
+        ('front_end: {temperature: 0}', 'front_end.temperature: expected more than 0 K'),
+    ],
+)
+def test_a_wrong_front_end_is_named(profile_file, line, message):
+    with pytest.raises(ProfileError, match=message):
+        load_profile(profile_file(YAML + line))
+
+
+def test_a_cyclic_prefix_limits_the_range_and_fits_the_symbol(profile_file):
+    assert OFDM.cyclic_prefix_range == float('inf')
+    prefix = OfdmWaveform(28e9, 1.5625e6, 125e-6, 32, 256, cyclic_prefix=0.5e-6)
+    assert prefix.cyclic_prefix_range == pytest.approx(74.95, abs=0.01)
+    with pytest.raises(ProfileError, match='cyclic_prefix: expected less than the symbol period of 0.000125 s'):
+        OfdmWaveform(28e9, 1.5625e6, 125e-6, 32, 256, cyclic_prefix=1e-3)
+
+
+@pytest.mark.parametrize('bandwidth', [100, 200, 400])
+@pytest.mark.parametrize('antennas', [8, 16, 32])
+def test_the_family_of_5g_like_radars_is_complete(bandwidth, antennas):
+    profile = load_profile(f'ofdm_28ghz_{bandwidth}mhz_{antennas}rx')
+    assert profile.waveform.bandwidth == pytest.approx(bandwidth * 1e6)
+    assert len(profile.rx_positions) == antennas
+    assert profile.waveform.cyclic_prefix > 0
