@@ -75,6 +75,7 @@ class Channel:
         positions: NDArray[np.float64],
         amplitudes: NDArray[np.complex64],
         velocities: NDArray[np.float64] | None = None,
+        returning: NDArray[np.float64] | None = None,
     ) -> NDArray[np.complex64]:
         """The noiseless cube of point scatterers.
 
@@ -82,6 +83,8 @@ class Channel:
             positions: (K, 3) m, radar frame, at the start of the frame.
             amplitudes: (K,) complex.
             velocities: (K, 3) m/s, constant over the frame; None for scatterers that stand still.
+            returning: (K, 3) m, where the receivers see the scatterers: their mirror images where the echo comes back
+                over the ground; None = at their positions. Mirror images move as the scatterers do.
 
         Returns:
             (slow_time, virtual_channel, fast_time) complex64; with velocities None a read-only view that repeats one
@@ -90,10 +93,13 @@ class Channel:
         slow, channels, fast = self.shape
         if len(positions) == 0:
             return np.zeros(self.shape, dtype=np.complex64)
+        returning = positions if returning is None else returning
         if velocities is None:
-            delays = self._delays(np.broadcast_to(positions, (1, len(self._tx), *positions.shape)))
+            still = (1, len(self._tx), *positions.shape)
+            delays = self._delays(np.broadcast_to(positions, still), np.broadcast_to(returning, still))
         else:
-            delays = self._delays(positions + self._times[:, :, None, None] * velocities)
+            moved = self._times[:, :, None, None] * velocities
+            delays = self._delays(positions + moved, returning + moved)
         delays = delays.reshape(-1, len(positions))
         amplitudes = np.asarray(amplitudes, dtype=np.complex64)
         measured = np.empty((len(delays), fast), dtype=np.complex64)
@@ -102,11 +108,11 @@ class Channel:
             self._transform(delays[start : start + block], amplitudes, measured[start : start + block])
         return np.broadcast_to(measured.reshape(-1, channels, fast), (slow, channels, fast))
 
-    def _delays(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(slow, slot, receiver, scatterer) s of scatterers at (slow, slot, scatterer, 3) m."""
+    def _delays(self, places: NDArray[np.float64], returning: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(slow, slot, receiver, scatterer) s of scatterers at (slow, slot, scatterer, 3) m, out and back."""
         to_tx = np.linalg.norm(places - self._tx[None, :, None, :], axis=-1)
-        squares = np.sum(places**2, axis=-1)[:, :, None, :] + np.sum(self._rx**2, axis=-1)[:, None]
-        to_rx = np.sqrt(np.maximum(squares - 2 * self._rx @ np.swapaxes(places, -1, -2), 0.0))
+        squares = np.sum(returning**2, axis=-1)[:, :, None, :] + np.sum(self._rx**2, axis=-1)[:, None]
+        to_rx = np.sqrt(np.maximum(squares - 2 * self._rx @ np.swapaxes(returning, -1, -2), 0.0))
         to_rx += to_tx[:, :, None, :]
         to_rx /= SPEED_OF_LIGHT
         return to_rx

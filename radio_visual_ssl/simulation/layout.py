@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one seed makes of a scene: bodies with their places and trajectories, which every back end reads."""
+"""What one seed makes of a scene: bodies with places and trajectories, light and weather; every back end reads it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from radio_visual_ssl.simulation.kinds import KINDS, Colour
-from radio_visual_ssl.simulation.scene import Mover, Scene
+from radio_visual_ssl.simulation.kinds import KINDS, REFLECTIVITY_DB, SURFACES, Colour, Kind, Material
+from radio_visual_ssl.simulation.scene import Ego, Lighting, Mover, Scene
 from radio_visual_ssl.simulation.trajectory import Pose, Trajectory
 
 
@@ -17,11 +18,12 @@ class Body:
     """One solid object: a box on the ground with a look and a radar cross section.
 
     Attributes:
-        kind: a name of KINDS, 'wall', 'pole' or 'lamp_post'.
+        kind: a name of KINDS, 'wall', 'pole', 'lamp_post', 'building', 'shelf', 'pillar', 'crate' or 'tree'.
         size: (length, width, height), m.
-        rcs: m^2.
+        rcs: m^2, mean over all aspects.
         colour: rgb.
         number: unique in the layout, movers first from 1 on (their track id).
+        material: of most of its surface.
     """
 
     kind: str
@@ -29,41 +31,90 @@ class Body:
     rcs: float
     colour: Colour
     number: int
+    material: Material = 'metal'
 
 
 Placed = tuple[Body, Pose]
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """Light and weather of one seed.
+
+    Attributes:
+        hour: time of day, 0-24.
+        sun: (3,) towards the sun, scene frame.
+        sunlight: brightness of a surface that faces the sun, 0 at night and under clouds.
+        ambient: brightness of any surface.
+        visibility: m, at which fog or haze leaves 5 % of the contrast.
+        lamps: brightness that the lamp posts add near them; 0 by day.
+        overcast: whether clouds cover the sky.
+    """
+
+    hour: float
+    sun: NDArray[np.float64]
+    sunlight: float
+    ambient: float
+    visibility: float
+    lamps: float
+    overcast: bool
 
 
 @dataclass(frozen=True)
 class Layout:
     """What one seed makes of a scene.
 
+    Poses are given in the frame of the sensors: the origin is the ground below the radar, x is the way that it looks.
+    On a mast that is the scene frame; on an ego vehicle it moves.
+
     Attributes:
         scene: description.
         seed: that drew it.
-        static: clutter with its place.
-        movers: targets with their trajectories.
+        static: clutter with its place in the scene frame.
+        movers: targets with their trajectories in the scene frame.
+        light: and weather.
+        ego: trajectory of the sensors in the scene frame; None = they stand at its origin.
     """
 
     scene: Scene
     seed: int
     static: tuple[Placed, ...]
     movers: tuple[tuple[Body, Trajectory], ...]
+    light: Light
+    ego: Trajectory | None = None
+
+    def sensors(self, time: float) -> Pose:
+        """The sensors' place on the ground, and their motion, in the scene frame at a time in s."""
+        pose = None if self.ego is None else self.ego.pose(time)
+        return pose or Pose(0.0, 0.0, 0.0)
 
     def moving(self, time: float) -> list[Placed]:
         """The movers that are present at a time in s."""
         poses = ((body, trajectory.pose(time)) for body, trajectory in self.movers)
-        return [(body, pose) for body, pose in poses if pose is not None]
+        return self._seen(((body, pose) for body, pose in poses if pose is not None), time)
+
+    def standing(self, time: float) -> list[Placed]:
+        """The clutter; from an ego vehicle it moves too."""
+        return self._seen(self.static, time)
+
+    def _seen(self, placed: Iterable[Placed], time: float) -> list[Placed]:
+        if self.ego is None:
+            return list(placed)
+        observer = self.sensors(time)
+        return [(body, pose.seen_from(observer)) for body, pose in placed]
 
 
-WALL_PANEL = 4.0  # m, longest piece of a wall: the painter sorts by distance and the shadows are judged by piece
+PIECE = 4.0  # m, longest piece of a wall or a building: light, haze and shadows are judged by piece
 WALL_THICKNESS = 0.25  # m
-WALL_COLOUR: Colour = (172, 150, 132)
 POLE_COLOUR: Colour = (128, 132, 136)
+CLEAR = 900.0  # m, visibility without fog
+SUMMIT = math.radians(58.0)  # highest elevation of the sun
+NIGHT, DAYLIGHT = 0.22, 0.36  # ambient brightness at night, and what the day adds
+_STREAM = 21  # keeps these draws apart from others of the same seed
 
 
 def lay_out(scene: Scene, seed: int = 0) -> Layout:
-    """Draws what a scene leaves open: parked vehicles, colours, which targets move, where they start and how fast.
+    """Draws what a scene leaves open: what is parked, colours, materials, light, which targets move, where, how fast.
 
     Args:
         scene: description.
@@ -74,51 +125,136 @@ def lay_out(scene: Scene, seed: int = 0) -> Layout:
     """
     if seed < 0:
         raise ValueError(f'seed: expected 0 or more, got {seed}')
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, _STREAM))
+    ego = None if scene.ego is None else _ego(scene.ego, rng)
     chosen = np.sort(
         rng.permutation(len(scene.movers))[: rng.integers(scene.presence[0], scene.presence[1], endpoint=True)]
     )
-    movers = [_mover(scene.movers[index], int(number) + 1, rng) for number, index in enumerate(chosen)]
-    static: list[Placed] = []
-
-    def add(kind: str, size: Sequence[float], rcs: float, colour: Colour, pose: Pose) -> None:
-        number = len(movers) + len(static) + 1
-        static.append((Body(kind, (size[0], size[1], size[2]), rcs, colour, number), pose))
-
-    for row in scene.parked:
-        start, end = np.array(row.start), np.array(row.end)
-        length = float(np.hypot(*(end - start)))
-        for along in np.arange(0.0, length + 1e-9, row.spacing):
-            taken, turned = rng.random(2) < (row.occupancy, 0.5)
-            kind = row.kinds[rng.integers(len(row.kinds))]
-            shift, twist = rng.uniform(-0.15, 0.15, 2), rng.normal(0.0, math.radians(1.5))
-            scale, paint = rng.uniform(0.94, 1.06), rng.integers(len(KINDS[kind].colours))
-            if taken:
-                x, y = start + (end - start) * (along / length if length else 0.0) + shift
-                heading = math.radians(row.heading_deg) + twist + (math.pi if turned else 0.0)
-                scaled = [scale * side for side in KINDS[kind].size]
-                add(kind, scaled, KINDS[kind].rcs, KINDS[kind].colours[paint], Pose(float(x), float(y), heading))
-    for wall in scene.walls:
-        start, end = np.array(wall.start), np.array(wall.end)
-        length = float(np.hypot(*(end - start)))
-        pieces = math.ceil(length / WALL_PANEL)
-        heading = math.atan2(*(end - start)[::-1])
-        rcs = 10 ** (wall.rcs_db_per_m2 / 10) * wall.height * length / pieces
-        for piece in range(pieces):
-            x, y = start + (end - start) * (piece + 0.5) / pieces
-            size = (length / pieces, WALL_THICKNESS, wall.height)
-            add('wall', size, rcs, WALL_COLOUR, Pose(float(x), float(y), heading))
-    for pole in scene.poles:
-        size = (pole.diameter, pole.diameter, pole.height)
-        add('lamp_post' if pole.lamp else 'pole', size, pole.rcs, POLE_COLOUR, Pose(*pole.position, 0.0))
-    return Layout(scene, seed, tuple(static), tuple(movers))
+    movers = [_mover(scene.movers[index], int(number) + 1, ego, rng) for number, index in enumerate(chosen)]
+    static = _Clutter(len(movers), rng)
+    static.park(scene)
+    static.build(scene)
+    return Layout(scene, seed, tuple(static.placed), tuple(movers), _light(scene.lighting, rng), ego)
 
 
-def _mover(mover: Mover, number: int, rng: np.random.Generator) -> tuple[Body, Trajectory]:
-    kind = KINDS[mover.kind]
-    waypoints = np.array(mover.path) + rng.uniform(-mover.jitter, mover.jitter, (len(mover.path), 2))
-    if rng.random() < 0.5:
-        waypoints = waypoints[::-1]
-    speed = mover.speed * rng.uniform(0.85, 1.15)
-    trajectory = Trajectory(waypoints, speed, mover.motion, mover.pause, rng.random())
-    return Body(mover.kind, kind.size, kind.rcs, kind.colours[rng.integers(len(kind.colours))], number), trajectory
+class _Clutter:
+    """Collects what stands still, numbered after the movers."""
+
+    def __init__(self, movers: int, rng: np.random.Generator) -> None:
+        self.placed: list[Placed] = []
+        self._first, self._rng = movers + 1, rng
+
+    def park(self, scene: Scene) -> None:
+        """Vehicles in the parking bays."""
+        rng = self._rng
+        for row in scene.parked:
+            start, end = np.array(row.start), np.array(row.end)
+            length = float(np.hypot(*(end - start)))
+            for along in np.arange(0.0, length + 1e-9, row.spacing):
+                taken, turned = rng.random(2) < (row.occupancy, 0.5)
+                kind = KINDS[name := row.kinds[rng.integers(len(row.kinds))]]
+                shift, twist = rng.uniform(-0.15, 0.15, 2), rng.normal(0.0, math.radians(1.5))
+                scale, paint = rng.uniform(0.94, 1.06), rng.integers(len(kind.colours))
+                if taken:
+                    x, y = start + (end - start) * (along / length if length else 0.0) + shift
+                    heading = math.radians(row.heading_deg) + twist + (math.pi if turned else 0.0)
+                    size = [scale * side for side in kind.size]
+                    self._add(name, size, kind.rcs, kind.colours[paint], Pose(float(x), float(y), heading))
+
+    def build(self, scene: Scene) -> None:
+        """Walls, poles, blocks and trees."""
+        rng = self._rng
+        for wall in scene.walls:
+            start, end = np.array(wall.start), np.array(wall.end)
+            length = float(np.hypot(*(end - start)))
+            material, colour = self._surface(wall.materials)
+            rcs = 10 ** ((wall.rcs_db_per_m2 + REFLECTIVITY_DB[material]) / 10) * wall.height * length
+            middle, heading = (start + end) / 2, math.atan2(*(end - start)[::-1])
+            self._add_pieces('wall', (length, WALL_THICKNESS, wall.height), rcs, colour, material, middle, heading)
+        for pole in scene.poles:
+            size = (pole.diameter, pole.diameter, pole.height)
+            kind = 'lamp_post' if pole.lamp else 'pole'
+            self._add(kind, size, pole.rcs, POLE_COLOUR, Pose(*pole.position, 0.0))
+        for block in scene.blocks:
+            present, shift = rng.random() < block.presence, rng.uniform(-block.jitter, block.jitter, 2)
+            material, colour = self._surface(block.materials)
+            area = max(block.size[:2]) * block.size[2]
+            rcs = 10 ** ((block.rcs_db_per_m2 + REFLECTIVITY_DB[material]) / 10) * area
+            if present:
+                middle, heading = np.array(block.position) + shift, math.radians(block.heading_deg)
+                self._add_pieces(block.kind, block.size, rcs, colour, material, middle, heading)
+        for tree in scene.trees:
+            scale, heading = rng.uniform(0.8, 1.2), rng.uniform(-math.pi, math.pi)
+            _, colour = self._surface(('vegetation',))
+            size = (tree.crown, tree.crown, scale * tree.height)
+            self._add('tree', size, tree.rcs, colour, Pose(*tree.position, heading), 'vegetation')
+
+    def _surface(self, materials: Sequence[Material]) -> tuple[Material, Colour]:
+        material = materials[int(self._rng.integers(len(materials)))]
+        colours = SURFACES[material]
+        return material, colours[self._rng.integers(len(colours))]
+
+    def _add_pieces(
+        self,
+        kind: str,
+        size: tuple[float, float, float],
+        rcs: float,
+        colour: Colour,
+        material: Material,
+        middle: NDArray[np.float64],
+        heading: float,
+    ) -> None:
+        """A long body as several short ones, one behind the other along its length."""
+        count = math.ceil(size[0] / PIECE)
+        ahead = np.array([math.cos(heading), math.sin(heading)])
+        for piece in range(count):
+            x, y = middle + ahead * size[0] * ((piece + 0.5) / count - 0.5)
+            shorter = (size[0] / count, size[1], size[2])
+            self._add(kind, shorter, rcs / count, colour, Pose(float(x), float(y), heading), material)
+
+    def _add(
+        self, kind: str, size: Sequence[float], rcs: float, colour: Colour, pose: Pose, material: Material = 'metal'
+    ) -> None:
+        number = self._first + len(self.placed)
+        self.placed.append((Body(kind, (size[0], size[1], size[2]), rcs, colour, number, material), pose))
+
+
+def _ego(ego: Ego, rng: np.random.Generator) -> Trajectory:
+    speed, start = ego.speed * rng.uniform(0.85, 1.15), rng.uniform(*ego.start)
+    return Trajectory(np.array(ego.path), speed, 'reenter', 0.0, start)
+
+
+def _mover(mover: Mover, number: int, ego: Trajectory | None, rng: np.random.Generator) -> tuple[Body, Trajectory]:
+    names = (mover.kind, *mover.variants)
+    name = names[rng.integers(len(names))] if mover.variants else mover.kind
+    kind = KINDS[name]
+    if mover.ahead is not None and ego is not None:
+        trajectory = ego.ahead_by(rng.uniform(*mover.ahead))
+    else:
+        waypoints = np.array(mover.path) + rng.uniform(-mover.jitter, mover.jitter, (len(mover.path), 2))
+        if rng.random() < 0.5 and not mover.one_way:
+            waypoints = waypoints[::-1]
+        speed = mover.speed * rng.uniform(0.85, 1.15)
+        trajectory = Trajectory(waypoints, speed, mover.motion, mover.pause, rng.random())
+    return _body(name, kind, number, rng), trajectory
+
+
+def _body(name: str, kind: Kind, number: int, rng: np.random.Generator) -> Body:
+    return Body(name, kind.size, kind.rcs, kind.colours[rng.integers(len(kind.colours))], number, kind.material)
+
+
+def _light(lighting: Lighting, rng: np.random.Generator) -> Light:
+    hour, clouds, fog = rng.uniform(*lighting.hours), rng.random(), rng.random()
+    distance, bearing = rng.uniform(*lighting.fog_visibility), rng.uniform(-math.pi, math.pi)
+    if lighting.ceiling is not None:
+        return Light(hour, np.array([0.0, 0.0, 1.0]), 0.35, 0.6, CLEAR, 0.0, True)
+    overcast, foggy = clouds < lighting.overcast, fog < lighting.fog
+    # the sun rises at 6, stands highest at 12 and sets at 18
+    elevation = SUMMIT * math.sin(math.pi * (hour - 6.0) / 12.0)
+    bearing += math.pi * (hour - 12.0) / 12.0
+    day = float(np.clip(0.5 + elevation / math.radians(16.0), 0.0, 1.0))
+    sun = np.array([math.cos(bearing), math.sin(bearing), math.tan(max(elevation, math.radians(6.0)))])
+    sunlight = 0.45 * day * (0.15 if overcast or foggy else 1.0) * float(elevation > 0)
+    ambient = (NIGHT + DAYLIGHT * day) * (1.15 if overcast or foggy else 1.0)
+    visibility = distance if foggy else CLEAR
+    return Light(hour, sun / np.linalg.norm(sun), sunlight, ambient, visibility, 0.9 * (1.0 - day), overcast or foggy)

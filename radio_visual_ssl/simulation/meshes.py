@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes of the bodies of a scene for the camera: a few flat facets each, in the order in which they are painted."""
+"""Shapes of the bodies of a scene, built of a few flat facets each, for the camera and the ray tracer."""
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +23,16 @@ STEEL: Colour = (92, 96, 102)
 COPING: Colour = (206, 198, 188)
 LAMP: Colour = (236, 236, 226)
 
+BOARD: Colour = (164, 134, 92)
+
+STRIDE = 1.5  # m that a pedestrian walks in one cycle of the legs
+HIP, SHOULDER = 0.5, 0.82  # of a pedestrian's height
+LEG_SWING, ARM_SWING = math.radians(26.0), math.radians(22.0)
+CRANK = 0.17  # m
+PEDALLING = 5.0  # m that a cyclist rides in one turn of the pedals
+
 Rectangle = tuple[float, float, float, float]  # x0, x1, y0, y1
+Texture = Literal['plain', 'rough', 'brick', 'windows', 'cartons', 'leaves']
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,23 +43,39 @@ class Facet:
         points: (P, 3) m, body frame: x along its heading, z from the ground.
         normal: (3,) outward, seen from this side only; zeros: seen and lit from both sides.
         colour: rgb.
+        texture: what modulates the colour; it begins at the first point, its rows run along the first edge.
     """
 
     points: NDArray[np.float64]
     normal: NDArray[np.float64]
     colour: Colour
+    texture: Texture = 'plain'
 
 
-def mesh(body: Body) -> list[Facet]:
-    """The facets of a body, to be painted in this order."""
+def mesh(body: Body, walked: float = 0.0) -> list[Facet]:
+    """The facets of a body; where two lie in one plane, the later one covers the earlier.
+
+    Args:
+        body: to build.
+        walked: m along its path so far: how far legs and pedals have come.
+    """
+    if body.kind == 'pedestrian':
+        return _pedestrian(body, 2 * math.pi * walked / STRIDE)
+    if body.kind == 'cyclist':
+        return _cyclist(body, 2 * math.pi * walked / PEDALLING)
     build = {
         'car': _car,
         'van': _van,
-        'pedestrian': _pedestrian,
-        'cyclist': _cyclist,
+        'cart': _cart,
+        'reflector': _reflector,
         'wall': _wall,
         'pole': _pole,
         'lamp_post': _lamp_post,
+        'building': _building,
+        'shelf': _shelf,
+        'pillar': _pillar,
+        'crate': _crate,
+        'tree': _tree,
     }
     return build[body.kind](body)
 
@@ -58,10 +85,10 @@ def _facet(points: Iterable[Iterable[float]], colour: Colour, inside: NDArray[np
     corners = np.array(points, dtype=np.float64)
     if inside is None:
         return Facet(corners, np.zeros(3), colour)
-    normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
-    normal /= np.linalg.norm(normal)
-    outward = np.sign(normal @ (corners.mean(axis=0) - inside))
-    return Facet(corners, normal * outward, colour)
+    (ax, ay, az), (bx, by, bz) = (corners[1] - corners[0]).tolist(), (corners[2] - corners[0]).tolist()
+    normal = np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
+    outward = math.copysign(1.0, normal @ (corners[0] - inside))
+    return Facet(corners, normal * (outward / math.sqrt(normal @ normal)), colour)
 
 
 def _block(lower: Rectangle, upper: Rectangle, z: tuple[float, float], colour: Colour) -> dict[str, Facet]:
@@ -179,19 +206,38 @@ def _head(x: float, z: float) -> list[Facet]:
     ]
 
 
-def _pedestrian(body: Body) -> list[Facet]:
+def _limb(top: tuple[float, float, float], length: float, angle: float, width: float, colour: Colour) -> list[Facet]:
+    """A bar that hangs from its top end and swings forward by an angle (rad)."""
+    x, y, z = top
+    foot, half = x + length * math.sin(angle), width / 2
+    upper = (x - half, x + half, y - half, y + half)
+    lower = (foot - half, foot + half, y - half, y + half)
+    return list(_block(lower, upper, (z - length * math.cos(angle), z), colour).values())
+
+
+def _pedestrian(body: Body, phase: float) -> list[Facet]:
     _, width, height = body.size
-    hips, shoulders = 0.47 * height, 0.83 * height
-    half = width / 2
-    return [
-        *_box((-0.06, 0.2, -0.17, -0.02), (0.0, hips), TROUSERS),
-        *_box((-0.2, 0.06, 0.02, 0.17), (0.0, hips), TROUSERS),
-        *_block((-0.13, 0.13, -0.19, 0.19), (-0.14, 0.14, -half, half), (hips, shoulders), body.colour).values(),
-        *_head(0.02, height),
+    hips, shoulders, half = HIP * height, SHOULDER * height, width / 2
+    swing = math.sin(phase)
+    legs = [
+        facet
+        for side in (-1.0, 1.0)
+        for facet in _limb((0.0, side * 0.1, hips + 0.03), hips + 0.01, side * LEG_SWING * swing, 0.15, TROUSERS)
     ]
+    arms = [
+        facet
+        for side in (-1.0, 1.0)
+        for facet in _limb(
+            (0.0, side * (half - 0.05), shoulders), 0.36 * height, -side * ARM_SWING * swing, 0.1, body.colour
+        )
+    ]
+    torso = _block(
+        (-0.12, 0.12, -0.17, 0.17), (-0.13, 0.13, 0.06 - half, half - 0.06), (hips - 0.06, shoulders), body.colour
+    )
+    return [*legs, *torso.values(), *arms, *_head(0.02, height)]
 
 
-def _cyclist(body: Body) -> list[Facet]:
+def _cyclist(body: Body, phase: float) -> list[Facet]:
     length, width, height = body.size
     radius, half = 0.34, width / 2
     axle = length / 2 - radius
@@ -213,14 +259,39 @@ def _cyclist(body: Body) -> list[Facet]:
         ),
         *_box((axle - 0.24, axle - 0.14, -half, half), (1.0, 1.05), TYRE),
     ]
-    legs = [
-        *_block((-0.05, 0.1, -0.16, -0.06), (-0.3, -0.08, -0.17, -0.03), (0.25, saddle), TROUSERS).values(),
-        *_block((0.02, 0.17, 0.06, 0.16), (-0.3, -0.08, 0.03, 0.17), (0.4, saddle), TROUSERS).values(),
-    ]
+    legs = []
+    for side in (-1.0, 1.0):
+        pedal = (CRANK * math.cos(phase + side * math.pi / 2), radius - CRANK * math.sin(phase + side * math.pi / 2))
+        knee = 0.5 * (saddle + pedal[1]) + 0.05
+        thigh, shin = (-0.26, 0.02, side * 0.1 - 0.08, side * 0.1 + 0.08), 0.07
+        bent = (0.08, 0.3, side * 0.1 - 0.07, side * 0.1 + 0.07)
+        foot = (pedal[0] - shin, pedal[0] + shin, side * 0.1 - 0.06, side * 0.1 + 0.06)
+        legs += [*_block(bent, thigh, (knee - 0.08, saddle + 0.05), TROUSERS).values()]
+        legs += [*_block(foot, bent, (pedal[1], knee), TROUSERS).values()]
     torso = _block(
-        (-0.34, -0.05, -0.18, 0.18), (-0.08, 0.2, -half * 0.8, half * 0.8), (saddle, 0.85 * height), body.colour
+        (-0.34, 0.04, -0.18, 0.18), (-0.08, 0.2, -half * 0.8, half * 0.8), (saddle - 0.12, 0.85 * height), body.colour
     )
     return [*wheels, *frame, *legs, *torso.values(), *_head(0.12, height)]
+
+
+def _cart(body: Body) -> list[Facet]:
+    length, width, height = body.size
+    half, side = length / 2, width / 2
+    bed = _block((-half, half, -side, side), (-half, half, -side, side), (0.14, 0.34), STEEL)
+    load = _block(
+        (-half * 0.92, half * 0.7, -side * 0.92, side * 0.92),
+        (-half * 0.92, half * 0.7, -side * 0.92, side * 0.92),
+        (0.34, 0.86 * height),
+        body.colour,
+    )
+    handle = _box((half * 0.84, half, -side * 0.9, side * 0.9), (0.34, height), HUB)
+    return [*bed.values(), *load.values(), *handle, *_wheels(body, 0.36 * length, 0.09)]
+
+
+def _reflector(body: Body) -> list[Facet]:
+    length, width, height = body.size
+    legs = _box((-0.03, 0.03, -0.03, 0.03), (0.0, height - 0.2), STEEL)
+    return [*legs, *_box((-length / 2, length / 2, -width / 2, width / 2), (height - 0.3, height), body.colour)]
 
 
 def _wall(body: Body) -> list[Facet]:
@@ -230,15 +301,14 @@ def _wall(body: Body) -> list[Facet]:
     red, green, blue = (round(min(255, shade * part)) for part in body.colour)
     panel = _block(rectangle, rectangle, (0.0, height), (red, green, blue))
     joint = (round(0.86 * red), round(0.86 * green), round(0.86 * blue))
-    courses = [
-        _panel(panel[name], (0.0, 1.0), (v, v + 0.025), joint)
-        for name in ('left', 'right')
-        for v in np.arange(0.16, 0.9, 0.16)
+    sides = [
+        replace(panel[name], texture='brick' if body.material == 'brick' else 'rough')
+        for name in ('left', 'right', 'front', 'back')
     ]
     posts = [_panel(panel[name], (0.0, 0.03), (0.0, 1.0), joint) for name in ('left', 'right')]
     coping = [_panel(panel[name], (0.0, 1.0), (0.93, 1.0), COPING) for name in ('left', 'right')]
     top = Facet(panel['top'].points, panel['top'].normal, COPING)
-    return [*panel.values(), *courses, *posts, *coping, top]
+    return [*sides, *posts, *coping, top]
 
 
 def _pole(body: Body) -> list[Facet]:
@@ -259,3 +329,39 @@ def _lamp_post(body: Body) -> list[Facet]:
         *_box((-1.35, -0.7, -0.14, 0.14), (height - 0.16, height - 0.04), LAMP),
         *_box((0.7, 1.35, -0.14, 0.14), (height - 0.16, height - 0.04), LAMP),
     ]
+
+
+def _textured(body: Body, texture: Texture, shade: float = 1.0) -> list[Facet]:
+    """The body's box with a texture on its upright sides."""
+    length, width, height = body.size
+    rectangle = (-length / 2, length / 2, -width / 2, width / 2)
+    red, green, blue = (round(min(255, shade * part)) for part in body.colour)
+    block = _block(rectangle, rectangle, (0.0, height), (red, green, blue))
+    return [facet if name == 'top' else replace(facet, texture=texture) for name, facet in block.items()]
+
+
+def _building(body: Body) -> list[Facet]:
+    return _textured(body, 'windows')
+
+
+def _shelf(body: Body) -> list[Facet]:
+    return _textured(replace(body, colour=BOARD), 'cartons')
+
+
+def _pillar(body: Body) -> list[Facet]:
+    return _textured(body, 'rough')
+
+
+def _crate(body: Body) -> list[Facet]:
+    return _textured(body, 'rough')
+
+
+def _tree(body: Body) -> list[Facet]:
+    crown, _, height = body.size
+    trunk = _box((-0.14, 0.14, -0.14, 0.14), (0.0, 0.45 * height), (92, 74, 58))
+    half, narrow = crown / 2, crown / 4
+    middle = (-half, half, -half, half)
+    top = _block(middle, (-narrow, narrow, -narrow, narrow), (0.62 * height, height), body.colour)
+    lower = _block((-narrow, narrow, -narrow, narrow), middle, (0.34 * height, 0.62 * height), body.colour)
+    sides = [replace(facet, texture='leaves') for part in (lower, top) for facet in part.values()]
+    return [*trunk, *sides]

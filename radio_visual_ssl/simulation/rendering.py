@@ -1,207 +1,267 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's view of a scene: a small painter's-algorithm rasteriser with flat shading, haze and shadows."""
+"""The camera's view of a scene: shading, textures, shadows, time of day, fog, and exact masks of the targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from radio_visual_ssl.simulation.boxes import rotated, to_radar
-from radio_visual_ssl.simulation.layout import Layout, Placed
-from radio_visual_ssl.simulation.meshes import Facet, mesh
+from radio_visual_ssl.simulation.boxes import rotated
+from radio_visual_ssl.simulation.layout import DAYLIGHT, NIGHT, Body, Layout, Placed
+from radio_visual_ssl.simulation.meshes import PEDALLING, STRIDE, mesh
+from radio_visual_ssl.simulation.rasterizer import Canvas, Pinhole, Solid
 from radio_visual_ssl.simulation.scene import Scene
 from radio_visual_ssl.simulation.trajectory import Pose
 from radio_visual_ssl.vision.camera import CameraModel
 
-NEAR = 0.3  # m, nearest depth that is drawn
-SUN = np.array([-0.45, 0.40, 0.80]) / np.linalg.norm([-0.45, 0.40, 0.80])  # towards the sun, scene frame
-AMBIENT = 0.55
-HAZE = np.array([214.0, 224.0, 234.0])
-HAZE_DISTANCE = 320.0  # m, at which 63 % of the colour is lost
-ZENITH = np.array([104.0, 156.0, 212.0])
+OVERSAMPLING = 2  # pixels are drawn twice as fine and averaged
+CLUTTER = 255  # owner of what stands still
+GAITS = 12  # shapes of a walking or pedalling body in one cycle
+FAR = 250.0  # m, beyond which the ground is haze
 ASPHALT = np.array([98.0, 99.0, 102.0])
 MEADOW = np.array([112.0, 130.0, 88.0])
+PAVEMENT = np.array([150.0, 147.0, 142.0])
+FLOOR = np.array([140.0, 142.0, 144.0])
+CEILING = np.array([118.0, 120.0, 124.0])
 PAINT = np.array([208.0, 208.0, 202.0])
-SHADE = 0.58  # brightness left in a shadow
-_SUBPIXEL = 4  # fractional bits of polygon corners
+_DAY_HAZE, _DAY_ZENITH = np.array([214.0, 224.0, 234.0]), np.array([104.0, 156.0, 212.0])
+_NIGHT_HAZE, _NIGHT_ZENITH = np.array([30.0, 34.0, 44.0]), np.array([8.0, 10.0, 20.0])
+_CLOUD = np.array([186.0, 190.0, 194.0])
+_NOISE_CELLS = 256
 
 
-def camera_on(scene: Scene) -> CameraModel:
-    """The scene's camera, seen from its radar."""
+def camera_on(scene: Scene, size: tuple[int, int] | None = None) -> CameraModel:
+    """The scene's camera, seen from its radar.
+
+    Args:
+        scene: description.
+        size: (width, height) px instead of the scene's own, with the same view across the width.
+    """
     mount = scene.camera
+    width, height = size or (mount.width, mount.height)
+    focal_length = mount.focal_length * width / mount.width
     pitch, yaw = np.radians([mount.pitch_deg, mount.yaw_deg])
     forward = np.array([np.cos(pitch) * np.cos(yaw), np.cos(pitch) * np.sin(yaw), -np.sin(pitch)])
     right = np.array([np.sin(yaw), -np.cos(yaw), 0.0])
     rotation = np.stack([right, np.cross(forward, right), forward])
-    centre = ((mount.width - 1) / 2, (mount.height - 1) / 2)
-    matrix = np.array([[mount.focal_length, 0.0, centre[0]], [0.0, mount.focal_length, centre[1]], [0.0, 0.0, 1.0]])
-    return CameraModel(mount.width, mount.height, matrix, np.zeros(5), rotation, -rotation @ np.array(mount.offset))
+    centre = ((width - 1) / 2, (height - 1) / 2)
+    matrix = np.array([[focal_length, 0.0, centre[0]], [0.0, focal_length, centre[1]], [0.0, 0.0, 1.0]])
+    return CameraModel(width, height, matrix, np.zeros(5), rotation, -rotation @ np.array(mount.offset))
 
 
 @dataclass(frozen=True, eq=False)
-class _Drawing:
-    """Polygons of one body in the image, ready to be painted.
+class View:
+    """What the camera sees at one time.
 
     Attributes:
-        distance: m from the camera; far bodies are painted first.
-        polygons: (P, 2) int32 with _SUBPIXEL fractional bits each.
-        colours: rgb each.
+        image: (H, W, 3) uint8 rgb.
+        mask: (H, W) uint8, the number (track id) of the target that is seen in each pixel; 0 = none.
     """
 
-    distance: float
-    polygons: list[NDArray[np.int32]]
-    colours: list[tuple[float, float, float]]
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
 
 
 class Renderer:
-    """Paints the images of one camera.
+    """Draws the images of one camera.
 
-    The sky, the ground and what stands still are prepared once.
+    On a mast, the sky, the ground and what stands still are drawn once.
 
     Args:
         layout: of the scene.
-        camera: where it stands.
+        camera: where it is, seen from the radar; without lens distortion.
+
+    Raises:
+        ValueError: a camera with lens distortion.
     """
 
     def __init__(self, layout: Layout, camera: CameraModel) -> None:
-        self._layout, self._camera = layout, camera
+        if np.any(camera.distortion):
+            raise ValueError(f'camera: expected one without distortion, got {camera.distortion.tolist()}')
+        self._layout, self._camera, self._light = layout, camera, layout.light
         self._height = layout.scene.mast.height
         self._eye = -camera.rotation.T @ camera.translation
-        self._background = self._paint_background()
-        self._meshes = {body.number: mesh(body) for body, _ in layout.movers}
-        self._static = [self._drawing(mesh(body), pose) for body, pose in layout.static]
+        matrix, fine = camera.matrix, OVERSAMPLING
+        self._pinhole = Pinhole(
+            fine * camera.width,
+            fine * camera.height,
+            (fine * matrix[0, 0], fine * matrix[1, 1]),
+            (fine * (matrix[0, 2] + 0.5) - 0.5, fine * (matrix[1, 2] + 0.5) - 0.5),
+        )
+        self._haze, self._zenith = _sky_colours(layout)
+        shade = self._light.ambient / (self._light.ambient + self._light.sunlight * self._light.sun[2])
+        self._shade = 1.0 if layout.scene.lighting.ceiling is not None else float(shade)
+        self._lamps = np.array([(pose.x, pose.y) for body, pose in layout.static if body.kind == 'lamp_post'])
+        self._solids = {body.number: Solid.of(mesh(body), CLUTTER) for body, _ in layout.static}
+        self._floor = _Floor(self._pinhole, camera, self._height, layout)
+        self._canvas, self._backdrop = Canvas(self._pinhole), Canvas(self._pinhole)
+        self._paint_sky(self._backdrop)
+        if layout.ego is None:
+            self._paint_floor(self._backdrop, 0.0)
+            self._draw(self._backdrop, [(self._solids[body.number], pose) for body, pose in layout.static], 0.0)
 
     def image(self, time: float) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 rgb at a time in s."""
-        image = self._background.copy()
+        return self.view(time).image
+
+    def view(self, time: float) -> View:
+        """Image and target masks at a time in s."""
+        canvas = self._canvas
+        canvas.take(self._backdrop)
         moving = self._layout.moving(time)
-        self._cast_shadows(image, moving)
-        drawings = [self._drawing(self._meshes[body.number], pose) for body, pose in moving]
-        for drawing in sorted([*self._static, *drawings], key=lambda drawing: -drawing.distance):
-            for polygon, colour in zip(drawing.polygons, drawing.colours, strict=True):
-                cv2.fillConvexPoly(image, polygon, colour, cv2.LINE_AA, _SUBPIXEL)
-        return image
+        standing: list[Placed] = []
+        if self._layout.ego is not None:
+            self._paint_floor(canvas, time)
+            standing = [(body, pose) for body, pose in self._layout.standing(time) if -6.0 < pose.x < FAR]
+        self._cast_shadows(canvas, moving, time)
+        placed = [(self._solids[body.number], pose) for body, pose in standing]
+        placed += [(self._shape(body, pose), pose) for body, pose in moving]
+        self._draw(canvas, placed, time)
+        size = (self._camera.width, self._camera.height)
+        image = np.asarray(cv2.resize(canvas.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        owner = canvas.owner[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
+        return View(image, np.where(owner == CLUTTER, np.uint8(0), owner))
 
-    def _drawing(self, facets: Sequence[Facet], pose: Pose) -> _Drawing:
-        """Projects the facets of a body that face the camera, lit by the sun and dimmed by the haze."""
-        points = to_radar(np.concatenate([facet.points for facet in facets]), pose, self._height)
-        normals = rotated(np.array([facet.normal for facet in facets]), pose.heading)
-        ends = np.cumsum([len(facet.points) for facet in facets])
-        starts = np.append(0, ends[:-1])
-        sight = self._eye - points[starts]
+    def _shape(self, body: Body, pose: Pose) -> Solid:
+        """A mover as it is at that point of its walk."""
+        cycle = {'pedestrian': STRIDE, 'cyclist': PEDALLING}.get(body.kind)
+        gait = 0 if cycle is None else int(pose.walked / cycle * GAITS) % GAITS
+        return _shaped(body, gait / GAITS * (cycle or 0.0))
+
+    def _draw(self, canvas: Canvas, placed: Sequence[tuple[Solid, Pose]], time: float) -> None:
+        """Draws bodies, lit and seen through the air."""
+        if not placed:
+            return
+        points, normals = [], []
+        for solid, pose in placed:
+            points.append(rotated(solid.points, pose.heading) + np.array([pose.x, pose.y, -self._height]))
+            normals.append(rotated(solid.normals, pose.heading))
+        solid = Solid.join([solid for solid, _ in placed])
+        place, normal = np.concatenate(points), np.concatenate(normals)
+        middle = place[solid.starts]
+        light = self._light_on(normal, middle, time)
+        colours = self._through_air(solid.colours * light[:, None], np.linalg.norm(middle - self._eye, axis=1))
+        rotation, translation = self._camera.rotation, self._camera.translation
+        optical = Solid(
+            place @ rotation.T + translation,
+            solid.starts,
+            normal @ rotation.T,
+            solid.colours,
+            solid.textures,
+            solid.owner,
+        )
+        canvas.draw(optical, colours, np.ones(len(solid.starts), dtype=bool))
+
+    def _light_on(self, normals: NDArray[np.float64], places: NDArray[np.float64], time: float) -> NDArray[np.float64]:
+        """(F,) brightness of facets that face along normals (zero: both ways) at places (F, 3), sensor frame."""
+        sun = rotated(self._light.sun, -self._layout.sensors(time).heading)
         both_sides = ~np.any(normals, axis=1)
-        shown = both_sides | (np.sum(normals * sight, axis=1) > 0)
-        light = AMBIENT + (1.0 - AMBIENT) * np.where(both_sides, 0.5, np.maximum(normals @ SUN, 0.0))
-        paint = _hazy(np.array([facet.colour for facet in facets]) * light[:, None], np.linalg.norm(sight, axis=1))
-        pixels = self._camera.project(points)[0] if np.all(self._depth(points) >= NEAR) else None
-        polygons, colours = [], []
-        for index in np.flatnonzero(shown):
-            facet = slice(starts[index], ends[index])
-            polygon = self._polygon(points[facet]) if pixels is None else self._fixed_point(pixels[facet])
-            if polygon is not None:
-                polygons.append(polygon)
-                colours.append(tuple(paint[index].tolist()))
-        return _Drawing(float(np.hypot(pose.x - self._eye[0], pose.y - self._eye[1])), polygons, colours)
+        facing = np.where(both_sides, 0.5, np.maximum(normals @ sun, 0.0))
+        return self._light.ambient + self._light.sunlight * facing + self._lamplight(places[:, :2], time)
 
-    def _depth(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return points @ self._camera.rotation[2] + self._camera.translation[2]
+    def _lamplight(self, places: NDArray[np.float64], time: float) -> NDArray[np.float64] | float:
+        """(N,) brightness that lamp posts and the ego vehicle's headlights add at (N, 2) m, sensor frame."""
+        if self._light.lamps == 0:
+            return 0.0
+        sensors = self._layout.sensors(time)
+        total = np.zeros(len(places))
+        if len(self._lamps):
+            lamps = rotated(
+                np.column_stack([self._lamps - (sensors.x, sensors.y), np.zeros(len(self._lamps))]), -sensors.heading
+            )
+            for x, y, _ in lamps:
+                squared = (places[:, 0] - x) ** 2 + (places[:, 1] - y) ** 2
+                total += 1.0 / (1.0 + squared / 49.0) ** 2
+        if self._layout.ego is not None:
+            ahead = np.maximum(places[:, 0], 0.1)
+            total += np.exp(-ahead / 22.0 - (places[:, 1] / (1.2 + 0.22 * ahead)) ** 2) * (places[:, 0] > 0)
+        return self._light.lamps * np.minimum(total, 1.0)
 
-    def _polygon(self, corners: NDArray[np.float64]) -> NDArray[np.int32] | None:
-        """Image of a convex polygon of the radar frame, (P, 3) m; None where it is behind the camera or out of view."""
-        depth = self._depth(corners)
-        if np.all(depth < NEAR):
-            return None
-        if np.any(depth < NEAR):
-            corners = _clipped(corners, depth - NEAR)
-        return self._fixed_point(self._camera.project(corners)[0])
+    def _through_air(self, colours: NDArray[np.float64], distance: ArrayLike) -> NDArray[np.float64]:
+        """Colours (..., 3) as fog or haze leaves them."""
+        clear = np.exp(-3.0 / self._light.visibility * np.asarray(distance))
+        return self._haze + (colours - self._haze) * clear[..., None]
 
-    def _fixed_point(self, pixels: NDArray[np.float64]) -> NDArray[np.int32] | None:
-        """Corners as the painter takes them; None where none of the polygon is in the image."""
-        (left, top), (right, bottom) = pixels.min(axis=0), pixels.max(axis=0)
-        width, height = self._camera.width, self._camera.height
-        # a pixel that the lens cannot image is NaN and makes this false
-        if not (right >= 0 and bottom >= 0 and left <= width and top <= height):
-            return None
-        limit = 8 * max(width, height)
-        return np.rint(np.clip(pixels, -limit, limit) * 2**_SUBPIXEL).astype(np.int32)
+    def _optical(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Places (P, 3) above the ground below the radar in the optical frame."""
+        return (points - (0.0, 0.0, self._height)) @ self._camera.rotation.T + self._camera.translation
 
-    def _cast_shadows(self, image: NDArray[np.uint8], placed: Sequence[Placed]) -> None:
+    def _cast_shadows(self, canvas: Canvas, placed: Sequence[Placed], time: float) -> None:
         """Darkens the ground where the bodies' boxes stand in the sun."""
+        if self._shade > 0.97:
+            return
+        sun = rotated(self._light.sun, -self._layout.sensors(time).heading)
+        polygons = []
         for body, pose in placed:
             length, width, height = body.size
+            if body.kind == 'tree' or pose.x < -6.0:
+                continue
             corners = np.array([(x, y, 0.0) for x in (-length / 2, length / 2) for y in (-width / 2, width / 2)])
-            lower = to_radar(corners, pose, self._height)
-            upper = lower - height * SUN / SUN[2] + np.array([0.0, 0.0, height])
+            lower = rotated(corners, pose.heading) + np.array([pose.x, pose.y, 0.0])
+            upper = lower - height * np.array([sun[0], sun[1], 0.0]) / sun[2]
             outline = cv2.convexHull(np.concatenate([lower, upper])[:, :2].astype(np.float32))[:, 0]
-            polygon = self._polygon(np.column_stack([outline, np.full(len(outline), -self._height)]))
-            if polygon is None:
-                continue
-            left, top = np.maximum(polygon.min(axis=0) // 2**_SUBPIXEL - 3, 0)
-            right, bottom = polygon.max(axis=0) // 2**_SUBPIXEL + 4
-            region = image[top:bottom, left:right]
-            mask = np.zeros(region.shape[:2], dtype=np.uint8)
-            if not mask.size:
-                continue
-            cv2.fillConvexPoly(mask, polygon - np.array([left, top]) * 2**_SUBPIXEL, 255, cv2.LINE_AA, _SUBPIXEL)
-            shade = 1.0 - (1.0 - SHADE) / 255.0 * cv2.blur(mask, (3, 3))
-            region[:] = (region * shade[:, :, None]).astype(np.uint8)
+            polygon = np.column_stack([outline.astype(np.float64), np.zeros(len(outline))])
+            polygons.append(self._optical(polygon))
+        canvas.shade(polygons, self._shade)
 
-    def _paint_background(self) -> NDArray[np.uint8]:
-        """Sky, skyline, ground, markings and the shadows of what stands still."""
-        width, height = self._camera.width, self._camera.height
-        rng = np.random.default_rng((self._layout.seed, 2**31))
-        u, v = np.meshgrid(np.arange(width), np.arange(height))
-        pixels = np.stack([u, v], axis=-1).reshape(-1, 1, 2).astype(np.float64)
-        flat = cv2.undistortPoints(pixels, self._camera.matrix, self._camera.distortion)[:, 0]
-        rays = np.column_stack([flat, np.ones(len(flat))]) @ self._camera.rotation
-        rays /= np.linalg.norm(rays, axis=1)[:, None]
-        sky = HAZE + (ZENITH - HAZE) * np.clip(rays[:, 2:] / 0.35, 0.0, 1.0) ** 0.7
-        image = sky.reshape(height, width, 3).astype(np.uint8)
-        down = rays[:, 2] < -1e-3
-        distance = (self._eye[2] + self._height) / np.maximum(-rays[:, 2], 1e-3)
-        place = self._eye[:2] + rays[:, :2] * distance[:, None]
-        colour = self._ground_colour(place, distance, rng)
-        image.reshape(-1, 3)[down] = colour[down].astype(np.uint8)
-        self._paint_skyline(image, rng)
-        self._paint_bays(image)
-        self._cast_shadows(image, self._layout.static)
-        return image
+    def _paint_floor(self, canvas: Canvas, time: float) -> None:
+        """Ground, markings and the shadows of what stands still."""
+        place, distance, rows = self._floor.seen(self._layout.sensors(time))
+        local = self._floor.local
+        colour = place * (self._light.ambient + self._light.sunlight * self._light.sun[2])
+        lamps = self._lamplight(local, time)
+        if not np.isscalar(lamps):
+            colour = colour + place * np.asarray(lamps)[:, None]
+        colour = np.clip(self._through_air(colour, distance), 0, 255).astype(np.uint8)
+        coarse = np.zeros((*rows.shape, 3), dtype=np.uint8)
+        coarse[rows] = colour
+        size = (self._pinhole.width, self._pinhole.height)
+        fine = np.asarray(cv2.resize(coarse, size, interpolation=cv2.INTER_NEAREST))
+        below = cv2.resize(rows.view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(np.bool_)
+        np.copyto(canvas.image, fine, where=below[:, :, None])
+        if self._layout.ego is None:
+            self._paint_bays(canvas)
+        self._cast_shadows(canvas, self._layout.standing(time), time)
 
-    def _ground_colour(
-        self, place: NDArray[np.float64], distance: NDArray[np.float64], rng: np.random.Generator
-    ) -> NDArray[np.float64]:
-        """Colour of the ground at (P, 2) m: asphalt with grain and stains inside the lot, meadow around it."""
-        ground = self._layout.scene.ground
-        margin = 2.0
-        lot = np.all([place[:, 0] < ground.x[1] + margin, np.abs(place[:, 1]) < max(np.abs(ground.y)) + margin], axis=0)
-        grain = _noise_at(place, 0.12, rng) * np.exp(-distance / 14.0)
-        stains = _noise_at(place, 2.5, rng)
-        base = np.where(lot[:, None], ASPHALT, MEADOW)
-        colour = base * (1.0 + 0.05 * grain + np.where(lot, 0.035, 0.06) * stains)[:, None]
-        return np.clip(_hazy(colour, distance), 0, 255)
+    def _paint_sky(self, canvas: Canvas) -> None:
+        """Sky and skyline, or the ceiling of a hall."""
+        rays = self._pinhole.rays() @ self._camera.rotation
+        rays /= np.linalg.norm(rays, axis=2)[:, :, None]
+        ceiling = self._layout.scene.lighting.ceiling
+        if ceiling is not None:
+            distance = (ceiling - self._height - self._eye[2]) / np.maximum(rays[:, :, 2], 1e-3)
+            x, y = (self._eye[axis] + rays[:, :, axis] * distance for axis in (0, 1))
+            lamp = (np.mod(x, 5.0) < 2.4) & (np.mod(y, 4.0) < 0.5)
+            beam = np.mod(x + 1.3, 5.0) < 0.4
+            grey = np.where(lamp, 2.1, np.where(beam, 0.7, 1.0))[:, :, None] * CEILING
+            canvas.image[:] = np.clip(self._through_air(grey, np.minimum(distance, FAR)), 0, 255).astype(np.uint8)
+            return
+        sky = self._haze + (self._zenith - self._haze) * np.clip(rays[:, :, 2:] / 0.35, 0.0, 1.0) ** 0.7
+        canvas.image[:] = np.clip(sky, 0, 255).astype(np.uint8)
+        self._paint_skyline(canvas, np.random.default_rng((self._layout.seed, 2**31)))
 
-    def _paint_skyline(self, image: NDArray[np.uint8], rng: np.random.Generator) -> None:
+    def _paint_skyline(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Blocks of flats and trees far behind the scene."""
         for distance in (150.0, 120.0, 95.0):
             for y in np.arange(-110.0, 110.0, 15.0):
                 side, height = rng.uniform(8.0, 17.0), rng.uniform(7.0, 17.0) * distance / 120.0
                 grey = rng.uniform(120.0, 190.0) * np.array([1.0, 0.97, 0.94])
                 if rng.random() < 0.45:
-                    self._fill(image, _upright(distance, y, side, 0.0, height), grey, distance)
+                    self._fill(canvas, _upright(distance, y, side, 0.0, height), grey)
                     for floor in np.arange(2.0, height - 1.5, 3.0):
-                        band = _upright(distance, y, 0.86 * side, floor, floor + 1.3)
-                        self._fill(image, band, 0.78 * grey, distance)
+                        self._fill(canvas, _upright(distance, y, 0.86 * side, floor, floor + 1.3), 0.78 * grey)
                 else:
                     green = np.array([62.0, 92.0, 58.0]) * rng.uniform(0.85, 1.2)
                     for _ in range(4):
                         centre = y + rng.uniform(-6, 6)
                         top, spread = rng.uniform(5.0, 9.5), rng.uniform(2.5, 4.0)
-                        self._fill(image, _crown(distance - 8, centre, spread, top), green, distance - 8)
+                        self._fill(canvas, _crown(distance - 8, centre, spread, top), green)
 
-    def _paint_bays(self, image: NDArray[np.uint8]) -> None:
+    def _paint_bays(self, canvas: Canvas) -> None:
         """White lines between the parking bays."""
         for row in self._layout.scene.parked:
             start, end = np.array(row.start), np.array(row.end)
@@ -215,48 +275,104 @@ class Renderer:
                     a = start + along * line + across * piece
                     b = a + across * 5.2 / 6
                     quad = np.array([a - 0.06 * along, b - 0.06 * along, b + 0.06 * along, a + 0.06 * along])
-                    self._fill(image, np.column_stack([quad, np.zeros(4)]), PAINT, float(np.hypot(*a)))
+                    self._fill(canvas, np.column_stack([quad, np.zeros(4)]), PAINT)
 
-    def _fill(self, image: NDArray[np.uint8], corners: NDArray[np.float64], colour: ArrayLike, distance: float) -> None:
-        """Paints one polygon of the scene frame."""
-        polygon = self._polygon(corners - np.array([0.0, 0.0, self._height]))
-        if polygon is not None:
-            paint = _hazy(np.asarray(colour), distance).tolist()
-            cv2.fillConvexPoly(image, polygon, paint, cv2.LINE_AA, _SUBPIXEL)
+    def _fill(self, canvas: Canvas, corners: NDArray[np.float64], colour: NDArray[np.float64]) -> None:
+        """Paints one polygon (P, 3) of the sensor's ground frame on the backdrop."""
+        middle = corners.mean(axis=0)
+        light = self._light.ambient + 0.5 * self._light.sunlight + self._lamplight(middle[None, :2], 0.0)
+        distance = np.linalg.norm(middle - (0.0, 0.0, self._height) - self._eye)
+        canvas.fill(self._optical(corners), self._through_air(colour * np.atleast_1d(light)[0], distance))
 
 
-def _hazy(colour: NDArray[np.float64], distance: ArrayLike) -> NDArray[np.float64]:
-    """Colours (..., 3) seen through the air."""
-    veil = 1.0 - np.exp(-np.asarray(distance) / HAZE_DISTANCE)
-    return colour + (HAZE - colour) * veil[..., None]
+class _Floor:
+    """The ground that each pixel of the unrefined image sees.
+
+    Attributes:
+        local: (P, 2) m, where the pixels that see it look, in the sensor frame.
+    """
+
+    def __init__(self, pinhole: Pinhole, camera: CameraModel, height: float, layout: Layout) -> None:
+        scene = layout.scene
+        self._ground, self._ceiling = scene.ground, scene.lighting.ceiling
+        coarse = Pinhole(
+            camera.width,
+            camera.height,
+            (camera.matrix[0, 0], camera.matrix[1, 1]),
+            (camera.matrix[0, 2], camera.matrix[1, 2]),
+        )
+        eye = -camera.rotation.T @ camera.translation
+        rays = coarse.rays() @ camera.rotation
+        rays /= np.linalg.norm(rays, axis=2)[:, :, None]
+        self._rows = rays[:, :, 2] < -1e-3
+        rays = rays[self._rows]
+        self._distance = (eye[2] + height) / -rays[:, 2]
+        self.local = eye[:2] + rays[:, :2] * self._distance[:, None]
+        rng = np.random.default_rng((layout.seed, 2**31 + 1))
+        self._tile = _noise_tile(rng)
+        self._fade = np.exp(-self._distance / 14.0).astype(np.float32)
+
+    def seen(self, sensors: Pose) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """(P, 3) colour, (P,) distance in m, and the (H, W) pixels that see the ground."""
+        cosine, sine = np.cos(sensors.heading), np.sin(sensors.heading)
+        x = cosine * self.local[:, 0] - sine * self.local[:, 1] + sensors.x
+        y = sine * self.local[:, 0] + cosine * self.local[:, 1] + sensors.y
+        grain = self._noise(x, y, 0.12) * self._fade
+        stains = self._noise(x, y, 2.5)
+        ground = self._ground
+        if ground.surface == 'street':
+            base = self._street(x, y)
+        elif ground.surface == 'hall':
+            base = np.where((np.abs(np.abs(y) - ground.carriageway) < 0.06)[:, None], (198.0, 170.0, 60.0), FLOOR)
+        else:
+            inside = (x < ground.x[1] + 2.0) & (np.abs(y) < max(np.abs(ground.y)) + 2.0)
+            base = np.where(inside[:, None], ASPHALT, MEADOW)
+        return base * (1.0 + 0.05 * grain + 0.035 * stains)[:, None], self._distance, self._rows
+
+    def _street(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        aside, edge = np.abs(y), self._ground.carriageway
+        dashes = (aside < 0.07) & (np.mod(x, 6.0) < 3.0)
+        kerb = np.abs(aside - edge) < 0.12
+        slabs = np.minimum(np.mod(x, 0.8), np.mod(y, 0.8)) < 0.05
+        base = np.where((aside < edge)[:, None], ASPHALT, PAVEMENT * np.where(slabs, 0.9, 1.0)[:, None])
+        base = np.where((aside > edge + 4.5)[:, None], MEADOW, base)
+        return np.where(dashes[:, None], PAINT, np.where(kerb[:, None], 0.8 * PAVEMENT, base))
+
+    def _noise(self, x: NDArray[np.float64], y: NDArray[np.float64], cell: float) -> NDArray[np.float32]:
+        """Noise of variance 1 over the plane, with cells of a size in m; it repeats after 256."""
+        column = (x * (1 / cell)).astype(np.int64) & (_NOISE_CELLS - 1)
+        row = (y * (1 / cell)).astype(np.int64) & (_NOISE_CELLS - 1)
+        return self._tile.ravel()[row * _NOISE_CELLS + column]
+
+
+@lru_cache(maxsize=1024)
+def _shaped(body: Body, walked: float) -> Solid:
+    return Solid.of(mesh(body, walked), body.number)
+
+
+def _noise_tile(rng: np.random.Generator) -> NDArray[np.float32]:
+    tile = ndimage.gaussian_filter(rng.standard_normal((_NOISE_CELLS, _NOISE_CELLS)), 1.0, mode='wrap')
+    return (tile / tile.std()).astype(np.float32)
+
+
+def _sky_colours(layout: Layout) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Colours of the sky at the horizon, which is that of fog too, and above."""
+    light = layout.light
+    if layout.scene.lighting.ceiling is not None:
+        return CEILING, CEILING
+    day = float(np.clip((light.ambient - NIGHT) / DAYLIGHT, 0.0, 1.0))
+    haze = _CLOUD if light.overcast else _DAY_HAZE
+    zenith = 0.95 * _CLOUD if light.overcast else _DAY_ZENITH
+    return _NIGHT_HAZE + (haze - _NIGHT_HAZE) * day, _NIGHT_ZENITH + (zenith - _NIGHT_ZENITH) * day
 
 
 def _upright(x: float, y: float, width: float, bottom: float, top: float) -> NDArray[np.float64]:
-    """A rectangle that faces the mast."""
+    """A rectangle that faces the sensors."""
     left, right = y + width / 2, y - width / 2
     return np.array([(x, left, bottom), (x, right, bottom), (x, right, top), (x, left, top)])
 
 
 def _crown(x: float, y: float, radius: float, top: float) -> NDArray[np.float64]:
-    """The outline of a tree that faces the mast."""
+    """The outline of a tree that faces the sensors."""
     angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
     return np.column_stack([np.full(14, x), y + radius * np.cos(angle), top / 2 * (1 + np.sin(angle))])
-
-
-def _noise_at(place: NDArray[np.float64], cell: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Smooth noise of variance about 1 over the plane, (P, 2) m, with cells of a size in m; it repeats after 256."""
-    texture = ndimage.gaussian_filter(rng.standard_normal((256, 256)), 1.0, mode='wrap')
-    return ndimage.map_coordinates(texture / texture.std(), (place / cell).T, order=1, mode='grid-wrap')
-
-
-def _clipped(corners: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The part of a convex polygon where a function that is linear over it (its values at the corners) is positive."""
-    kept = []
-    for index in range(len(corners)):
-        following = (index + 1) % len(corners)
-        if inside[index] >= 0:
-            kept.append(corners[index])
-        if (inside[index] >= 0) != (inside[following] >= 0):
-            share = inside[index] / (inside[index] - inside[following])
-            kept.append(corners[index] + share * (corners[following] - corners[index]))
-    return np.array(kept)

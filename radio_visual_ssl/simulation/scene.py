@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 
 from radio_visual_ssl.share import share_path
-from radio_visual_ssl.simulation.kinds import KindName
+from radio_visual_ssl.simulation.kinds import KindName, Material
 
 Point = tuple[float, float]
 
@@ -29,21 +29,30 @@ def _expect(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
+def _expect_ascending(name: str, values: tuple[float, float], least: float, most: float, unit: str) -> None:
+    """Refuse a pair that does not ascend (equal is allowed) or leaves [least, most]."""
+    lower, upper = values
+    _expect(
+        least <= lower <= upper <= most,
+        f'{name}: expected an ascending pair in [{least:g}, {most:g}] {unit}, got [{lower}, {upper}]',
+    )
+
+
 @dataclass(frozen=True)
 class Mast:
-    """Where the radar stands and how strong it is.
+    """Where the radar stands, on a mast or on the ego vehicle, and how strong it is.
 
     Attributes:
         height: m of the radar above the ground.
         field_of_view_deg: full horizontal sector in which targets count as in the radar's view.
         reference_snr_db: signal-to-noise ratio of one sample of the cube (one symbol or chirp, one channel, one
             subcarrier or ADC sample) for 10 m^2 at 30 m on boresight; coherent integration adds 10 log10 of the cube's
-            size.
+            size. None: what the link budget of the radar's profile says.
     """
 
     height: float = 4.0
     field_of_view_deg: float = 120.0
-    reference_snr_db: float = -10.0
+    reference_snr_db: float | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -83,22 +92,57 @@ class CameraMount:
 
 @dataclass(frozen=True)
 class Ground:
-    """Asphalt.
+    """The floor.
 
     Attributes:
-        x, y: m, extent of the ground clutter in the scene frame.
+        x, y: m, extent of the ground clutter, in the scene frame (ahead of a moving ego vehicle: seen from it).
         rcs_db_per_m2: mean cross section per area.
+        reflection: amplitude of the mirror image that smooth ground shows (ground bounce), in [-1, 1]; 0 = none.
+        surface: what the camera sees: a 'lot' (asphalt with painted bays), a 'street' along x, a 'hall' (concrete).
+        carriageway: m, half the width of the street's asphalt; beyond are kerb and pavement.
     """
 
     x: tuple[float, float] = (4.0, 45.0)
     y: tuple[float, float] = (-20.0, 20.0)
     rcs_db_per_m2: float = -35.0
+    reflection: float = 0.0
+    surface: Literal['lot', 'street', 'hall'] = 'lot'
+    carriageway: float = 6.4
 
     def __post_init__(self) -> None:
         """Check the values."""
         for name in ('x', 'y'):
             lower, upper = getattr(self, name)
             _expect(lower < upper, f'{name}: expected an ascending pair of metres, got [{lower}, {upper}]')
+        _expect(-1 <= self.reflection <= 1, f'reflection: expected at most 1 either way, got {self.reflection}')
+        _expect(self.carriageway > 0, f'carriageway: expected more than 0 m, got {self.carriageway}')
+
+
+@dataclass(frozen=True)
+class Lighting:
+    """Time of day, weather, and the lamps of a hall; the seed draws from the ranges.
+
+    Attributes:
+        hours: earliest and latest time of day; the sun is up from 6 to 18, before and after the lamp posts are on.
+        overcast: probability of a clouded sky.
+        fog: probability of fog.
+        fog_visibility: m, range of the distance at which fog leaves 5 % of the contrast (meteorological visibility).
+        ceiling: m, height of the ceiling of a hall with lamps of its own, where neither sun nor fog come; None = sky.
+    """
+
+    hours: tuple[float, float] = (13.0, 13.0)
+    overcast: float = 0.0
+    fog: float = 0.0
+    fog_visibility: tuple[float, float] = (40.0, 160.0)
+    ceiling: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _expect_ascending('hours', self.hours, 0.0, 24.0, 'h')
+        _expect_ascending('fog_visibility', self.fog_visibility, 5.0, 10_000.0, 'm')
+        for name in ('overcast', 'fog'):
+            _expect(0 <= getattr(self, name) <= 1, f'{name}: expected a probability, got {getattr(self, name)}')
+        _expect(self.ceiling is None or self.ceiling > 0, f'ceiling: expected more than 0 m, got {self.ceiling}')
 
 
 @dataclass(frozen=True)
@@ -108,18 +152,75 @@ class Wall:
     Attributes:
         start, end: m, scene frame.
         height: m.
-        rcs_db_per_m2: mean cross section per area of its face.
+        rcs_db_per_m2: mean cross section per area of its face, in concrete.
+        materials: one is drawn.
     """
 
     start: Point
     end: Point
     height: float = 3.0
     rcs_db_per_m2: float = -12.0
+    materials: tuple[Material, ...] = ('concrete',)
 
     def __post_init__(self) -> None:
         """Check the values."""
         _expect(self.start != self.end, f'end: expected another point than start {list(self.start)}')
         _expect(self.height > 0, f'height: expected more than 0 m, got {self.height}')
+        _expect(len(self.materials) > 0, 'materials: expected at least one')
+
+
+@dataclass(frozen=True)
+class Block:
+    """A box on the ground that stands still: a building, shelves, a pillar or a crate.
+
+    Attributes:
+        kind: what it looks like.
+        position: m, centre of the footprint, scene frame.
+        size: (length, width, height), m.
+        heading_deg: of its length, anticlockwise from x.
+        rcs_db_per_m2: mean cross section per area of the two larger sides, in concrete.
+        materials: one is drawn.
+        presence: probability that it is there.
+        jitter: m, largest shift in x and y.
+    """
+
+    kind: Literal['building', 'shelf', 'pillar', 'crate']
+    position: Point
+    size: tuple[float, float, float]
+    heading_deg: float = 0.0
+    rcs_db_per_m2: float = -12.0
+    materials: tuple[Material, ...] = ('concrete',)
+    presence: float = 1.0
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _expect(min(self.size) > 0, f'size: expected more than 0 m, got {list(self.size)}')
+        _expect(0 <= self.presence <= 1, f'presence: expected a probability in [0, 1], got {self.presence}')
+        _expect(self.jitter >= 0, f'jitter: expected at least 0 m, got {self.jitter}')
+        _expect(len(self.materials) > 0, 'materials: expected at least one')
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree.
+
+    Attributes:
+        position: m, scene frame.
+        height: m, mean; each seed varies it by up to 20 %.
+        crown: m, diameter of the crown.
+        rcs: m^2 in all.
+    """
+
+    position: Point
+    height: float = 6.0
+    crown: float = 3.0
+    rcs: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ('height', 'crown', 'rcs'):
+            _expect(getattr(self, name) > 0, f'{name}: expected more than 0, got {getattr(self, name)}')
 
 
 @dataclass(frozen=True)
@@ -178,36 +279,73 @@ class Mover:
     Attributes:
         kind: of object.
         path: waypoints, m, scene frame; a smooth curve passes through them. A constant velocity is two waypoints.
+            Empty with `ahead`.
         speed: m/s, mean; each seed varies it by up to 15 %.
         motion: 'loop': round and round a closed path; 'shuttle': there and back; 'reenter': from the first to the last
             waypoint, gone for `pause` seconds, and again.
         pause: s absent ('reenter') or turning round at each end ('shuttle').
         jitter: m, largest shift of each waypoint in x and y.
+        one_way: never walk the path from its last waypoint to its first, which half of the seeds do otherwise.
+        variants: kinds that are drawn instead, as likely as `kind`.
+        ahead: m, range of the distance at which it drives in front of the ego vehicle, on the same path and as fast.
     """
 
     kind: KindName
-    path: tuple[Point, ...]
-    speed: float
+    path: tuple[Point, ...] = ()
+    speed: float = 0.0
     motion: Literal['loop', 'shuttle', 'reenter'] = 'loop'
     pause: float = 0.0
     jitter: float = 0.3
+    one_way: bool = False
+    variants: tuple[KindName, ...] = ()
+    ahead: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
+        _expect(self.jitter >= 0, f'jitter: expected at least 0 m, got {self.jitter}')
+        if self.ahead is not None:
+            _expect(not self.path, f'path: expected none with ahead, got {len(self.path)} waypoints')
+            _expect_ascending('ahead', self.ahead, 1.0, 200.0, 'm')
+            return
         least = 3 if self.motion == 'loop' else 2
         _expect(
             len(self.path) >= least,
             f'path: expected at least {least} waypoints for a {self.motion}, got {len(self.path)}',
         )
-        steps = zip(self.path, self.path[1:] + self.path[:1] if self.motion == 'loop' else self.path[1:], strict=False)
         _expect(
-            all(math.dist(a, b) > 2 * math.sqrt(2) * self.jitter for a, b in steps),
+            all(math.dist(a, b) > 2 * math.sqrt(2) * self.jitter for a, b in _steps(self.path, self.motion == 'loop')),
             f'path: expected neighbouring waypoints farther apart than the jitter of {self.jitter} m can close',
         )
         _expect(self.speed > 0, f'speed: expected more than 0 m/s, got {self.speed}')
         _expect(self.pause >= 0, f'pause: expected at least 0 s, got {self.pause}')
         _expect(self.motion != 'loop' or self.pause == 0, f'pause: a loop does not pause, got {self.pause} s')
-        _expect(self.jitter >= 0, f'jitter: expected at least 0 m, got {self.jitter}')
+
+
+@dataclass(frozen=True)
+class Ego:
+    """The vehicle that carries the sensors, at the origin of their frame; at the end of its path it starts over.
+
+    Attributes:
+        path: waypoints, m, scene frame.
+        speed: m/s, mean; each seed varies it by up to 15 %.
+        start: range of the share of the path that lies behind it at time 0, in [0, 1].
+    """
+
+    path: tuple[Point, ...]
+    speed: float
+    start: tuple[float, float] = (0.0, 0.5)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        _expect(len(self.path) >= 2, f'path: expected at least 2 waypoints, got {len(self.path)}')
+        _expect(all(a != b for a, b in _steps(self.path, False)), 'path: expected neighbouring waypoints that differ')
+        _expect(self.speed > 0, f'speed: expected more than 0 m/s, got {self.speed}')
+        _expect_ascending('start', self.start, 0.0, 1.0, 'of the path')
+
+
+def _steps(path: tuple[Point, ...], closed: bool) -> list[tuple[Point, Point]]:
+    """Neighbouring waypoints."""
+    return list(zip(path, path[1:] + path[:1] if closed else path[1:], strict=False))
 
 
 @dataclass(frozen=True)
@@ -218,7 +356,9 @@ class Scene:
         name: of the file.
         description: one line for people.
         mast, camera, ground: the sensors' place and the floor.
-        walls, poles, parked: clutter that stands still.
+        lighting: time of day and weather.
+        ego: the vehicle that carries the sensors; None = a mast at the origin, looking along x.
+        walls, poles, parked, blocks, trees: clutter that stands still.
         movers: targets.
         movers_present: least and most movers of one seed; which of them is drawn by seed.
     """
@@ -229,9 +369,13 @@ class Scene:
     mast: Mast = Mast()
     camera: CameraMount = CameraMount()
     ground: Ground = Ground()
+    lighting: Lighting = Lighting()
+    ego: Ego | None = None
     walls: tuple[Wall, ...] = ()
     poles: tuple[Pole, ...] = ()
     parked: tuple[ParkedRow, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    trees: tuple[Tree, ...] = ()
     movers_present: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -240,6 +384,10 @@ class Scene:
         _expect(
             0 <= least <= most <= len(self.movers),
             f'movers_present: expected 0 <= least <= most <= {len(self.movers)} movers, got [{least}, {most}]',
+        )
+        _expect(
+            self.ego is not None or all(mover.ahead is None for mover in self.movers),
+            'movers: expected an ego vehicle for those with ahead, got none',
         )
 
     @property
@@ -309,7 +457,7 @@ def _read(kind: Any, value: Any, file: str, field: str) -> Any:
         except ValueError as error:
             raise SceneError(f'{file}: {prefix}{error}') from error
     if origin in (typing.Union, types.UnionType):
-        return _read(arguments[0], value, file, field)
+        return None if value is None else _read(arguments[0], value, file, field)
     if origin is Literal:
         if value not in arguments:
             raise wrong(f'one of {", ".join(arguments)}')
