@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 
@@ -22,7 +22,7 @@ from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 _JUMP_NS = 1_000_000_000
 _WAKE_EVERY = 0.1  # s
 _CHECK_DISK_EVERY = 1.0  # s
-_TELL_DROPS_EVERY = 5.0  # s
+_TELL_EVERY = 5.0  # s, what happens again and again
 _RATE_OVER = 1.0  # s
 _LAST_DIFFERENCES = 100
 _FLUSH_AT = 0.75  # of the interval; the rest is the time between two looks at the clock
@@ -103,6 +103,7 @@ class RecordingSession(threading.Thread):
         self._undecided_bytes = 0
         self._latest_ns = 0  # when the message came that made the latest pairs certain: the bag's time of their index
         self._unstamped: set[Stream] = set()
+        self._warned: dict[tuple[EventKind, str], tuple[float, int]] = {}  # when last, and how often since
         self._differences: deque[int] = deque(maxlen=_LAST_DIFFERENCES)
         self._ran = 0.0  # s recorded before the last pause
         self._running_since: float | None = time.monotonic()
@@ -117,7 +118,7 @@ class RecordingSession(threading.Thread):
         self._lost: dict[str, int] = {}  # by topic
         self._counting = threading.Lock()
         self._told_drops = 0
-        self._told_at = -_TELL_DROPS_EVERY
+        self._told_at = -_TELL_EVERY
         for item in preloaded:
             if isinstance(item, Received):
                 item.stream.counts.received += 1
@@ -211,7 +212,7 @@ class RecordingSession(threading.Thread):
 
     def _receive(self, message: Received) -> None:
         for event in self._watch.look(message):
-            self._emit(event)
+            self._warn(event)
         role = message.stream.role
         if role is None:
             self._store(message)
@@ -277,7 +278,7 @@ class RecordingSession(threading.Thread):
     def _decide(self, decision: Decision[Received]) -> None:
         if decision.reset:
             text = 'a stream went back in time: pairing began anew, recording went on'
-            self._emit(Event(EventKind.MATCHER_RESET, Level.WARN, text))
+            self._warn(Event(EventKind.MATCHER_RESET, Level.WARN, text))
         for pair in decision.pairs:
             self._decide_pair(pair)
         for messages in decision.unpaired:
@@ -404,12 +405,22 @@ class RecordingSession(threading.Thread):
 
     def _tell_drops(self, now: float) -> None:
         dropped = self.dropped
-        if dropped == self._told_drops or now - self._told_at < _TELL_DROPS_EVERY:
+        if dropped == self._told_drops or now - self._told_at < _TELL_EVERY:
             return
         self._told_drops, self._told_at = dropped, now
         limit = f'{self.queue.limit_bytes / 1e6:.0f} MB'
         text = f'the disk is slower than the streams and the queue of {limit} is full: lost {self._lost_by_topic()}'
         self._emit(Event(EventKind.DROPPING, Level.ERROR, text))
+
+    def _warn(self, event: Event) -> None:
+        """Tell an event, unless one of its kind was told just now: two clocks on one topic make one per message."""
+        now = time.monotonic()
+        last, again = self._warned.get((event.kind, event.topic), (-_TELL_EVERY, 0))
+        if now - last < _TELL_EVERY:
+            self._warned[event.kind, event.topic] = last, again + 1
+            return
+        self._warned[event.kind, event.topic] = now, 0
+        self._emit(replace(event, message=f'{event.message} ({again} more like this before)') if again else event)
 
     def _count_lost(self, message: Received) -> None:
         topic = message.stream.topic

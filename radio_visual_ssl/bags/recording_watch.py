@@ -39,7 +39,8 @@ class StreamWatch:
     def look(self, message: Received) -> list[Event]:
         """What is remarkable about a message, often nothing.
 
-        Latched streams are not looked at: their messages come when they like, and with the stamp they like.
+        Latched streams are not looked at: their messages come when they like, and with the stamp they like. Silence is
+        remarkable only of the two streams that make pairs.
         """
         if message.stream.latched:
             return []
@@ -70,7 +71,7 @@ class StreamWatch:
 
 def _look_at_silence(message: Received, last: _Last) -> list[Event]:
     gap = message.arrived - last.arrived
-    if last.count < _LEARNING or gap <= max(_SILENCE, _SILENT_PERIODS * last.period):
+    if message.stream.role is None or last.count < _LEARNING or gap <= max(_SILENCE, _SILENT_PERIODS * last.period):
         return []
     topic = message.stream.topic
     text = f'{topic}: messages again after {gap:.1f} s without any; was the sensor restarted?'
