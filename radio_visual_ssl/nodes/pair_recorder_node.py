@@ -170,7 +170,7 @@ class PairRecorderNode(ManagedNode):
         self._synchronize()
         self._add_stream(self._settings.radar_topic, 0, RADAR_TYPES)
         self._add_stream(self._settings.image_topic, 1, IMAGE_TYPES)
-        self._add_stream(_camera_info(self._settings.image_topic))
+        self._add_stream(camera_info(self._settings.image_topic))
         for topic in (*self.value('standard_topics'), *self.value('extra_topics')):
             if topic:
                 self._add_stream(self.resolve_topic_name(topic))
@@ -182,6 +182,7 @@ class PairRecorderNode(ManagedNode):
             self._recording = None
             raise
         self._discover()
+        self._tell()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.add_timer('discovery', DISCOVERY_PERIOD, self._discover, steady)
         self.add_timer('status', 1.0, self._tell, steady)
@@ -335,7 +336,7 @@ class PairRecorderNode(ManagedNode):
             self.destroy_subscription(stream.subscriber.subscription)
             stream.subscriber = None
         topic, kind = stream.topic, source.message_type
-        message_type = _installed_type(topic, kind)
+        message_type = installed_type(topic, kind)
         if stream.index is not None and not has_header(message_type):
             sensible = ' or '.join(stream.wanted)
             raise ValueError(f'{topic}: expected a type that begins with a header (such as {sensible}), got {kind}')
@@ -362,9 +363,9 @@ class PairRecorderNode(ManagedNode):
         )
         stream.subscriber.registerCallback(self._take, stream)
         self._inputs.append(stream.subscriber.subscription)
-        self.get_logger().info(f'recording {topic} ({kind}) of {", ".join(source.nodes)}')
+        self.get_logger().info(f'listening to {topic} ({kind}) of {", ".join(source.nodes)}')
         if stream.index == 0:
-            self._add_stream(_radar_info(topic, kind))
+            self._add_stream(radar_info(topic, kind))
 
     # ---- messages
 
@@ -436,18 +437,21 @@ class PairRecorderNode(ManagedNode):
             except Empty:
                 break
             changed = True
-            log = self.get_logger()
-            {Level.OK: log.info, Level.WARN: log.warning, Level.ERROR: log.error}[event.level](event.message)
-            if event.level is Level.WARN:
-                (self._recorded.get(event.topic) or self._health).alarm(event.message)
+            # rclpy wants one line of code for each level
+            if event.level is Level.ERROR:
+                self.get_logger().error(event.message)
+            elif event.level is Level.WARN:
+                self._warn(self._recorded.get(event.topic) or self._health, event.message)
+            else:
+                self.get_logger().info(event.message)
             if event.kind is EventKind.FAILED:
                 self._health.failed = True
         if changed and self._recording is not None:
             self._tell()
             self.publish_diagnostics()
 
-    def _warn(self, stream: RecordedStream, text: str) -> None:
-        stream.alarm(text)
+    def _warn(self, health: RecordedStream | RecordingHealth, text: str) -> None:
+        health.alarms.ring(text)
         self.get_logger().warning(text)
 
     def _tell(self) -> None:
@@ -488,7 +492,7 @@ class PairRecorderNode(ManagedNode):
         )
 
 
-def _installed_type(topic: str, message_type: str) -> type:
+def installed_type(topic: str, message_type: str) -> type:
     """Class of a message type.
 
     Raises:
@@ -502,12 +506,12 @@ def _installed_type(topic: str, message_type: str) -> type:
         raise ValueError(f'{topic}: {expected}, got {message_type}') from error
 
 
-def _radar_info(topic: str, message_type: str) -> str:
+def radar_info(topic: str, message_type: str) -> str:
     """Topic of the info beside a radar topic."""
     return f'{topic.rpartition("/")[0]}/info' if message_type.endswith('/RadarCube') else f'{topic}_info'
 
 
-def _camera_info(topic: str) -> str:
+def camera_info(topic: str) -> str:
     """Topic of the CameraInfo beside an image topic; those of image_transport lie one level below the image's."""
     base = (
         topic.rpartition('/')[0] if topic.endswith(('/compressed', '/compressedDepth', '/theora', '/ffmpeg')) else topic

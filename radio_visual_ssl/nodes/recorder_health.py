@@ -3,6 +3,7 @@
 
 import dataclasses
 import time
+from collections import deque
 from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -14,6 +15,27 @@ from radio_visual_ssl.nodes.raw_subscriber import RawSubscriber
 
 ALARM_SECONDS = 10.0
 """How long /diagnostics shows what has happened and is over."""
+
+SHOWN_ALARMS = 3
+"""Of the last ones, at once."""
+
+
+class Alarms:
+    """What has happened in the last seconds and is over."""
+
+    def __init__(self) -> None:
+        self._rung: deque[tuple[float, str]] = deque(maxlen=SHOWN_ALARMS)
+
+    def ring(self, text: str) -> None:
+        """Show this for a while."""
+        self._rung = deque([entry for entry in self._rung if entry[1] != text], SHOWN_ALARMS)
+        self._rung.append((time.monotonic(), text))
+
+    @property
+    def text(self) -> str:
+        """What is shown now; empty = nothing has happened of late."""
+        now = time.monotonic()
+        return '; '.join(text for when, text in self._rung if now - when < ALARM_SECONDS)
 
 
 class RecordedStream(StreamHealth):
@@ -28,6 +50,7 @@ class RecordedStream(StreamHealth):
         restarts: times that a new publisher took the place of one that left.
         lost: messages that were sent but never arrived here.
         counts: what became of the others.
+        alarms: what has happened to it.
     """
 
     def __init__(
@@ -51,11 +74,7 @@ class RecordedStream(StreamHealth):
         self.counts = StreamCounts()
         self._similar = similar
         self._counted: tuple[RawSubscriber | None, int] = (None, 0)
-        self._alarm = ('', -ALARM_SECONDS)
-
-    def alarm(self, text: str) -> None:
-        """Show on /diagnostics for a while what has happened."""
-        self._alarm = text, time.monotonic()
+        self.alarms = Alarms()
 
     def count_lost(self) -> int:
         """Messages lost on the way since the last call, where their numbering tells."""
@@ -72,11 +91,13 @@ class RecordedStream(StreamHealth):
     def status(self) -> DiagnosticStatus:
         """Level, message and values for /diagnostics."""
         status = super().status()
-        text, when = self._alarm
+        happened = self.alarms.text
         if self.problem:
             status.level, status.message = DiagnosticStatus.ERROR, self.problem
-        elif status.level == DiagnosticStatus.OK and time.monotonic() - when < ALARM_SECONDS:
-            status.level, status.message = DiagnosticStatus.WARN, text
+        elif happened and status.level == DiagnosticStatus.OK:
+            status.level, status.message = DiagnosticStatus.WARN, happened
+        elif happened:
+            status.message += f'; {happened}'
         values = {
             'type': self.source.message_type if self.source is not None else '',
             'publishers': ', '.join(self.source.nodes) if self.source is not None else '',
@@ -97,6 +118,7 @@ class RecordingHealth(StreamHealth):
     Attributes:
         statistics: numbers to show.
         failed: it ended because it could not go on.
+        alarms: what has happened to it.
     """
 
     def __init__(self, settings: RecordingSettings) -> None:
@@ -104,21 +126,16 @@ class RecordingHealth(StreamHealth):
         self.statistics = RecordingStatistics(State.IDLE)
         self.failed = False
         self._settings = settings
-        self._alarm = ('', -ALARM_SECONDS)
-
-    def alarm(self, text: str) -> None:
-        """Show on /diagnostics for a while what has happened."""
-        self._alarm = text, time.monotonic()
+        self.alarms = Alarms()
 
     def status(self) -> DiagnosticStatus:
         """Level, message and values for /diagnostics."""
         numbers = self.statistics
         level, message = DiagnosticStatus.OK, numbers.state.name.lower()
-        text, when = self._alarm
         if numbers.state is State.STOPPED:
             level, message = DiagnosticStatus.ERROR if self.failed else DiagnosticStatus.OK, numbers.message
-        elif time.monotonic() - when < ALARM_SECONDS:
-            level, message = DiagnosticStatus.WARN, text
+        elif self.alarms.text:
+            level, message = DiagnosticStatus.WARN, self.alarms.text
         elif numbers.state is State.RECORDING and numbers.free_bytes < 2 * self._settings.min_free_bytes:
             level = DiagnosticStatus.WARN
             message = f'the disk has {numbers.free_bytes / 1e9:.1f} GB left, the recording ends at '
