@@ -642,12 +642,12 @@ def targets_to_points(targets: Sequence[Target], stamp_ns: int, frame_id: str, t
 
 
 def camera_to_info(camera: CameraModel, stamp_ns: int, frame_id: str, types: MessageTypes) -> Any:
-    """sensor_msgs/CameraInfo of a camera whose images are not rectified (plumb_bob; R identity, P = [K 0])."""
+    """sensor_msgs/CameraInfo of a camera whose images are not rectified (R identity, P = [K 0])."""
     calibration = Calibration(
         width=camera.width,
         height=camera.height,
         matrix=camera.matrix,
-        distortion_model='plumb_bob',
+        distortion_model=camera.distortion_model,
         distortion=camera.distortion,
         rectification=np.eye(3),
         projection=np.hstack([camera.matrix, np.zeros((3, 1))]),
@@ -705,12 +705,12 @@ def camera_from_info(
         translation: (3,) m, the radar's origin in the optical frame; None = same place.
 
     Raises:
-        MessageError: another distortion model than plumb_bob, binned or cropped images, or numbers that are no camera.
+        MessageError: an unknown distortion model, binned or cropped images, or numbers that are no camera.
     """
     distortion = np.array(info.d, np.float64)
-    if (info.distortion_model or 'plumb_bob') != 'plumb_bob' or distortion.size > 5:
-        got = f'{info.distortion_model!r} with {distortion.size} coefficients'
-        raise MessageError(f'CameraInfo.distortion_model: expected plumb_bob with up to 5 coefficients, got {got}')
+    model = info.distortion_model or 'plumb_bob'
+    if model == 'plumb_bob' and distortion.size < 5:
+        distortion = np.pad(distortion, (0, 5 - distortion.size))
     if max(info.binning_x, info.binning_y) > 1 or info.roi.width or info.roi.height:
         got = f'binning {info.binning_x} x {info.binning_y}, region {info.roi.width} x {info.roi.height}'
         raise MessageError(f'CameraInfo: expected whole images without binning, got {got}')
@@ -721,7 +721,8 @@ def camera_from_info(
             width=info.width,
             height=info.height,
             matrix=np.array(info.k, np.float64).reshape(3, 3),
-            distortion=np.pad(distortion, (0, 5 - distortion.size)),
+            distortion=distortion,
+            distortion_model=model,
             **mounting,
         )
     except ValueError as error:

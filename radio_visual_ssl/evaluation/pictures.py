@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -298,9 +297,7 @@ def _draw_sector(axes: 'Axes', camera: CameraModel, far: float) -> None:
 
 def _sector_azimuths(camera: CameraModel) -> NDArray[np.float64]:
     """(2,) rad, directions through the left and the right border of the image at half its height."""
-    borders = np.array([[[-0.5, camera.height / 2]], [[camera.width - 0.5, camera.height / 2]]])
-    flat = cv2.undistortPoints(borders, camera.matrix, camera.distortion)[:, 0]
-    rays = np.column_stack([flat, np.ones(2)]) @ camera.rotation
+    rays = camera.rays([[-0.5, camera.height / 2], [camera.width - 0.5, camera.height / 2]])
     return np.arctan2(rays[:, 1], rays[:, 0])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
+COEFFICIENTS = {'plumb_bob': (5,), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
 """Distortion models (sensor_msgs/distortion_models.hpp) and how many coefficients each may have."""
 
 
@@ -47,34 +47,36 @@ class Calibration:
         """Take the arrays over as read-only float64 and check them."""
         if self.width < 1 or self.height < 1:
             raise ValueError(f'image_width, image_height: expected 1 or more, got {self.width} x {self.height}')
-        if self.distortion_model not in COEFFICIENTS:
-            raise ValueError(
-                f'distortion_model: expected {", ".join(list(COEFFICIENTS)[:-1])} or {list(COEFFICIENTS)[-1]}, '
-                f'got {self.distortion_model!r}'
-            )
+        coefficients = distortion_coefficients(self.distortion_model, np.size(self.distortion))
         for name, field, shape in (
             ('matrix', 'camera_matrix', (3, 3)),
-            ('distortion', 'distortion_coefficients', None),
+            ('distortion', 'distortion_coefficients', (coefficients,)),
             ('rectification', 'rectification_matrix', (3, 3)),
             ('projection', 'projection_matrix', (3, 4)),
         ):
             value = np.array(getattr(self, name), dtype=np.float64)
-            if (shape and value.shape != shape) or not np.all(np.isfinite(value)):
-                raise ValueError(f'{field}: expected finite numbers of shape {shape or "(n,)"}, got {value.tolist()}')
+            if value.shape != shape or not np.all(np.isfinite(value)):
+                raise ValueError(f'{field}: expected finite numbers of shape {shape}, got {value.tolist()}')
             value.setflags(write=False)
             object.__setattr__(self, name, value)
-        allowed = COEFFICIENTS[self.distortion_model]
-        if self.distortion.shape not in [(count,) for count in allowed]:
-            raise ValueError(
-                f'distortion_coefficients: expected {" or ".join(map(str, allowed))} for {self.distortion_model}, '
-                f'got {self.distortion.size}'
-            )
         for field, matrix in (('camera_matrix', self.matrix), ('projection_matrix', self.projection)):
             if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not np.array_equal(matrix[2, :3], [0, 0, 1]):
                 raise ValueError(f'{field}: expected fx > 0, fy > 0 and a last row 0 0 1, got {matrix.tolist()}')
         rotation = self.rectification
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
             raise ValueError(f'rectification_matrix: expected a rotation, got {rotation.tolist()}')
+
+
+def distortion_coefficients(model: str, given: int) -> int:
+    """How many coefficients a distortion model has: as many as given, where it may have these.
+
+    Raises:
+        ValueError: an unknown model.
+    """
+    if model not in COEFFICIENTS:
+        *others, last = COEFFICIENTS
+        raise ValueError(f'distortion_model: expected {", ".join(others)} or {last}, got {model!r}')
+    return given if given in COEFFICIENTS[model] else COEFFICIENTS[model][0]
 
 
 def load_calibration(url: str | Path, camera_name: str = 'camera') -> Calibration:
@@ -143,7 +145,12 @@ def _read_calibration(content: dict[str, Any]) -> Calibration:
     model = content.get('distortion_model', 'plumb_bob')
     matrix = _numbers(content, 'camera_matrix', 9).reshape(3, 3)
     distortion = _numbers(content, 'distortion_coefficients')
-    if model == 'plumb_bob' and distortion.size < 5:
+    allowed = (4, 5) if model == 'plumb_bob' else COEFFICIENTS.get(model, (distortion.size,))
+    if distortion.size not in allowed:
+        raise ValueError(
+            f'distortion_coefficients: expected {" or ".join(map(str, allowed))} for {model}, got {distortion.size}'
+        )
+    if model == 'plumb_bob':
         distortion = np.pad(distortion, (0, 5 - distortion.size))
     rectification, projection = np.eye(3), np.hstack([matrix, np.zeros((3, 1))])
     if 'rectification_matrix' in content:

@@ -3,6 +3,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -120,10 +121,9 @@ class Rectifier:
     def __init__(self, calibration: Calibration) -> None:
         """Compute where each pixel comes from."""
         size = (calibration.width, calibration.height)
-        undistort = cv2.initUndistortRectifyMap
-        if calibration.distortion_model == 'equidistant':
-            undistort = cv2.fisheye.initUndistortRectifyMap
-        self._maps = undistort(
+        fisheye = calibration.distortion_model == 'equidistant'
+        undistort: Any = cv2.fisheye.initUndistortRectifyMap if fisheye else cv2.initUndistortRectifyMap
+        self._columns, self._rows = undistort(
             calibration.matrix,
             calibration.distortion,
             calibration.rectification,
@@ -134,4 +134,4 @@ class Rectifier:
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The rectified picture, of the same size; black where the camera saw nothing."""
-        return np.asarray(cv2.remap(image, *self._maps, interpolation=cv2.INTER_LINEAR))
+        return np.asarray(cv2.remap(image, self._columns, self._rows, interpolation=cv2.INTER_LINEAR))

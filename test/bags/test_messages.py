@@ -382,20 +382,29 @@ def test_an_array_that_does_not_fit_its_encoding_is_refused():
         messages.image_to_message(RGB, 'bayer_rggb8', STAMP, 'camera', TYPES)
 
 
-def test_a_camera_survives_the_round_trip(wire):
-    camera = CameraModel(
-        672, 376, np.array([[338.0, 0, 341], [0, 339, 200], [0, 0, 1]]), np.array([-0.2, 0.03, 0.001, 0, 0])
-    )
+@pytest.mark.parametrize(
+    ('model', 'distortion'),
+    [
+        ('plumb_bob', [-0.2, 0.03, 0.001, 0, 0]),
+        ('rational_polynomial', [0.3, 0.05, 0.001, 0, 0.01, 0.6, 0.1, 0.02]),
+        ('equidistant', [-0.02, 0.005, 0, 0]),
+    ],
+)
+def test_a_camera_survives_the_round_trip(wire, model, distortion):
+    matrix = np.array([[338.0, 0, 341], [0, 339, 200], [0, 0, 1]])
+    camera = CameraModel(672, 376, matrix, np.array(distortion), distortion_model=model)
     result = messages.camera_from_info(wire.carry(messages.camera_to_info(camera, STAMP, 'camera', wire.types)))
     assert (result.width, result.height) == (672, 376)
     np.testing.assert_array_equal(result.matrix, camera.matrix)
     np.testing.assert_array_equal(result.distortion, camera.distortion)
+    assert result.distortion_model == model
 
 
 @pytest.mark.parametrize(
     ('change', 'named'),
     [
-        ({'distortion_model': 'equidistant'}, "distortion_model: expected plumb_bob .*got 'equidistant'"),
+        ({'distortion_model': 'fisheye'}, "distortion_model: expected plumb_bob, .*got 'fisheye'"),
+        ({'distortion_model': 'equidistant'}, r'camera distortion: expected finite numbers of shape \(4,\)'),
         ({'binning_x': 2}, 'CameraInfo: expected whole images without binning, got binning 2 x 0'),
         ({'k': np.zeros(9)}, 'CameraInfo: camera matrix: expected fx > 0'),
         ({'width': 0}, 'CameraInfo: camera size: expected at least 1 x 1 pixels'),

@@ -33,6 +33,45 @@ def test_distortion_and_mounting_follow_opencv(camera):
     np.testing.assert_allclose(model.project(points)[0], expected, atol=1e-6)
 
 
+LENSES = {
+    'plumb_bob': DISTORTION,
+    'rational_polynomial': np.array([0.3, 0.05, 0.001, -0.001, 0.01, 0.6, 0.1, 0.02]),
+    'equidistant': np.array([-0.02, 0.005, -0.001, 0.0]),
+}
+
+
+@pytest.mark.parametrize('model', LENSES)
+def test_the_ray_of_a_pixel_leads_back_to_it(camera, model):
+    turn = cv2.Rodrigues(np.array([0.02, -0.05, 0.01]))[0] @ camera.rotation
+    lens = dataclasses.replace(camera, distortion=LENSES[model], distortion_model=model, rotation=turn)
+    pixels = np.array([[30.0, 20], [320, 240], [600, 400]])
+    np.testing.assert_allclose(lens.project(7 * lens.rays(pixels))[0], pixels, atol=0.05)
+
+
+def test_a_fisheye_follows_opencv_and_its_limit(camera):
+    lens = dataclasses.replace(camera, distortion=np.array([-0.1, 0, 0, 0]), distortion_model='equidistant')
+    points = np.random.default_rng(0).uniform((5, -3, -2), (40, 3, 2), (50, 3))
+    optical = (points @ lens.rotation.T).reshape(-1, 1, 3)
+    expected = cv2.fisheye.projectPoints(optical, np.zeros(3), np.zeros(3), MATRIX, lens.distortion)[0].reshape(-1, 2)
+    np.testing.assert_allclose(lens.project(points)[0], expected, atol=1e-6)
+    # angle (1 - 0.1 angle^2) grows up to sqrt(1 / 0.3): beyond a right angle
+    assert np.isfinite(lens.project([[1, 50.0, 0]])[0]).all()
+    narrow = dataclasses.replace(lens, distortion=np.array([-0.5, 0, 0, 0]))
+    largest = np.tan(np.sqrt(1 / 1.5))
+    pixels, _ = narrow.project([[1, largest - 0.01, 0], [1, largest + 0.01, 0]])
+    assert np.isfinite(pixels[0]).all()
+    assert np.isnan(pixels[1]).all()
+
+
+def test_a_rational_lens_has_no_pixel_beyond_its_limit(camera):
+    coefficients = np.array([0.0, 0, 0, 0, 0, 1.0, 0, 0])
+    lens = dataclasses.replace(camera, distortion=coefficients, distortion_model='rational_polynomial')
+    # r / (1 + r^2) grows up to 1
+    pixels, _ = lens.project([[1, 0.99, 0], [1, 1.01, 0]])
+    assert np.isfinite(pixels[0]).all()
+    assert np.isnan(pixels[1]).all()
+
+
 def test_places_behind_the_camera_have_no_pixel(camera):
     pixels, depth = camera.project([[-5, 0, 0], [0, 1, 0]])
     assert np.all(np.isnan(pixels))
@@ -104,7 +143,7 @@ def test_a_missing_calibration_file_is_named(tmp_path):
     ('old', 'new', 'named'),
     [
         ('camera_matrix', 'matrix', 'expected the field camera_matrix, found image_width'),
-        ('plumb_bob', 'equidistant', "distortion_model: expected plumb_bob, got 'equidistant'"),
+        ('plumb_bob', 'fisheye', "distortion_model: expected plumb_bob, .*got 'fisheye'"),
         ('[300, 0,', '[300,', 'camera_matrix: expected 9 numbers, got 8'),
         ('300', '-300', 'camera_matrix: expected fx > 0'),
         ('640', 'wide', "image_width: expected a number of pixels, got 'wide'"),
