@@ -6,7 +6,7 @@ import heapq
 import math
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,8 +111,8 @@ def pair_bags(
     """Pair recorded streams as a recorder would have done live, and write everything into one new bag.
 
     The bags are merged by the time of their messages; all messages are copied as they are, and the pairs are listed on
-    ``/pairs``, each right behind the message that made it certain. The bags are read twice, so memory holds numbers
-    only. An index of pairs that the bags hold already is replaced.
+    ``/pairs``, each right behind the message that made it certain. An index of pairs that the bags hold already is
+    replaced. Memory holds numbers only; for ``pairs_only`` the two streams are read twice.
 
     Args:
         bags: rosbag2 folders or files, in any order; a topic that several of them hold becomes one stream.
@@ -156,23 +156,24 @@ def pair_bags(
         reordering_ns=reordering_ns,
         jump_ns=max(_JUMP_NS, 2 * reordering_ns),  # as RecordingSession has it
     )
-    twice = [stream.count for topic, stream in sources.streams.items() if topic in topics]
-    tick = _Progress(progress, sum(twice) + sum(stream.count for stream in sources.streams.values()))
+    pairing = _Pairing(sources, topics, matcher, stamps == 'reception')
+    once = sum(stream.count for stream in sources.streams.values())
+    twice = sum(sources.streams[topic].count for topic in topics) if pairs_only else 0
+    tick = _Progress(progress, once + twice)
     with BagWriter(out, compress=compress) as bag:
-        # the bag's place is checked before hours are spent on reading
-        plan = _plan(sources, topics, matcher, stamps == 'reception', tick)
+        if pairs_only:
+            for place, message in _with_places(sources.messages(topics), topics):
+                tick()
+                pairing.take(place, message)
+            pairing.finish()
         for topic, name in names.items():
             sources.declare(bag, topic, name)
         bag.add_topic(PAIRS_TOPIC, PAIR_TYPE)
         written = index = 0
-        for place, message in _with_places(sources.messages(names), topics):
-            tick()
-            if place is None or not pairs_only or place in plan.paired:
-                stamp = plan.new_stamps.get(place)
-                data = message.data if stamp is None else _restamped(message.data, stamp)
-                bag.write_serialized(names[message.topic], message.time_ns, message.type, data)
-                written += 1
-            for pair in plan.pairs.get(place, ()):
+
+        def write_pairs(pairs: Sequence[Matched[_Member]], time_ns: int) -> None:
+            nonlocal index
+            for pair in pairs:
                 found = pair_to_message(
                     pair,
                     index,
@@ -183,11 +184,24 @@ def pair_bags(
                     radar_offset_ns=offsets[RADAR],
                     image_offset_ns=offsets[IMAGE],
                 )
-                bag.write(PAIRS_TOPIC, message.time_ns, found)
+                bag.write(PAIRS_TOPIC, time_ns, found)
                 index += 1
-    differences = np.array([pair.difference_ns for pairs in plan.pairs.values() for pair in pairs])
+
+        for place, message in _with_places(sources.messages(names), topics):
+            tick()
+            if not pairs_only:
+                pairing.take(place, message)
+            if place is None or not pairs_only or place in pairing.paired:
+                data = pairing.stamped(place, message)
+                bag.write_serialized(names[message.topic], message.time_ns, message.type, data)
+                written += 1
+            write_pairs(pairing.pairs.pop(place, ()), message.time_ns)
+        if not pairs_only:
+            pairing.finish()
+        write_pairs(pairing.last_pairs, pairing.latest_ns)
+    differences = np.array(pairing.differences)
     radar_times, image_times = (
-        np.array(times, np.int64) + offset for times, offset in zip(plan.stamps, offsets, strict=True)
+        np.array(times, np.int64) + offset for times, offset in zip(pairing.stamps, offsets, strict=True)
     )
     return PairReport(
         path=Path(out),
@@ -195,10 +209,10 @@ def pair_bags(
         image_topic=names[topics[IMAGE]],
         messages=written + index,
         pairs=index,
-        unpaired_radar=plan.counts[RADAR] - index,
-        unpaired_image=plan.counts[IMAGE] - index,
-        unstamped=plan.counts[RADAR] + plan.counts[IMAGE] - radar_times.size - image_times.size,
-        resets=plan.resets,
+        unpaired_radar=pairing.counts[RADAR] - index,
+        unpaired_image=pairing.counts[IMAGE] - index,
+        unstamped=sum(pairing.counts) - radar_times.size - image_times.size,
+        resets=pairing.resets,
         left_out=sources.count - written,
         median_difference_s=float(np.median(differences)) / 1e9 if index else None,
         median_abs_difference_s=float(np.median(np.abs(differences))) / 1e9 if index else None,
@@ -222,75 +236,99 @@ class _Member(NamedTuple):
     frame_id: str
 
 
-@dataclass
-class _Plan:
-    """What is decided about the messages of the two streams.
+class _Pairing:
+    """Pairs the two streams while their messages pass by.
 
     Attributes:
-        pairs: by the message behind which they are written, with the stamps that the new bag has.
+        pairs: by the message that made them certain, with the stamps that the new bag has.
+        last_pairs: those that the end made certain.
+        latest_ns: bag's time of the last message that was paired by.
         paired: members of pairs.
-        new_stamps: ns, of messages whose header gets one.
+        differences: ns, of all pairs.
         stamps: ns, those of each stream that were paired by.
         counts: messages of each stream.
         resets: jumps back in time.
     """
 
-    pairs: dict[_Place | None, list[Matched[_Member]]] = field(default_factory=dict)
-    paired: set[_Place] = field(default_factory=set)
-    new_stamps: dict[_Place | None, int] = field(default_factory=dict)
-    stamps: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
-    counts: list[int] = field(default_factory=lambda: [0, 0])
-    resets: int = 0
+    def __init__(
+        self, sources: '_Sources', topics: tuple[str, str], matcher: PairMatcher[_Member], by_reception: bool
+    ) -> None:
+        self.pairs: dict[_Place | None, list[Matched[_Member]]] = {}
+        self.last_pairs: list[Matched[_Member]] = []
+        self.latest_ns = 0
+        self.paired: set[_Place] = set()
+        self.differences: list[int] = []
+        self.stamps: tuple[list[int], list[int]] = ([], [])
+        self.counts = [0, 0]
+        self.resets = 0
+        self._topics = topics
+        self._matcher = matcher
+        self._by_reception = by_reception
+        self._headers = [sources.has_header(topic) for topic in topics]
 
-    def take(self, decision: Decision[_Member], place: _Place) -> None:
-        """Note what became certain with a message."""
-        self.resets += decision.reset
-        for pair in decision.pairs:
-            self.paired |= {pair.radar.place, pair.image.place}
-            own = replace(pair, radar_stamp_ns=pair.radar.stamp_ns, image_stamp_ns=pair.image.stamp_ns)
-            self.pairs.setdefault(place, []).append(own)
+    def take(self, place: _Place | None, message: RawMessage) -> None:
+        """Look at a message; those that are of neither stream are passed over.
 
-
-def _plan(
-    sources: '_Sources',
-    topics: tuple[str, str],
-    matcher: PairMatcher[_Member],
-    by_reception: bool,
-    tick: '_Progress',
-) -> _Plan:
-    """Pair without copying anything."""
-    plan = _Plan()
-    latest = None
-    headers = [sources.has_header(topic) for topic in topics]
-    for place, message in _with_places(sources.messages(topics), topics):
-        tick()
+        Raises:
+            BagError: it cannot be read, or the stream has no stamps.
+        """
         if place is None:
-            continue
+            return
         side = place.stream
-        plan.counts[side] += 1
+        self.counts[side] += 1
         own, frame_id = message.time_ns, ''
-        if headers[side]:
+        if self._headers[side]:
+            own = self._stamp_ns(message)
             try:
-                own = messages.serialized_stamp_ns(message.data)
                 frame_id = messages.serialized_frame_id(message.data)
             except messages.MessageError as error:
                 raise BagError(f'topic {message.topic}: {error}') from error
-        if own == 0 and by_reception:
-            own = plan.new_stamps[place] = message.time_ns
         if own == 0:
-            if plan.counts[side] == _ENOUGH and not plan.stamps[side]:
-                raise _unstamped(topics[side], f'the first {_ENOUGH}')
-            continue
-        stamp_ns = message.time_ns if by_reception else own
-        plan.stamps[side].append(stamp_ns)
-        plan.take(matcher.add(side, stamp_ns, _Member(place, own, frame_id)), place)
-        latest = place
-    for side in (RADAR, IMAGE):
-        if plan.counts[side] and not plan.stamps[side]:
-            raise _unstamped(topics[side], f'all {plan.counts[side]}')
-    if latest is not None:
-        plan.take(matcher.flush(), latest)
-    return plan
+            if self.counts[side] == _ENOUGH and not self.stamps[side]:
+                raise _unstamped(self._topics[side], f'the first {_ENOUGH}')
+            return
+        stamp_ns = message.time_ns if self._by_reception else own
+        self.stamps[side].append(stamp_ns)
+        self.latest_ns = message.time_ns
+        found = self._accept(self._matcher.add(side, stamp_ns, _Member(place, own, frame_id)))
+        if found:
+            self.pairs[place] = found
+
+    def finish(self) -> None:
+        """Decide what is left.
+
+        Raises:
+            BagError: a stream has no stamps.
+        """
+        for side in (RADAR, IMAGE):
+            if self.counts[side] and not self.stamps[side]:
+                raise _unstamped(self._topics[side], f'all {self.counts[side]}')
+        self.last_pairs = self._accept(self._matcher.flush())
+
+    def stamped(self, place: _Place | None, message: RawMessage) -> bytes:
+        """The message as the new bag has it."""
+        if place is None or not (self._by_reception and self._headers[place.stream]):
+            return message.data
+        own = self._stamp_ns(message)
+        if messages.serialized_stamp_ns(message.data) == own:
+            return message.data
+        stamp = struct.pack('<iI' if message.data[1] & 1 else '>iI', *divmod(own, 1_000_000_000))
+        return b''.join((message.data[: _STAMP.start], stamp, memoryview(message.data)[_STAMP.stop :]))
+
+    def _stamp_ns(self, message: RawMessage) -> int:
+        """Of the header; the reception's where that is 0 and pairing goes by reception."""
+        try:
+            own = messages.serialized_stamp_ns(message.data)
+        except messages.MessageError as error:
+            raise BagError(f'topic {message.topic}: {error}') from error
+        return message.time_ns if own == 0 and self._by_reception else own
+
+    def _accept(self, decision: Decision[_Member]) -> list[Matched[_Member]]:
+        self.resets += decision.reset
+        for pair in decision.pairs:
+            self.paired |= {pair.radar.place, pair.image.place}
+            self.differences.append(pair.difference_ns)
+        return [replace(x, radar_stamp_ns=x.radar.stamp_ns, image_stamp_ns=x.image.stamp_ns) for x in decision.pairs]
 
 
 def _with_places(source: Iterator[RawMessage], topics: tuple[str, str]) -> Iterator[tuple[_Place | None, RawMessage]]:
@@ -463,12 +501,6 @@ class _Progress:
         self._done += 1
         if self._report is not None:
             self._report(self._done, self._total)
-
-
-def _restamped(data: bytes, stamp_ns: int) -> bytes:
-    """Serialized message with another header stamp."""
-    stamp = struct.pack('<iI' if data[1] & 1 else '>iI', *divmod(stamp_ns, 1_000_000_000))
-    return b''.join((data[: _STAMP.start], stamp, memoryview(data)[_STAMP.stop :]))
 
 
 def _unstamped(topic: str, which: str) -> BagError:

@@ -82,6 +82,7 @@ def test_every_message_is_copied_as_it_is_and_the_best_pairs_are_listed(tmp_path
     source = write_bag(tmp_path / 'in', radar, image)
     report = pair_bags([source], tmp_path / 'out', slop_s=0.025)
     assert raw(report.path, without=['/pairs']) == raw(source)
+    assert BagReader(report.path).streams.items() >= BagReader(source).streams.items(), 'types, definitions and QoS too'
     radars, images = match_stamps(np.array(radar), np.array(image), 25 * MS)
     expected = [(radar[r], image[i]) for r, i in zip(radars, images, strict=True)]
     assert sorted(stamps_of(report.path)) == expected
@@ -248,11 +249,12 @@ def test_sqlite_bags_and_lone_files_are_read(tmp_path):
     assert raw(pair_bags([lone], tmp_path / 'c').path) == expected
 
 
-def test_progress_ends_at_all_messages(tmp_path):
+@pytest.mark.parametrize(('pairs_only', 'total'), [(False, 4), (True, 7)])
+def test_progress_ends_at_all_messages(tmp_path, pairs_only, total):
     source = write_bag(tmp_path / 'in', [START, START + SECOND], [START])
     steps = []
-    pair_bags([source], tmp_path / 'out', progress=lambda done, total: steps.append((done, total)))
-    assert steps == [(done, 7) for done in range(1, 8)], 'three stamps, then four messages'
+    pair_bags([source], tmp_path / 'out', pairs_only=pairs_only, progress=lambda *step: steps.append(step))
+    assert steps == [(done, total) for done in range(1, total + 1)]
 
 
 def test_a_topic_of_two_types_is_refused(tmp_path):
