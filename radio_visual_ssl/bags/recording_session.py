@@ -117,6 +117,7 @@ class RecordingSession(threading.Thread):
         self._samples: deque[tuple[float, int]] = deque(maxlen=2 * round(_RATE_OVER / _WAKE_EVERY))
         self._lost: dict[str, int] = {}  # by topic
         self._counting = threading.Lock()
+        self._torn = 0  # of all topics, with the chunk that could not be written
         self._told_drops = 0
         self._told_at = -_TELL_EVERY
         for item in preloaded:
@@ -174,7 +175,7 @@ class RecordingSession(threading.Thread):
     @property
     def dropped(self) -> int:
         """Messages lost so far."""
-        return sum(list(self._lost.values()))
+        return sum(list(self._lost.values())) + self._torn
 
     # The thread -------------------------------------------------------------------------------------------------------
 
@@ -314,7 +315,9 @@ class RecordingSession(threading.Thread):
             self._on_pair(data)
         except Exception as error:  # such as a publisher that is gone while the rest is still written
             self._on_pair = None
-            self._emit(Event(EventKind.FAILED, Level.WARN, f'pairs are recorded, but no longer published: {error!r}'))
+            self._emit(
+                Event(EventKind.UNPUBLISHED, Level.WARN, f'pairs are recorded, but no longer published: {error!r}')
+            )
 
     def _index(self, pair: Matched[Received]) -> bytes:
         return serialize(
@@ -469,7 +472,7 @@ class RecordingSession(threading.Thread):
         self.ended = True
 
     def _tell_end(self) -> None:
-        torn = self.messages + self._repeated - self.bag.message_count
+        torn = self._torn = max(0, self.messages + self._repeated - self.bag.message_count)
         self.messages -= torn
         lost = f'lost {self._lost_by_topic()}' if self._lost else 'nothing lost'
         if torn:

@@ -127,6 +127,7 @@ class EventKind(str, Enum):
     STAMPS_JUMPED = 'stamps jumped'
     STREAM_RETURNED = 'stream returned'
     UNSTAMPED = 'unstamped'
+    UNPUBLISHED = 'unpublished'
 
 
 class Level(Enum):
@@ -163,7 +164,8 @@ class StreamCounts:
         recorded: in the bag.
         dropped: lost because the queue was full, or because the disk did not take them until the end.
         unpaired: decided to have no partner; with ``pairs_only`` these are not in the bag.
-        unstamped: without a stamp, or with a stamp of zero, so never paired (radar and image only).
+        unstamped: without a stamp, or with a stamp of zero, so never paired (radar and image only); with
+            ``pairs_only`` these are not in the bag either.
         bytes: recorded.
     """
 
@@ -189,7 +191,7 @@ class RecordingStatistics:
         unpaired_radar: radar frames known to have no image.
         unpaired_image: images known to have no radar frame.
         messages: in the bag, all topics, pair index and notes included.
-        dropped: sum of the topics' dropped messages.
+        dropped: of all topics, with what was on its way to a disk that failed.
         median_time_difference_s: image minus radar over the last pairs, offsets applied; NaN: no pair yet.
         bytes: in the bag's files.
         bytes_per_second: over the last second.

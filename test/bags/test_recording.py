@@ -330,13 +330,14 @@ def test_stopping_while_a_split_waits_keeps_all(make: Callable[..., Recorder], t
 
 def test_files_are_cut_by_age(make: Callable[..., Recorder], tmp_path: Path) -> None:
     recorder = make(max_file_duration_s=0.3)
+    began = time.monotonic()
     recorder.recording.start(tmp_path / 'bag')
     for i in range(100):
         recorder.send(RADAR, BEGIN + 10 * i * MS)
         recorder.send(IMAGE, BEGIN + 10 * i * MS)
         time.sleep(0.01)
     recorder.recording.stop()
-    assert 3 <= len(list((tmp_path / 'bag').glob('*.mcap'))) <= 5
+    assert 2 <= recorder.recording.statistics().splits <= (time.monotonic() - began) / 0.3
     assert len(pairs_of(tmp_path / 'bag')) == 100
 
 
@@ -378,11 +379,11 @@ def _transform(child: str) -> object:
 
 
 def test_what_came_before_the_trigger_is_recorded(make: Callable[..., Recorder], tmp_path: Path) -> None:
-    recorder = make(pre_trigger_s=0.5)
+    recorder = make(pre_trigger_s=1.5)
     recorder.recording.add_topic(INFO, 'std_msgs/msg/String', latched=True)
     recorder.send(INFO, None, BEGIN - 1, text('camera'))
     play(recorder, stamps(20, 1), stamps(30, 1))
-    time.sleep(0.7)
+    time.sleep(1.6)
     late = [t + 2_000 * MS for t in stamps(20, 1)]
     play(recorder, late[:10], late[:10])
     assert recorder.recording.statistics().ring_bytes > 0
@@ -459,6 +460,24 @@ def test_what_a_slow_disk_costs_is_counted_and_told(
     assert f'lost 20 of {IMAGE}' in recorder.told(EventKind.STOPPED)[0].message
 
 
+def test_small_messages_outlast_images_but_are_bounded_too(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    disk = StalledDisk()
+    recorder = make(disk, queue_bytes=1_000_000)
+    recorder.recording.add_topic('/tf', 'std_msgs/msg/String')
+    recorder.recording.start(tmp_path / 'bag')
+    assert disk.reached.wait(10)
+    for i in range(20):
+        recorder.send(IMAGE, BEGIN + i, data=image(BEGIN + i, 99_000))
+    for i in range(200):
+        recorder.send('/tf', None, BEGIN, text(f'{i:01000}'))
+    disk.released.set()
+    recorder.recording.stop()
+    streams = recorder.recording.statistics().streams
+    assert (streams[IMAGE].recorded, streams[IMAGE].dropped) == (10, 10)
+    assert 100 < streams['/tf'].recorded < 200
+    assert streams['/tf'].recorded + streams['/tf'].dropped == 200
+
+
 def test_closing_gives_up_on_a_disk_that_hangs_and_says_so(make: Callable[..., Recorder], tmp_path: Path) -> None:
     disk = StalledDisk()
     recorder = make(disk)
@@ -467,7 +486,7 @@ def test_closing_gives_up_on_a_disk_that_hangs_and_says_so(make: Callable[..., R
     play(recorder, stamps(20, 1), stamps(30, 1))
     began = time.monotonic()
     recorder.recording.close(timeout_s=0.5)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 3
     assert 'hangs' in recorder.told(EventKind.FAILED)[0].message
     disk.released.set()
     recorder.recording.close()
@@ -486,7 +505,7 @@ def test_closing_writes_what_waits(make: Callable[..., Recorder], tmp_path: Path
     assert disk.reached.wait(10)
     times = stamps(30, 2)
     for stamp_ns in times:
-        recorder.send(IMAGE, stamp_ns, data=image(stamp_ns, 900_000))
+        recorder.send(IMAGE, stamp_ns, data=image(stamp_ns, 100_000))
     threading.Timer(0.2, disk.released.set).start()
     recorder.recording.close()
     assert stamps_of(tmp_path / 'bag', IMAGE) == times
@@ -520,7 +539,7 @@ def test_a_recording_ends_when_its_duration_is_over(make: Callable[..., Recorder
     recorder.send(RADAR, BEGIN)
     recorder.wait_for(lambda: recorder.recording.statistics().state is State.STOPPED)
     statistics = recorder.recording.statistics()
-    assert 0.3 <= statistics.duration_s < 1
+    assert 0.3 <= statistics.duration_s < 3
     assert 'duration of 0.3 s is over' in statistics.message
     assert recorder.told(EventKind.STOPPED)[0].level is Level.OK
     assert BagReader(tmp_path / 'bag').stream(RADAR).count == 1
@@ -578,6 +597,7 @@ def test_a_full_disk_ends_a_recording_that_can_be_read(make: Callable[..., Recor
     assert len(found) > 30
     statistics = recorder.recording.statistics()
     assert statistics.messages == len(found)
+    assert statistics.streams[IMAGE].received == statistics.messages + statistics.dropped
     assert statistics.state is State.STOPPED
 
 
@@ -651,7 +671,7 @@ def test_a_stream_that_was_silent_is_told(make: Callable[..., Recorder], tmp_pat
     recorder.recording.stop()
     (event,) = recorder.told(EventKind.STREAM_RETURNED)
     assert (event.topic, event.level) == (IMAGE, Level.WARN)
-    assert '1.2 s' in event.message
+    assert 'messages again after' in event.message
 
 
 def test_one_stream_alone_is_recorded(make: Callable[..., Recorder], tmp_path: Path) -> None:
