@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Completes MCAP bags whose recorder was killed: keeps every whole message, and writes the missing ends in place."""
 
+import contextlib
 import os
 import re
 import struct
@@ -307,6 +308,8 @@ class _FileRepair:
             noted.clear()
             if opcode == Opcode.CHUNK:
                 self._scan_chunk(offset, end)
+            elif opcode == _SET_ASIDE:
+                self._scan_set_aside(offset, end)
             else:
                 self._scan_record(opcode, offset, end)
         self.report.messages = self.index.message_count
@@ -360,8 +363,8 @@ class _FileRepair:
         problem = ''
         try:
             header, stored = _split_chunk(record)
-            _, _, _, _, size, crc, named = CHUNK_HEADER.unpack_from(header)
-            data = _decompress(header[CHUNK_HEADER.size : CHUNK_HEADER.size + named].decode(), stored)
+            _, _, _, _, size, crc, _ = CHUNK_HEADER.unpack_from(header)
+            data = _decompress(_compression(header), stored)
             self._scan_content(data, content)
             if len(data) != size or content.whole != size:
                 problem = 'is damaged'
@@ -389,6 +392,13 @@ class _FileRepair:
         self._indexed &= present is not None
         self._end = indexes_end
         self.index.add_chunk(index_chunk(offset, header, content.entries, present or ({}, 0)))
+
+    def _scan_set_aside(self, offset: int, end: int) -> None:
+        """A damaged chunk that an earlier repair found: only the topics that it declares can be used."""
+        self._end = end
+        with contextlib.suppress(*_BROKEN):  # what is broken was reported by that repair
+            header, stored = _split_chunk(self._read(offset, end - offset))
+            self._scan_content(_decompress(_compression(header), stored), _Content())
 
     def _scan_content(self, data: bytes, content: _Content) -> None:
         """Read the records of a chunk up to the first that is not whole."""
@@ -506,9 +516,8 @@ class _FileRepair:
         content, data, compression = _Content(), b'', ''
         try:
             header, stored = _split_chunk(record)
-            (named,) = CHUNK_HEADER.unpack_from(header)[-1:]
-            compression = header[CHUNK_HEADER.size : CHUNK_HEADER.size + named].decode()
-            data = _decompress(compression, stored, torn=True)
+            compression = _compression(header)
+            data = _decompress(compression, stored)
             self._scan_content(data, content)
         except _BROKEN as error:
             self.report.problems.append(f'nothing can be read from the torn chunk ({error})')
@@ -585,7 +594,11 @@ def _split_chunk(record: bytes) -> tuple[bytes, bytes]:
     return record[:size], record[size : size + stored]
 
 
-def _decompress(compression: str, data: bytes, torn: bool = False) -> bytes:
+def _compression(header: bytes) -> str:
+    return header[CHUNK_HEADER.size : -8].decode()
+
+
+def _decompress(compression: str, data: bytes) -> bytes:
     """The records of a chunk; of a torn one as many as there are.
 
     Raises:

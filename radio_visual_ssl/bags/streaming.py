@@ -224,8 +224,10 @@ class StreamingBag:
         """
         self._check_open()
         self._write_chunk()
-        if math.isfinite(self._flush_interval_s):
-            self._syncer.request(self._file)
+        try:
+            self._sync()
+        except OSError as error:
+            raise self._stop(error) from error
 
     def split(self) -> None:
         """Go on in the next file, which begins with all topics and the last message(s) of the latched ones.
@@ -244,6 +246,7 @@ class StreamingBag:
             for topic, latch in self._kept.items():
                 for publish_ns, data in latch.messages():
                     self._add_message(self._channels[topic], self._end_ns, publish_ns, data)
+            self._file.write_chunk()
         except OSError as error:
             raise self._stop(error) from error
 
@@ -301,10 +304,9 @@ class StreamingBag:
             raise self._stop(self._syncer.error)
 
     def _stop(self, error: OSError) -> BagError:
-        """Remember what stopped the bag, and free the space in reserve for its end."""
+        """Remember what stopped the bag; the space in reserve stays for its end."""
         if self._error is None:
             self._error = BagError(f'{self._title}: cannot be written: {error}')
-            self._reserve.release()
         return self._error
 
     def _open_file(self) -> None:
@@ -354,9 +356,12 @@ class StreamingBag:
         self._finished_messages += done.message_count
         self._file_messages = 0
         self._file_finished = True
+        self._sync()
+        self._file.close()
+
+    def _sync(self) -> None:
         if math.isfinite(self._flush_interval_s):
             self._syncer.request(self._file)
-        self._file.close()
 
 
 class Latch:
