@@ -262,7 +262,12 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help='Folder for pictures: error curve, and the frame with the most targets.')
     ] = None,
-    camera_offset: ImageOffset = 0.0,
+    camera_offset: Annotated[
+        float | None,
+        typer.Option(
+            metavar='S', help="Seconds added to the camera's stamps. Default: what the bag was paired with, if it was."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge localizers on a bag with ground truth: recall, precision, error and signed bias."""
@@ -363,6 +368,63 @@ def record(
     given = [f'{name}:={text}' for name, text in texts.items() if text]
     sys.stdout.flush()
     os.execv(ros2, [ros2, 'launch', 'radio_visual_ssl', 'record.launch.py', *given, *(arguments or [])])
+
+
+@app.command()
+def simulate(
+    scene: Annotated[str, typer.Argument(help='Scene: a name in config/scenes/ or a YAML file.', show_default=False)],
+    out: Annotated[Path, typer.Option(help='Folder of the data set; an interrupted one is finished.')],
+    radar: Annotated[str, typer.Option(help='Radar profile: a name in config/radars/ or a YAML file.')] = (
+        'ofdm_28ghz_400mhz_16rx'
+    ),
+    frames: Annotated[int, typer.Option(help='Pairs in all.', min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help='Draws everything that is drawn.', min=0)] = 0,
+    backend: Annotated[str, typer.Option(help='scatter: fast point scatterers and rasteriser.')] = 'scatter',
+    instances: Annotated[
+        int, typer.Option(help='Of the scene, a bag each. Default: 60 (train 40, val 10, test 10), 10 frames or more.')
+    ] = 0,
+    workers: Annotated[int, typer.Option(help='Processes; their number changes nothing in the bags.', min=1)] = 1,
+    rate: Annotated[float, typer.Option(help='Pairs a second.')] = 10.0,
+    image_size: Annotated[str, typer.Option(metavar='WxH', help='Size of the images in pixels.')] = '320x240',
+    cube: Annotated[bool, typer.Option('--cube', help='Raw cubes instead of heatmaps.')] = False,
+    raw_images: Annotated[bool, typer.Option('--raw-images', help='Raw images instead of JPEG.')] = False,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bags with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a simulated data set: paired bags with ground truth, split into train, val and test by scene instance."""
+    import time
+
+    from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
+
+    size = image_size.lower().split('x')
+    if len(size) != 2 or not all(side.isdigit() for side in size):
+        raise ValueError(f'--image-size: expected WIDTHxHEIGHT such as 320x240, got {image_size!r}')
+    plan = DatasetPlan(
+        scene,
+        radar,
+        frames,
+        seed=seed,
+        backend=backend,
+        instances=instances,
+        rate=rate,
+        image_size=(int(size[0]), int(size[1])),
+        cube=cube,
+        raw_images=raw_images,
+        compress=compress,
+    )
+    start = time.perf_counter()
+    with progress_bar('simulating') as progress:
+        report = generate(plan, out, workers, progress)
+    seconds = time.perf_counter() - start
+    splits = ', '.join(f'{count} {name}' for name, count in report.splits.items())
+    kept = f', {report.kept} of them from before' if report.kept else ''
+    console.print(
+        f'{report.path}: {report.frames} pairs in {report.instances} bags ({splits}){kept}, {seconds:.1f} s',
+        highlight=False,
+        soft_wrap=True,
+    )
+    if as_json:
+        print_json({**vars(report), 'path': str(report.path), 'seconds': round(seconds, 3)})
 
 
 @app.command()

@@ -16,6 +16,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.pairing import PAIR_TYPE
 from radio_visual_ssl.bags.transforms import StaticTransforms
 from radio_visual_ssl.bags.typestore import typestore
 from radio_visual_ssl.bags.writer import BagError
@@ -260,6 +261,18 @@ class BagReader:
             return str(info.radar)
         return ''
 
+    def paired_offset_s(self) -> float:
+        """Seconds to add to the image stamps, as the bag's own index of pairs has it; 0 without one.
+
+        Raises:
+            BagError: damaged data.
+        """
+        for topic, stream in self.streams.items():
+            if stream.type == PAIR_TYPE:
+                for _, pair in self.messages(topic):
+                    return float(pair.image_offset - pair.radar_offset)
+        return 0.0
+
     def frames(
         self,
         radar_topic: str | None = None,
@@ -267,7 +280,7 @@ class BagReader:
         truth_topic: str | None = TRUTH_TOPIC,
         *,
         slop_s: float = 0.05,
-        image_offset_s: float = 0.0,
+        image_offset_s: float | None = None,
         start_ns: int | None = None,
         formation: 'FormationSettings | None' = None,
         on_bad_image: Callable[[BagError], None] | None = None,
@@ -284,7 +297,8 @@ class BagReader:
             truth_topic: TargetArray, of the frame's stamp or within half a radar period; None = without. The default
                 one may be missing.
             slop_s: s, largest distance between a radar frame and its image.
-            image_offset_s: s, added to the image stamps before pairing.
+            image_offset_s: s, added to the image stamps before pairing; None = the one of the bag's own pairs, see
+                ``paired_offset_s``.
             start_ns: radar frames from this time of the bag on; None = all.
             formation: how heatmaps are formed from cubes.
             on_bad_image: called with what is wrong with an image that cannot be decoded, and its frame goes without;
@@ -304,7 +318,10 @@ class BagReader:
         default_image = IMAGE_TOPIC if IMAGE_TOPIC in self.streams else f'{IMAGE_TOPIC}/compressed'
         if image_topic == IMAGE_TOPIC:
             image_topic = default_image
-        images = self._nearest(self._optional(image_topic, default_image, _IMAGE, _COMPRESSED), image_offset_s)
+        image_topic = self._optional(image_topic, default_image, _IMAGE, _COMPRESSED)
+        if image_offset_s is None:
+            image_offset_s = self.paired_offset_s() if image_topic is not None else 0.0
+        images = self._nearest(image_topic, image_offset_s)
         truths = self._nearest(self._optional(truth_topic, TRUTH_TOPIC, f'{PACKAGE}/msg/TargetArray'))
         return self._frames(radar, to_heatmap, images, truths, round(slop_s * 1e9), start_ns, on_bad_image)
 

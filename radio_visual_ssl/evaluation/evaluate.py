@@ -149,7 +149,7 @@ def evaluate_bag(
     view: View = 'camera',
     hit_distance: float = HIT_DISTANCE,
     radar_topic: str | None = None,
-    image_offset_s: float = 0.0,
+    image_offset_s: float | None = None,
     formation: FormationSettings | None = None,
     images: bool = False,
     on_frame: Callable[[EvaluatedFrame], None] | None = None,
@@ -165,7 +165,7 @@ def evaluate_bag(
         view: which targets count, see `radio_visual_ssl.evaluation.metrics`.
         hit_distance: m from a target's footprint.
         radar_topic: heatmaps or cubes; None = what the bag has.
-        image_offset_s: s added to the camera's stamps where images are paired.
+        image_offset_s: s added to the camera's stamps where images are paired; None = as the bag's own pairs were made.
         formation: how heatmaps are formed where the bag holds cubes.
         images: whether the frames that on_frame gets carry their images; one that cannot be decoded is left out and
             told in `Evaluation.notes`.

@@ -364,6 +364,16 @@ def test_the_command_refuses_a_new_name_that_is_none(tmp_path):
         CliRunner().invoke(app, arguments, catch_exceptions=False)
 
 
+def test_readers_pair_by_the_offset_of_the_index(tmp_path):
+    stamps = [START + k * 100 * MS for k in range(4)]
+    source = write_bag(tmp_path / 'in', stamps, [stamp - 450 * MS for stamp in stamps])
+    assert BagReader(source).paired_offset_s() == 0.0
+    out = BagReader(pair_bags([source], tmp_path / 'out', image_offset_s=0.5, radar_offset_s=0.05).path)
+    assert out.paired_offset_s() == pytest.approx(0.45)
+    assert [frame.image_stamp_ns for frame in out.frames()] == [stamp - 450 * MS for stamp in stamps]
+    assert [frame.image is None for frame in out.frames(image_offset_s=0.0)] == [True] * 4
+
+
 def test_types_of_other_distributions_keep_their_definition(tmp_path):
     with BagWriter(tmp_path / 'in') as bag:
         definition = 'uint8 old\n'
