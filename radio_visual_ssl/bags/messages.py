@@ -165,14 +165,7 @@ def image_to_message(image: NDArray[Any], encoding: str, stamp_ns: int, frame_id
     Raises:
         MessageError: array and encoding do not fit.
     """
-    expected = {'rgb8': (np.uint8, 3), 'bgr8': (np.uint8, 3), 'mono8': (np.uint8, 2), '32FC1': (np.float32, 2)}
-    if encoding not in expected:
-        raise MessageError(f'Image.encoding: expected one of {", ".join(expected)}, got {encoding!r}')
-    dtype, dimensions = expected[encoding]
-    if image.dtype != dtype or image.ndim != dimensions or (dimensions == 3 and image.shape[2] != 3):
-        shape = '(H, W, 3)' if dimensions == 3 else '(H, W)'
-        got = f'{image.dtype} {image.shape}'
-        raise MessageError(f'Image {encoding}: expected {np.dtype(dtype)} of shape {shape}, got {got}')
+    _check_image(image, encoding)
     height, width = image.shape[:2]
     values = np.ascontiguousarray(image)
     return types('sensor_msgs/msg/Image')(
@@ -181,9 +174,47 @@ def image_to_message(image: NDArray[Any], encoding: str, stamp_ns: int, frame_id
         width=width,
         encoding=encoding,
         is_bigendian=0,
-        step=width * image.dtype.itemsize * (3 if dimensions == 3 else 1),
+        step=values.strides[0],
         data=types.array(values.reshape(-1).view(np.uint8)),
     )
+
+
+def image_to_cdr(image: NDArray[Any], encoding: str, stamp_ns: int, frame_id: str) -> bytes:
+    """A serialized sensor_msgs/Image, as rclpy publishes it: one copy of the pixels in place of four.
+
+    Args:
+        image: as for ``image_to_message``.
+        encoding: likewise.
+        stamp_ns: acquisition time.
+        frame_id: of the camera's optical frame.
+
+    Raises:
+        MessageError: array and encoding do not fit.
+    """
+    _check_image(image, encoding)
+    height, width = image.shape[:2]
+    values = np.ascontiguousarray(image)
+    # encapsulation (little-endian CDR), then each 4 byte value aligned; texts with their length and a closing zero
+    head = struct.pack('<4siI', b'\0\1\0\0', *divmod(stamp_ns, 1_000_000_000)) + _cdr_text(frame_id)
+    head += bytes(-len(head) % 4) + struct.pack('<II', height, width) + _cdr_text(encoding) + b'\0'
+    head += bytes(-len(head) % 4) + struct.pack('<II', values.strides[0], values.nbytes)
+    return b''.join((head, memoryview(values).cast('B')))
+
+
+def _cdr_text(text: str) -> bytes:
+    data = text.encode() + b'\0'
+    return struct.pack('<I', len(data)) + data
+
+
+def _check_image(image: NDArray[Any], encoding: str) -> None:
+    expected = {'rgb8': (np.uint8, 3), 'bgr8': (np.uint8, 3), 'mono8': (np.uint8, 2), '32FC1': (np.float32, 2)}
+    if encoding not in expected:
+        raise MessageError(f'Image.encoding: expected one of {", ".join(expected)}, got {encoding!r}')
+    dtype, dimensions = expected[encoding]
+    if image.dtype != dtype or image.ndim != dimensions or (dimensions == 3 and image.shape[2] != 3):
+        shape = '(H, W, 3)' if dimensions == 3 else '(H, W)'
+        got = f'{image.dtype} {image.shape}'
+        raise MessageError(f'Image {encoding}: expected {np.dtype(dtype)} of shape {shape}, got {got}')
 
 
 def image_to_compressed(

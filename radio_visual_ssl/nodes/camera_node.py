@@ -13,8 +13,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from radio_visual_ssl.bags.messages import (
     RclpyTypes,
     calibration_to_info,
+    image_to_cdr,
     image_to_compressed,
-    image_to_message,
     uncalibrated_info,
 )
 from radio_visual_ssl.nodes.base import ManagedNode
@@ -282,7 +282,7 @@ class CameraNode(ManagedNode):
     def _send(self, name: str, image: NDArray[np.uint8], wanted: set[str], stamp_ns: int) -> None:
         encoding, frame_id, types = self.value('encoding'), self.value('frame_id'), self._types
         if name in wanted:
-            self._outputs_of[name].publish(image_to_message(image, encoding, stamp_ns, frame_id, types))
+            self._outputs_of[name].publish(image_to_cdr(image, encoding, stamp_ns, frame_id))
         if f'{name}_compressed' in wanted:
             compressed = image_to_compressed(
                 image,

@@ -382,6 +382,52 @@ def test_an_array_that_does_not_fit_its_encoding_is_refused():
         messages.image_to_message(RGB, 'bayer_rggb8', STAMP, 'camera', TYPES)
 
 
+@pytest.mark.parametrize('frame_id', ['', 'a', 'cam', 'left_optical', 'caméra'])
+@pytest.mark.parametrize(
+    ('encoding', 'image'),
+    [
+        ('bgr8', np.arange(60, dtype=np.uint8).reshape(4, 5, 3)),
+        ('rgb8', np.arange(240, dtype=np.uint8).reshape(8, 10, 3)[::2, 1:6]),
+        ('mono8', np.arange(15, dtype=np.uint8).reshape(3, 5)),
+        ('32FC1', np.arange(15, dtype=np.float32).reshape(3, 5)),
+    ],
+)
+def test_an_image_serialized_at_once_is_what_the_middleware_makes_of_the_message(encoding, image, frame_id):
+    message = messages.image_to_message(image, encoding, STAMP, frame_id, TYPES)
+    assert messages.image_to_cdr(image, encoding, STAMP, frame_id) == serialize(message)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'form', 'expected'),
+    [
+        ('bgr8', 'jpeg', 'bgr8; jpeg compressed bgr8'),
+        ('rgb8', 'png', 'rgb8; png compressed bgr8'),
+        ('mono8', 'jpeg', 'mono8; jpeg compressed '),
+    ],
+)
+def test_a_compressed_image_is_what_image_transport_makes(wire, encoding, form, expected):
+    image = np.full((24, 32) if encoding == 'mono8' else (24, 32, 3), 90, np.uint8)
+    if encoding != 'mono8':
+        image[..., 0] = 200
+    sent = messages.image_to_compressed(image, encoding, STAMP, 'camera', wire.types, form=form)
+    received = wire.carry(sent)
+    assert received.format == expected
+    rgb = image[..., ::-1] if encoding == 'bgr8' else image.reshape(24, 32, -1)
+    np.testing.assert_allclose(messages.image_from_message(received), np.broadcast_to(rgb, (24, 32, 3)), atol=3)
+
+
+def test_a_compressed_image_of_another_encoding_is_refused():
+    with pytest.raises(MessageError, match="CompressedImage of encoding: expected rgb8, bgr8 or mono8, got '32FC1'"):
+        messages.image_to_compressed(np.zeros((4, 5), np.float32), '32FC1', STAMP, 'camera', TYPES)
+
+
+def test_an_uncalibrated_camera_says_its_size_alone(wire):
+    info = wire.carry(messages.uncalibrated_info(640, 480, STAMP, 'camera', wire.types))
+    assert (info.width, info.height) == (640, 480)
+    assert not messages.is_calibrated(info)
+    assert messages.is_calibrated(messages.camera_to_info(CameraModel(4, 3, np.eye(3)), STAMP, 'camera', TYPES))
+
+
 @pytest.mark.parametrize(
     ('model', 'distortion'),
     [
