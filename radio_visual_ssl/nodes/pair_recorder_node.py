@@ -2,6 +2,7 @@
 """Records a radar and a camera as time-synchronised pairs, with whatever else belongs to them, into an MCAP bag."""
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -23,6 +24,7 @@ from radio_visual_ssl.bags.recording import (
     RecordingSettings,
     State,
 )
+from radio_visual_ssl.bags.recording_settings import OVERFLOW_POLICIES, SYNC_POLICIES
 from radio_visual_ssl.msg import Pair, RecorderStatus
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.definitions import message_definition, type_hash
@@ -91,15 +93,17 @@ RECORDER_PARAMETERS = (
 SETTINGS = RecordingSettings()
 """Defaults; topics are relative as parameters."""
 
-PARAMETERS = (
-    *RECORDER_PARAMETERS,
-    *(
-        dataclasses.replace(spec, static=True, default=str(spec.default).lstrip('/'))
-        if spec.name in ('radar_topic', 'image_topic')
-        else dataclasses.replace(spec, static=True)
-        for spec in specs_from_settings(SETTINGS, '')
-        if spec.name not in OWN_TOPICS
-    ),
+CHOICES = {'sync': SYNC_POLICIES, 'overflow': OVERFLOW_POLICIES}
+
+RECORDING_PARAMETERS = tuple(
+    dataclasses.replace(
+        spec,
+        static=True,
+        choices=CHOICES.get(spec.name, ()),
+        default=spec.default.lstrip('/') if spec.name.endswith('_topic') else spec.default,
+    )
+    for spec in specs_from_settings(SETTINGS, '')
+    if spec.name not in OWN_TOPICS
 )
 
 
@@ -120,7 +124,7 @@ class PairRecorderNode(ManagedNode):
 
     def __init__(self) -> None:
         """Declare the parameters."""
-        super().__init__('pair_recorder_node', PARAMETERS)
+        super().__init__('pair_recorder_node', (*RECORDER_PARAMETERS, *RECORDING_PARAMETERS))
         self._settings = SETTINGS
         self._recording: Recording | None = None
         self._recorded: dict[str, RecordedStream] = {}
@@ -437,11 +441,15 @@ class PairRecorderNode(ManagedNode):
             except Empty:
                 break
             changed = True
-            # rclpy wants one line of code for each level
-            if event.level is Level.ERROR:
+            health = self._recorded.get(event.topic) or self._health
+            if event.level is Level.WARN:
+                health.alarms.ring(event.message)
+            if not self.context.ok():  # after Ctrl-C the log goes nowhere any more
+                print(f'{self.get_name()}: {event.message}', file=sys.stderr)
+            elif event.level is Level.ERROR:  # rclpy wants one line of code for each level
                 self.get_logger().error(event.message)
             elif event.level is Level.WARN:
-                self._warn(self._recorded.get(event.topic) or self._health, event.message)
+                self.get_logger().warning(event.message)
             else:
                 self.get_logger().info(event.message)
             if event.kind is EventKind.FAILED:
@@ -450,8 +458,8 @@ class PairRecorderNode(ManagedNode):
             self._tell()
             self.publish_diagnostics()
 
-    def _warn(self, health: RecordedStream | RecordingHealth, text: str) -> None:
-        health.alarms.ring(text)
+    def _warn(self, stream: RecordedStream, text: str) -> None:
+        stream.alarms.ring(text)
         self.get_logger().warning(text)
 
     def _tell(self) -> None:
