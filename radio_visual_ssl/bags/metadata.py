@@ -4,6 +4,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,13 @@ class Topic:
     @property
     def qos_text(self) -> str:
         """The profiles as YAML, as metadata of version 8 and MCAP channels carry them."""
-        return dump_qos_v8(list(self.qos))
+        return _qos_text(self.qos)
+
+
+@cache
+def _qos_text(qos: tuple[Qos, ...]) -> str:
+    """Made once: writing YAML takes milliseconds, and a data set has thousands of topics with few profiles."""
+    return str(dump_qos_v8(list(qos)))
 
 
 def declare_topic(

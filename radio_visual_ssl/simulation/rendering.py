@@ -2,7 +2,7 @@
 """The camera's view of a scene: shading, textures, shadows, time of day, fog, and exact masks of the targets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
@@ -92,6 +92,7 @@ class Renderer:
             (fine * matrix[0, 0], fine * matrix[1, 1]),
             (fine * (matrix[0, 2] + 0.5) - 0.5, fine * (matrix[1, 2] + 0.5) - 0.5),
         )
+        self._wide = 0.5 * self._pinhole.width / self._pinhole.focal[0]
         self._haze, self._zenith = _sky_colours(layout)
         shade = self._light.ambient / (self._light.ambient + self._light.sunlight * self._light.sun[2])
         self._shade = 1.0 if layout.scene.lighting.ceiling is not None else float(shade)
@@ -130,7 +131,8 @@ class Renderer:
         """A mover as it is at that point of its walk."""
         cycle = {'pedestrian': STRIDE, 'cyclist': PEDALLING}.get(body.kind)
         gait = 0 if cycle is None else int(pose.walked / cycle * GAITS) % GAITS
-        return _shaped(body, gait / GAITS * (cycle or 0.0))
+        shape = _shaped(replace(body, number=0, rcs=0.0), gait / GAITS * (cycle or 0.0))
+        return replace(shape, owner=np.full(len(shape.owner), body.number, dtype=np.uint8))
 
     def _draw(self, canvas: Canvas, placed: Sequence[tuple[Solid, Pose]], time: float) -> None:
         """Draws bodies, lit and seen through the air."""
@@ -230,7 +232,7 @@ class Renderer:
     def _paint_sky(self, canvas: Canvas) -> None:
         """Sky and skyline, or the ceiling of a hall."""
         rays = self._pinhole.rays() @ self._camera.rotation
-        rays /= np.linalg.norm(rays, axis=2)[:, :, None]
+        rays /= np.sqrt(np.einsum('ijk,ijk->ij', rays, rays))[:, :, None]
         ceiling = self._layout.scene.lighting.ceiling
         if ceiling is not None:
             distance = (ceiling - self._height - self._eye[2]) / np.maximum(rays[:, :, 2], 1e-3)
@@ -240,8 +242,10 @@ class Renderer:
             grey = np.where(lamp, 2.1, np.where(beam, 0.7, 1.0))[:, :, None] * CEILING
             canvas.image[:] = np.clip(self._through_air(grey, np.minimum(distance, FAR)), 0, 255).astype(np.uint8)
             return
-        sky = self._haze + (self._zenith - self._haze) * np.clip(rays[:, :, 2:] / 0.35, 0.0, 1.0) ** 0.7
-        canvas.image[:] = np.clip(sky, 0, 255).astype(np.uint8)
+        share = np.clip(rays[:, :, 2] / 0.35, 0.0, 1.0).astype(np.float32) ** np.float32(0.7)
+        for channel in range(3):
+            low, high = self._haze[channel], self._zenith[channel]
+            canvas.image[:, :, channel] = low + np.float32(high - low) * share
         self._paint_skyline(canvas, np.random.default_rng((self._layout.seed, 2**31)))
 
     def _paint_skyline(self, canvas: Canvas, rng: np.random.Generator) -> None:
@@ -279,10 +283,13 @@ class Renderer:
 
     def _fill(self, canvas: Canvas, corners: NDArray[np.float64], colour: NDArray[np.float64]) -> None:
         """Paints one polygon (P, 3) of the sensor's ground frame on the backdrop."""
+        optical = self._optical(corners)
+        if np.all(np.abs(optical[:, 0]) > optical[:, 2] * self._wide) and np.ptp(np.sign(optical[:, 0])) == 0:
+            return
         middle = corners.mean(axis=0)
         light = self._light.ambient + 0.5 * self._light.sunlight + self._lamplight(middle[None, :2], 0.0)
         distance = np.linalg.norm(middle - (0.0, 0.0, self._height) - self._eye)
-        canvas.fill(self._optical(corners), self._through_air(colour * np.atleast_1d(light)[0], distance))
+        canvas.fill(optical, self._through_air(colour * np.atleast_1d(light)[0], distance))
 
 
 class _Floor:

@@ -84,11 +84,14 @@ class GroundTruth:
         moving = self._layout.moving(time)
         if not moving:
             return []
-        visible = self._visibilities(moving, time)
-        return [self._target(body, pose, share) for (body, pose), share in zip(moving, visible, strict=True)]
+        middles = np.array([(pose.x, pose.y, body.size[2] / 2 - self._height) for body, pose in moving])
+        visible, in_view = self._visibilities(moving, time, middles)
+        return [
+            self._target(body, pose, middle, share, seen)
+            for (body, pose), middle, share, seen in zip(moving, middles, visible, in_view.tolist(), strict=True)
+        ]
 
-    def _target(self, body: Body, pose: Pose, visibility: float) -> Target:
-        middle = np.array([pose.x, pose.y, body.size[2] / 2 - self._height])
+    def _target(self, body: Body, pose: Pose, middle: NDArray[np.float64], visibility: float, in_view: bool) -> Target:
         azimuth = np.arctan2(pose.y, pose.x)
         in_field = abs(azimuth) <= self._half_field
         return Target(
@@ -103,11 +106,13 @@ class GroundTruth:
             velocity=pose.velocity,
             visibility=visibility,
             in_radar_view=bool(in_field and self._grid.contains(np.hypot(pose.x, pose.y), azimuth)),
-            in_camera_view=bool(self._camera.in_view(middle)[0]),
+            in_camera_view=in_view,
         )
 
-    def _visibilities(self, moving: list[Placed], time: float) -> list[float]:
-        """Share of each mover that the camera sees."""
+    def _visibilities(
+        self, moving: list[Placed], time: float, middles: NDArray[np.float64]
+    ) -> tuple[list[float], NDArray[np.bool_]]:
+        """Share of each mover that the camera sees, and whether the image takes in its middle."""
         points, weights = [], []
         for body, pose in moving:
             place, normals, areas = self._rasters[body.number]
@@ -118,7 +123,8 @@ class GroundTruth:
             weights.append(facing * areas / np.linalg.norm(sight, axis=1) ** 3)
         place, weight = np.concatenate(points), np.concatenate(weights)
         owner = np.repeat([body.number for body, _ in moving], [len(part) for part in points])
-        candidates = np.flatnonzero((weight > 0) & self._camera.in_view(place))
+        in_view = self._camera.in_view(np.concatenate([place, middles]))
+        candidates = np.flatnonzero((weight > 0) & in_view[: len(place)])
         reach = max((np.hypot(pose.x, pose.y) for _, pose in moving), default=0.0)
         near = [(body, pose) for body, pose in self._layout.standing(time) if np.hypot(pose.x, pose.y) < reach + 6.0]
         boxes = Boxes.of([*near, *moving], self._height)
@@ -126,10 +132,11 @@ class GroundTruth:
         seen = np.zeros(len(place))
         seen[candidates[~hidden]] = weight[candidates[~hidden]]
         ends = np.cumsum([len(part) for part in points])
-        return [
+        shares = [
             float(np.sum(seen[end - len(part) : end]) / np.sum(weight[end - len(part) : end]))
             for part, end in zip(points, ends, strict=True)
         ]
+        return shares, in_view[len(place) :]
 
 
 class Simulator:

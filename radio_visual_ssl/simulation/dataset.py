@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes simulated data sets: a folder of paired bags, one for each instance of a scene, and what they are."""
+
+import fcntl
+import hashlib
+import importlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+import radio_visual_ssl
+from radio_visual_ssl.bags.messages import (
+    camera_to_info,
+    cube_to_message,
+    heatmap_to_image,
+    heatmap_to_info,
+    image_to_compressed,
+    image_to_message,
+    profile_to_info,
+    targets_to_message,
+    transform_to_message,
+    velocity_to_image,
+)
+from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
+from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.radar.cube import Axis, RadarCube
+from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
+from radio_visual_ssl.radar.profile import OfdmWaveform, RadarProfile, load_profile
+from radio_visual_ssl.simulation.layout import Layout, lay_out
+from radio_visual_ssl.simulation.scene import Scene, load_scene
+from radio_visual_ssl.simulation.simulator import Simulator
+
+Split = Literal['train', 'val', 'test']
+
+DESCRIPTION = 'dataset.yaml'
+FORMAT = 1  # of the description
+INSTANCES = 60  # of a standard set: 40 to train on, 10 to validate, 10 to test
+LEAST_FRAMES = 10  # of an instance, unless the instances are counted
+BACKENDS = {'scatter': 'radio_visual_ssl.simulation.simulator:Simulator'}
+"""Class that plays a scene, by the name of the back end."""
+
+RADAR_FRAME, CAMERA_FRAME, MAP_FRAME, ODOM_FRAME = 'radar', 'camera', 'map', 'odom'
+_JPEG_QUALITY = 90
+_SECONDS_APART = 1000  # stamps of consecutive instances begin this far apart
+_THREAD_LIMITS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
+
+
+class DatasetError(ValueError):
+    """A data set cannot be made as asked; the message names the folder or the setting."""
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """What a data set is to hold. Equal plans make equal data sets.
+
+    Attributes:
+        scene: name of a shipped scene, or path of a YAML file.
+        radar: name of a shipped profile, or path of a YAML file.
+        frames: pairs in all, shared out evenly over the instances.
+        seed: everything that is drawn is drawn from it; not negative.
+        backend: a name of BACKENDS.
+        instances: of the scene, each with a seed of its own; 0 = 60, or fewer so that each has 10 frames.
+        rate: pairs a second.
+        image_size: (width, height) px.
+        cube: write raw cubes instead of heatmaps.
+        raw_images: write raw images instead of JPEG.
+        compress: zstd in the bags.
+
+    Raises:
+        DatasetError: a value out of range; the message names it.
+    """
+
+    scene: str
+    radar: str
+    frames: int
+    seed: int = 0
+    backend: str = 'scatter'
+    instances: int = 0
+    rate: float = 10.0
+    image_size: tuple[int, int] = (320, 240)
+    cube: bool = False
+    raw_images: bool = False
+    compress: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values, and fill in the number of instances."""
+        if self.backend not in BACKENDS:
+            raise DatasetError(f'backend: expected one of {", ".join(BACKENDS)}, got {self.backend!r}')
+        if self.frames < 1:
+            raise DatasetError(f'frames: expected at least 1, got {self.frames}')
+        if self.seed < 0:
+            raise DatasetError(f'seed: expected 0 or more, got {self.seed}')
+        if not 0 < self.rate <= 1000:
+            raise DatasetError(f'rate: expected more than 0 and at most 1000 pairs a second, got {self.rate}')
+        if min(self.image_size) < 16:
+            raise DatasetError(f'image_size: expected at least 16 x 16 px, got {self.image_size}')
+        count = self.instances or max(1, min(INSTANCES, self.frames // LEAST_FRAMES))
+        if not 1 <= count <= self.frames:
+            raise DatasetError(f'instances: expected from 1 to the {self.frames} frames, got {count}')
+        object.__setattr__(self, 'instances', count)
+
+    def instance(self, index: int) -> 'Instance':
+        """One instance of the scene.
+
+        Args:
+            index: from 0 to `instances` - 1.
+        """
+        frames = self.frames // self.instances + (index < self.frames % self.instances)
+        seed = int(np.random.SeedSequence((self.seed, index)).generate_state(1)[0])
+        name = f'{Path(self.scene).stem}_{index:04d}'
+        return Instance(name, index, seed, frames, split_of(self.instances, self.seed)[index])
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One instance of a scene: one bag.
+
+    Attributes:
+        bag: name of its folder.
+        index: in the data set.
+        seed: of its layout and its noise.
+        frames: pairs.
+        split: that the whole instance belongs to.
+    """
+
+    bag: str
+    index: int
+    seed: int
+    frames: int
+    split: Split
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was done.
+
+    Attributes:
+        path: of the data set.
+        frames, instances: it holds.
+        kept: instances that an earlier run had finished.
+        splits: instances of each split.
+    """
+
+    path: Path
+    frames: int
+    instances: int
+    kept: int
+    splits: dict[str, int] = field(default_factory=dict)
+
+
+def split_of(instances: int, seed: int) -> list[Split]:
+    """The split of each instance: a sixth to validate, a sixth to test, drawn by seed; never by frame."""
+    held_out = max(instances // 6, int(instances >= 3))
+    order = np.random.default_rng((seed, 2**31)).permutation(instances)
+    splits: list[Split] = ['train'] * instances
+    for place in order[:held_out]:
+        splits[place] = 'val'
+    for place in order[held_out : 2 * held_out]:
+        splits[place] = 'test'
+    return splits
+
+
+def generate(
+    plan: DatasetPlan,
+    out: str | Path,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> DatasetReport:
+    """Make a data set, or finish one that was interrupted.
+
+    Each instance becomes a bag in one piece, so that whatever was there when a run ended is whole and is kept. Bags do
+    not depend on the number of workers.
+
+    Args:
+        plan: what to make.
+        out: its folder; new, empty, or one of the same plan.
+        workers: processes.
+        progress: called with (pairs done, pairs in all).
+
+    Raises:
+        DatasetError: the folder holds something else, another process is at work in it, or a worker died.
+        SceneError, ProfileError: the scene or the radar cannot be used.
+        FileNotFoundError: no such scene.
+    """
+    if workers < 1:
+        raise DatasetError(f'workers: expected at least 1, got {workers}')
+    folder = Path(out)
+    content = describe(plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        _take_over(folder, content)
+        instances = [plan.instance(index) for index in range(plan.instances)]
+        for instance in instances:
+            for leftover in folder.glob(f'.{instance.bag}.*'):
+                shutil.rmtree(leftover)
+        missing = [instance for instance in instances if not (folder / instance.bag).exists()]
+        done = plan.frames - sum(instance.frames for instance in missing)
+        for finished in _make(plan, folder, missing, workers):
+            done += finished
+            if progress is not None:
+                progress(done, plan.frames)
+        _write_description(folder, {**content, 'complete': True})
+    return DatasetReport(folder, plan.frames, plan.instances, plan.instances - len(missing), content['splits'])
+
+
+def describe(plan: DatasetPlan) -> dict[str, Any]:
+    """What the description of the data set says before it is complete.
+
+    Raises:
+        SceneError, ProfileError, FileNotFoundError: the scene or the radar cannot be used.
+    """
+    scene, profile = load_scene(plan.scene), load_profile(plan.radar)
+    instances = [plan.instance(index) for index in range(plan.instances)]
+    info = serialize(profile_to_info(profile, 0, RADAR_FRAME, RosbagsTypes()))
+    splits = [instance.split for instance in instances]
+    settings = {**asdict(plan), 'image_size': list(plan.image_size), 'scene': scene.name, 'radar': profile.name}
+    return {
+        'format': FORMAT,
+        'generator': f'radio_visual_ssl {radio_visual_ssl.__version__}',
+        **settings,
+        # what these names stood for: a set is not finished with another scene or radar than it was begun with
+        'digest': hashlib.sha256(f'{scene!r} {info!r} {profile.front_end!r}'.encode()).hexdigest()[:16],
+        'splits': {split: splits.count(split) for split in ('train', 'val', 'test')},
+        'bags': [_describe_instance(instance, lay_out(scene, instance.seed)) for instance in instances],
+        'complete': False,
+    }
+
+
+def _describe_instance(instance: Instance, layout: Layout) -> dict[str, Any]:
+    return {
+        'bag': instance.bag,
+        'split': instance.split,
+        'seed': instance.seed,
+        'frames': instance.frames,
+        'targets': [body.kind for body, _ in layout.movers],
+        'hour': round(layout.light.hour, 2),
+        'visibility_m': round(layout.light.visibility),
+    }
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against other processes; the lock goes with the process, however it ends."""
+    with (folder / '.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise DatasetError(f'{folder}: another process is making a data set here') from error
+        yield
+        (folder / '.lock').unlink(missing_ok=True)
+
+
+def _take_over(folder: Path, content: dict[str, Any]) -> None:
+    """Begin the description, or see that what is there is of the same plan.
+
+    Raises:
+        DatasetError: the folder holds something else.
+    """
+    path = folder / DESCRIPTION
+    if not path.exists():
+        present = [entry.name for entry in folder.iterdir() if entry.name != '.lock']
+        if present:
+            raise DatasetError(f'{folder}: expected a new or empty folder, or a data set; it holds {present[0]}')
+        _write_description(folder, content)
+        return
+    try:
+        found = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DatasetError(f'{path}: not a YAML file: {error}') from error
+    if not isinstance(found, dict):
+        raise DatasetError(f'{path}: expected a mapping, got {type(found).__name__}')
+    for key, value in content.items():
+        if key != 'complete' and found.get(key) != value:
+            raise DatasetError(
+                f'{folder}: holds a data set of other settings: {key} is {found.get(key)!r} there, {value!r} was asked'
+            )
+
+
+def _write_description(folder: Path, content: dict[str, Any]) -> None:
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=200)
+    handle, name = tempfile.mkstemp(prefix=f'.{DESCRIPTION}.', dir=folder)
+    with os.fdopen(handle, 'w', encoding='utf-8') as file:
+        file.write(text)
+    Path(name).replace(folder / DESCRIPTION)
+
+
+def _make(plan: DatasetPlan, folder: Path, missing: list[Instance], workers: int) -> Iterator[int]:
+    """Yields the frames of each instance as it gets done.
+
+    Work is always done in processes of their own, with one thread each, so that the number of workers changes nothing.
+    """
+    if not missing:
+        return
+    limits = {name: os.environ.get(name) for name in _THREAD_LIMITS}
+    os.environ.update(dict.fromkeys(_THREAD_LIMITS, '1'))
+    context = multiprocessing.get_context('spawn')
+    try:
+        with ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_begin) as pool:
+            jobs = [pool.submit(write_instance, plan, instance, folder) for instance in missing]
+            try:
+                for job in as_completed(jobs):
+                    yield job.result()
+            except BaseException as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(error, BrokenProcessPool):
+                    raise DatasetError(f'{folder}: a worker process died; the same command again goes on') from error
+                raise
+    finally:
+        for name, value in limits.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _begin() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
+    """Write the bag of one instance, in one piece.
+
+    Returns:
+        Frames written.
+    """
+    former = _former(plan.radar)
+    profile = former.profile
+    module, _, name = BACKENDS[plan.backend].partition(':')
+    player = getattr(importlib.import_module(module), name)
+    simulator: Simulator = player(_scene(plan.scene), profile, instance.seed, former.grid, plan.image_size)
+    first_ns = (instance.index + 1) * _SECONDS_APART * 1_000_000_000
+    with BagWriter(folder / instance.bag, plan.compress) as bag:
+        bag_writer = _FrameWriter(bag, simulator, former, plan, first_ns)
+        for frame in range(instance.frames):
+            bag_writer.write(frame / plan.rate)
+    return instance.frames
+
+
+@cache
+def _scene(name: str) -> Scene:
+    return load_scene(name)
+
+
+@cache
+def _former(radar: str) -> HeatmapFormer:
+    """One of each radar for all bags of a process; FFTW measures which plan is fast: it would not repeat to the bit."""
+    profile = load_profile(radar)
+    beams = max(64, 2 * profile.num_virtual_channels)
+    return HeatmapFormer(profile, FormationSettings(azimuth_bins=beams, transform='scipy', threads=1))
+
+
+class _FrameWriter:
+    """Writes the pairs of one simulator."""
+
+    def __init__(
+        self, bag: BagWriter, simulator: Simulator, former: HeatmapFormer, plan: DatasetPlan, first_ns: int
+    ) -> None:
+        self._bag, self._simulator, self._former, self._plan = bag, simulator, former, plan
+        self._first_ns, self._types = first_ns, RosbagsTypes()
+        self._described = False
+        camera, types = simulator.camera, self._types
+        place = -camera.rotation.T @ camera.translation
+        transforms = [
+            transform_to_message(camera.rotation.T, place, first_ns, types, parent=RADAR_FRAME, child=CAMERA_FRAME)
+        ]
+        if simulator.layout.ego is None:
+            transforms.append(self._radar_in(MAP_FRAME, 0.0, first_ns))
+        self._put('/tf_static', first_ns, types('tf2_msgs/msg/TFMessage')(transforms=transforms))
+        self._put('/radar/info', first_ns, profile_to_info(simulator.profile, first_ns, RADAR_FRAME, types))
+        self._put('/camera/camera_info', first_ns, camera_to_info(camera, first_ns, CAMERA_FRAME, types))
+
+    def write(self, time: float) -> None:
+        """Write the pair at a time of the scene in s."""
+        types, stamp_ns = self._types, self._first_ns + round(time * 1e9)
+        frame = self._simulator.frame(time)
+        if self._simulator.layout.ego is not None:
+            transform = self._radar_in(ODOM_FRAME, time, stamp_ns)
+            self._put('/tf', stamp_ns, types('tf2_msgs/msg/TFMessage')(transforms=[transform]))
+        if self._plan.cube:
+            cube = RadarCube(frame.cube, cube_axes(self._simulator.profile))
+            self._put('/radar/cube', stamp_ns, cube_to_message(cube, stamp_ns, RADAR_FRAME, types))
+        else:
+            heatmap = self._former.form(frame.cube)
+            if not self._described:
+                info = heatmap_to_info(heatmap, stamp_ns, RADAR_FRAME, types)
+                self._put('/radar/heatmap_info', stamp_ns, info)
+                self._described = True
+            self._put('/radar/heatmap', stamp_ns, heatmap_to_image(heatmap, stamp_ns, RADAR_FRAME, types))
+            if heatmap.velocity is not None:
+                self._put('/radar/velocity', stamp_ns, velocity_to_image(heatmap, stamp_ns, RADAR_FRAME, types))
+        if self._plan.raw_images:
+            image = image_to_message(frame.image, 'rgb8', stamp_ns, CAMERA_FRAME, types)
+            self._put('/camera/image_raw', stamp_ns, image)
+        else:
+            image = image_to_compressed(frame.image, 'rgb8', stamp_ns, CAMERA_FRAME, types, jpeg_quality=_JPEG_QUALITY)
+            self._put('/camera/image_raw/compressed', stamp_ns, image)
+        self._put('/camera/mask', stamp_ns, image_to_message(frame.mask, 'mono8', stamp_ns, CAMERA_FRAME, types))
+        truth = targets_to_message(frame.targets, stamp_ns, RADAR_FRAME, types)
+        self._put('/ground_truth/targets', stamp_ns, truth)
+
+    def _put(self, topic: str, stamp_ns: int, message: Any) -> None:
+        self._bag.write(topic, stamp_ns, message)
+
+    def _radar_in(self, parent: str, time: float, stamp_ns: int) -> Any:
+        """Where the radar is in the scene."""
+        layout = self._simulator.layout
+        pose = layout.sensors(time)
+        cosine, sine = np.cos(pose.heading), np.sin(pose.heading)
+        rotation = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+        place = np.array([pose.x, pose.y, layout.scene.mast.height])
+        return transform_to_message(rotation, place, stamp_ns, self._types, parent=parent, child=RADAR_FRAME)
+
+
+def cube_axes(profile: RadarProfile) -> tuple[Axis, ...]:
+    """What the axes of simulated cubes are."""
+    if isinstance(profile.waveform, OfdmWaveform):
+        return (Axis.SYMBOL, Axis.VIRTUAL_CHANNEL, Axis.SUBCARRIER)
+    return (Axis.CHIRP, Axis.VIRTUAL_CHANNEL, Axis.SAMPLE)

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated data sets: what they hold, that they resume, and that workers change nothing."""
+
+import filecmp
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from radio_visual_ssl.bags.messages import cube_from_message, profile_from_info
+from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.radar.cube import canonical
+from radio_visual_ssl.simulation.dataset import DatasetError, DatasetPlan, generate, split_of
+
+SCENE = """
+movers:
+  - {kind: car, path: [[10, -5], [20, 0], [10, 5]], speed: 5.0}
+  - {kind: pedestrian, path: [[12, -4], [16, 4]], speed: 1.5, motion: shuttle}
+movers_present: [0, 2]
+ground: {x: [5, 15], y: [-5, 5]}
+camera: {width: 160, height: 120, focal_length: 130}
+"""
+
+MOVING = SCENE + 'ego: {path: [[0, 0], [40, 0]], speed: 5.0}\n'
+
+RADAR = """
+waveform: {type: ofdm, carrier_frequency: 28.0e+9, subcarrier_spacing: 3.125e+6, symbol_period: 125.0e-6,
+           num_symbols: 8, num_subcarriers: 64}
+position_unit: wavelength
+tx_positions: [[0, 0, 0]]
+rx_positions: {count: 8, spacing: 0.5}
+front_end: {tx_power_dbm: 30}
+"""
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('plan')
+    for name, text in (('yard', SCENE), ('moving', MOVING), ('small', RADAR)):
+        (folder / f'{name}.yaml').write_text(text)
+    return folder
+
+
+def plan_of(files, frames=10, scene='yard', **changes):
+    settings = {'instances': 5, 'image_size': (64, 48), 'seed': 3, **changes}
+    return DatasetPlan(str(files / f'{scene}.yaml'), str(files / 'small.yaml'), frames, **settings)
+
+
+@pytest.fixture(scope='module')
+def made(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('made') / 'set'
+    steps = []
+    report = generate(plan_of(files), folder, workers=2, progress=lambda done, total: steps.append((done, total)))
+    assert steps[-1] == (10, 10)
+    return folder, report
+
+
+def test_the_description_tells_what_the_folder_holds(made):
+    folder, report = made
+    content = yaml.safe_load((folder / 'dataset.yaml').read_text())
+    assert content['complete'] is True
+    assert (content['scene'], content['radar'], content['seed'], content['frames']) == ('yard', 'small', 3, 10)
+    assert content['splits'] == report.splits == {'train': 3, 'val': 1, 'test': 1}
+    assert [entry['bag'] for entry in content['bags']] == [f'yard_{index:04d}' for index in range(5)]
+    assert len({entry['seed'] for entry in content['bags']}) == 5
+    present = {path.name for path in folder.iterdir()}
+    assert present == {'dataset.yaml', *(entry['bag'] for entry in content['bags'])}
+
+
+def test_every_pair_has_a_heatmap_an_image_its_mask_and_the_truth(made):
+    folder, _ = made
+    content = yaml.safe_load((folder / 'dataset.yaml').read_text())
+    for entry in content['bags']:
+        bag = BagReader(folder / entry['bag'])
+        frames = list(bag.frames())
+        assert len(frames) == entry['frames'] == 2
+        assert np.diff([frame.stamp_ns for frame in frames]).tolist() == [100_000_000]
+        for frame, (_, mask) in zip(frames, bag.messages('/camera/mask'), strict=True):
+            assert frame.image.shape == (48, 64, 3)
+            assert frame.image_stamp_ns == frame.stamp_ns
+            assert frame.heatmap.velocity is not None
+            assert [target.label for target in frame.truth] == entry['targets']
+            assert (mask.encoding, mask.height, mask.width) == ('mono8', 48, 64)
+            assert set(np.unique(mask.data)) <= {0, *(target.track_id for target in frame.truth)}
+        assert bag.camera(radar_frame='radar') is not None
+        assert bag.radar_name() == 'small'
+        assert bag.streams['/radar/info'].count == bag.streams['/tf_static'].count == 1
+
+
+def test_any_number_of_workers_makes_the_same_bytes(made, files, tmp_path):
+    folder, _ = made
+    generate(plan_of(files), tmp_path / 'alone', workers=1)
+    paths = sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
+    assert len(paths) == 11
+    assert filecmp.cmpfiles(folder, tmp_path / 'alone', paths, shallow=False)[0] == paths
+
+
+def test_an_interrupted_set_is_finished_with_nothing_lost_or_doubled(made, files, tmp_path):
+    """The whole process group is killed while bags are being written."""
+    folder, _ = made
+    out = tmp_path / 'broken'
+    command = [sys.executable, '-m', 'radio_visual_ssl.cli', 'simulate', str(files / 'yard.yaml'), '--out', str(out)]
+    command += ['--radar', str(files / 'small.yaml'), '--frames', '10', '--seed', '3', '--instances', '5']
+    command += ['--image-size', '64x48']
+    code = 'import sys; from radio_visual_ssl.cli import main; main()'
+    process = subprocess.Popen([sys.executable, '-c', code, *command[3:]], start_new_session=True)
+    until = time.monotonic() + 60
+    while len(list(out.glob('yard_*'))) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob('yard_*')}
+    assert kept
+    report = generate(plan_of(files), out, workers=2)
+    assert report.kept == len(kept)
+    assert all((out / name).stat().st_mtime_ns == stamp for name, stamp in kept.items())
+    paths = sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
+    assert sorted(path.relative_to(out) for path in out.rglob('*') if path.is_file()) == paths
+    assert filecmp.cmpfiles(folder, out, paths, shallow=False)[0] == paths
+
+
+def test_a_finished_set_is_left_as_it_is(made, files):
+    folder, _ = made
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob('*.mcap')}
+    assert generate(plan_of(files), folder).kept == 5
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob('*.mcap')} == before
+
+
+def test_other_settings_and_other_folders_are_refused(made, files, tmp_path):
+    folder, _ = made
+    with pytest.raises(DatasetError, match='holds a data set of other settings: seed is 3 there, 4 was asked'):
+        generate(plan_of(files, seed=4), folder)
+    (tmp_path / 'note.txt').write_text('mine')
+    with pytest.raises(DatasetError, match='expected a new or empty folder, or a data set; it holds note.txt'):
+        generate(plan_of(files), tmp_path)
+
+
+def test_raw_cubes_and_images_are_written_where_asked_for(files, tmp_path):
+    generate(plan_of(files, 2, instances=1, cube=True, raw_images=True), tmp_path)
+    bag = BagReader(tmp_path / 'yard_0000')
+    assert {'/radar/cube', '/camera/image_raw'} <= set(bag.streams)
+    assert not {'/radar/heatmap', '/camera/image_raw/compressed'} & set(bag.streams)
+    profile = profile_from_info(next(bag.messages('/radar/info'))[1])
+    cubes = [canonical(cube_from_message(message), profile) for _, message in bag.messages('/radar/cube')]
+    assert [cube.shape for cube in cubes] == [(8, 8, 64)] * 2
+    assert len(list(bag.frames())) == 2
+
+
+def test_sensors_that_move_tell_where_they_are(files, tmp_path):
+    generate(plan_of(files, 3, 'moving', instances=1), tmp_path)
+    bag = BagReader(tmp_path / 'moving_0000')
+    transforms = [message.transforms[0] for _, message in bag.messages('/tf')]
+    assert [(entry.header.frame_id, entry.child_frame_id) for entry in transforms] == [('odom', 'radar')] * 3
+    steps = np.diff([entry.transform.translation.x for entry in transforms])
+    assert np.all((steps > 0.4) & (steps < 0.6))
+
+
+@pytest.mark.parametrize('instances', [1, 2, 3, 6, 17, 60, 61])
+def test_splits_are_of_whole_instances(instances):
+    splits = split_of(instances, 5)
+    counts = [splits.count(split) for split in ('train', 'val', 'test')]
+    assert sum(counts) == instances
+    assert counts[1] == counts[2] <= counts[0]
+    assert (min(counts) > 0) == (instances >= 3)
+
+
+def test_a_standard_set_has_enough_instances_of_each_split():
+    plan = DatasetPlan('parking_lot', 'ofdm_28ghz_400mhz_16rx', 2000)
+    splits = [plan.instance(index).split for index in range(plan.instances)]
+    assert [splits.count(split) for split in ('train', 'val', 'test')] == [40, 10, 10]
+    assert sum(plan.instance(index).frames for index in range(plan.instances)) == 2000
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'frames': 0}, 'frames: expected at least 1, got 0'),
+        ({'seed': -1}, 'seed: expected 0 or more, got -1'),
+        ({'backend': 'magic'}, "backend: expected one of scatter.*, got 'magic'"),
+        ({'rate': 0.0}, 'rate: expected more than 0'),
+        ({'image_size': (8, 8)}, 'image_size: expected at least 16 x 16 px'),
+        ({'instances': 11}, 'instances: expected from 1 to the 10 frames, got 11'),
+    ],
+)
+def test_plans_that_make_no_sense_are_refused(files, change, message):
+    with pytest.raises(DatasetError, match=message):
+        plan_of(files, **change)
