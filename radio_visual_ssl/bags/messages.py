@@ -198,7 +198,7 @@ def image_to_cdr(image: NDArray[Any], encoding: str, stamp_ns: int, frame_id: st
     head = struct.pack('<4siI', b'\0\1\0\0', *divmod(stamp_ns, 1_000_000_000)) + _cdr_text(frame_id)
     head += bytes(-len(head) % 4) + struct.pack('<II', height, width) + _cdr_text(encoding) + b'\0'
     head += bytes(-len(head) % 4) + struct.pack('<II', values.strides[0], values.nbytes)
-    return b''.join((head, memoryview(values).cast('B')))
+    return b''.join((head, values.data.cast('B')))
 
 
 def _cdr_text(text: str) -> bytes:
