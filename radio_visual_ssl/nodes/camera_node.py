@@ -162,7 +162,7 @@ class CameraNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Let the source go."""
-        if self._capture is not None and not self._capture.stop():
+        if self._capture is not None and not self._capture.stop() and self.context.ok():
             self.get_logger().warning(f'{self.hardware_id}: the driver does not let go yet')
         self._capture = None
         self._health = None

@@ -37,6 +37,9 @@ OPEN_TIMEOUT = 3.0
 READ_TIMEOUT = 2.0
 """s without a picture after which a network stream counts as lost."""
 
+EXPLAIN_TIMEOUT = 1.0
+"""s that finding out why a stream cannot be opened may take."""
+
 FIRST_RETRY, LAST_RETRY = 0.5, 5.0
 """s to wait before a lost source is opened again; doubled from the first to the last."""
 
@@ -497,10 +500,10 @@ def explain_url(url: str) -> str:
     if port is None or parts.scheme in ('udp', 'rtp', 'srt'):
         return f'no stream that OpenCV can read came within {OPEN_TIMEOUT:g} s'
     try:
-        with socket.create_connection((parts.hostname, port), OPEN_TIMEOUT):
+        with socket.create_connection((parts.hostname, port), EXPLAIN_TIMEOUT):
             pass
         if parts.scheme in ('http', 'https') and '@' not in parts.netloc:
-            urllib.request.urlopen(url, timeout=OPEN_TIMEOUT).close()
+            urllib.request.urlopen(url, timeout=EXPLAIN_TIMEOUT).close()
     except urllib.error.HTTPError as error:
         return f'the server answers {error.code} {error.reason}'
     except OSError as error:

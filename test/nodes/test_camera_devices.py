@@ -96,6 +96,11 @@ def test_stamps_are_the_drivers_and_exposure_and_gain_change_live(graph, start, 
     assert "parameter 'exposure': expected 0.0003 to 0.2047 for" in result.reason
     assert graph.get_parameter('/a/camera_node', 'gain') == 60
 
+    assert graph.set_parameter('/a/camera_node', 'rate', 10.0).successful
+    images.clear()
+    intervals = np.diff([stamp_to_ns(image.header.stamp) for image in images.wait(12)])
+    assert np.median(intervals) == pytest.approx(100e6, rel=0.2), 'the camera itself is slower now'
+
     # unplugged, and plugged in again: it comes back with its settings
     device.unlink()
     status = graph.wait_for_status('a/camera_node: capture', DiagnosticStatus.ERROR, str(device))
