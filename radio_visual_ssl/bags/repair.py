@@ -2,6 +2,7 @@
 """Completes MCAP bags whose recorder was killed: keeps every whole message, and writes the missing ends in place."""
 
 import contextlib
+import errno
 import os
 import re
 import struct
@@ -168,8 +169,10 @@ def repair_bag(path: str | Path, progress: Callable[[int, int], None] | None = N
                 done += repair.size
             if all(repair.report.state == 'empty' for repair in repairs):
                 raise BagError(f'{path}: expected an MCAP bag, but its recorder was stopped before it wrote anything')
-            if path.is_dir():
-                (path / RESERVE_FILE).unlink(missing_ok=True)
+            for repair in repairs:
+                repair.check_permission()
+            if (folder / RESERVE_FILE).exists() and path.is_dir():
+                (folder / RESERVE_FILE).unlink()
             for repair in repairs:
                 repair.complete()
         finally:
@@ -260,7 +263,9 @@ class _FileRepair:
         self._title = f'{bag}' if bag == path else f'{bag}: file {path.name}'
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except PermissionError:
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # enough to tell that it is sound
         if not lock(self._descriptor):
             os.close(self._descriptor)
@@ -543,6 +548,15 @@ class _FileRepair:
         self._end = offset + len(header) + len(kept)
         self._patches.append((self._end, chunk.message_indexes))
 
+    def check_permission(self) -> None:
+        """Refuse what needs a repair and cannot be written, before anything is changed.
+
+        Raises:
+            BagError: there is no permission.
+        """
+        if self.report.state == 'completed' and not os.access(self._path, os.W_OK):
+            raise BagError(f'{self._title}: needs a repair, but there is no permission to write it')
+
     def complete(self) -> None:
         """Write what ``scan`` has planned.
 
@@ -551,8 +565,6 @@ class _FileRepair:
         """
         if self.report.state != 'completed':
             return
-        if not os.access(self._path, os.W_OK):
-            raise BagError(f'{self._title}: needs a repair, but there is no permission to write it')
         if not self._indexed:
             self.index.chunks.clear()
         information = bag_information(_topics([self]), [self.bag_file()])

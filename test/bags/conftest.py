@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both ways that messages are made and carried: rosbags' dataclasses always, rclpy's classes in a built workspace."""
+"""Both ways that messages are made and carried (rosbags' dataclasses, rclpy's classes), and a disk to fill."""
 
 import importlib.util
+import shutil
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,3 +49,34 @@ def wire(request: pytest.FixtureRequest) -> Wire:
         require_rclpy()
         return Wire('rclpy', RclpyTypes())
     return Wire('rosbags', RosbagsTypes())
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system of 12 MB."""
+
+    path: Path
+
+    def fill(self) -> None:
+        """Take all the space that is left."""
+        with (self.path / 'other').open('wb', buffering=0) as file, pytest.raises(OSError, match='No space left'):
+            while True:
+                file.write(bytes(4096))
+
+    def make_read_only(self) -> None:
+        """Refuse all writing from now on."""
+        subprocess.run(['mount', '-o', 'remount,ro', str(self.path)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    if shutil.which('mount') is None:
+        pytest.skip('needs mount to make a small disk')
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=12m', 'none', str(folder)]
+    mount = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mount.returncode:
+        pytest.skip(f'needs the right to mount a small tmpfs: {mount.stderr.strip()}')
+    yield SmallDisk(folder)
+    subprocess.run(['umount', '--lazy', str(folder)], check=True)

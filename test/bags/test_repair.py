@@ -384,6 +384,18 @@ def test_what_is_no_mcap_bag_is_named(tmp_path):
     bag.close()
 
 
+def test_on_a_disk_that_cannot_be_written_a_sound_bag_is_told_and_a_torn_one_needs_permission(small_disk):
+    write_torn(small_disk.path / 'torn')
+    shutil.copytree(small_disk.path / 'torn', small_disk.path / 'sound')
+    repair_bag(small_disk.path / 'sound')
+    small_disk.make_read_only()
+    assert repair_bag(small_disk.path / 'sound').sound
+    with pytest.raises(BagError, match='/torn: file torn_0.mcap: needs a repair, but there is no permission to write'):
+        repair_bag(small_disk.path / 'torn')
+    with pytest.raises(BagError, match='/new: cannot be written: .*Read-only file system'):
+        StreamingBag(small_disk.path / 'new')
+
+
 def test_progress_tells_the_bytes_read(tmp_path):
     write_torn(tmp_path / 'x')
     steps: list[tuple[int, int]] = []

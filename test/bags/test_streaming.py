@@ -401,26 +401,6 @@ def test_best_effort_and_latched_qos_are_offered_as_they_were(tmp_path):
 # A full disk ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 12 MB."""
-    folder = tmp_path / 'disk'
-    folder.mkdir()
-    command = ['mount', '-t', 'tmpfs', '-o', 'size=12m', 'none', str(folder)]
-    mount = shutil.which('mount') and subprocess.run(command, capture_output=True, text=True, check=False)
-    if not mount or mount.returncode:
-        pytest.skip(f'needs the right to mount a small tmpfs: {mount and mount.stderr.strip()}')
-    yield folder
-    subprocess.run(['umount', '--lazy', str(folder)], check=True)
-
-
-def fill(folder: Path) -> None:
-    """Take all the space that is left."""
-    with (folder / 'other').open('wb', buffering=0) as file, pytest.raises(OSError, match='No space left'):
-        while True:
-            file.write(bytes(4096))
-
-
 def write_until_it_fails(bag: StreamingBag, size: int = 200_000) -> tuple[int, BagError]:
     bag.add_topic('/info', 'std_msgs/msg/String', latched=True)
     bag.add_topic('/a', 'std_msgs/msg/UInt8MultiArray')
@@ -437,7 +417,7 @@ def write_until_it_fails(bag: StreamingBag, size: int = 200_000) -> tuple[int, B
 
 @pytest.mark.parametrize('filled_up', [False, True])
 def test_a_full_disk_ends_the_bag_cleanly_with_all_before_it(small_disk, filled_up):
-    bag = StreamingBag(small_disk / 'x', chunk_bytes=500_000)
+    bag = StreamingBag(small_disk.path / 'x', chunk_bytes=500_000)
     failed, error = write_until_it_fails(bag)
     assert 'disk/x: cannot be written: [Errno 28] No space left on device' in str(error)
     with pytest.raises(BagError, match='No space left'):
@@ -445,7 +425,7 @@ def test_a_full_disk_ends_the_bag_cleanly_with_all_before_it(small_disk, filled_
     with pytest.raises(BagError, match='No space left'):
         bag.split()
     if filled_up:
-        fill(small_disk)
+        small_disk.fill()
     bag.close()
     messages = list(BagReader(bag.path).raw_messages(['/a']))
     assert [m.time_ns for m in messages] == list(range(1, len(messages) + 1))
@@ -455,11 +435,11 @@ def test_a_full_disk_ends_the_bag_cleanly_with_all_before_it(small_disk, filled_
 
 
 def test_a_disk_that_others_fill_ends_the_bag_cleanly(small_disk):
-    bag = StreamingBag(small_disk / 'x')
+    bag = StreamingBag(small_disk.path / 'x')
     bag.add_topic('/a', 'std_msgs/msg/UInt8MultiArray')
     bag.write('/a', 1, b'\0\1\0\0')
     bag.flush()
-    fill(small_disk)
+    small_disk.fill()
     bag.write('/a', 2, b'\0\1\0\0' + bytes(100_000))
     with pytest.raises(BagError, match='No space left'):
         bag.flush()
@@ -468,33 +448,33 @@ def test_a_disk_that_others_fill_ends_the_bag_cleanly(small_disk):
 
 
 def test_a_disk_found_full_when_closing_is_told_and_the_bag_is_complete(small_disk):
-    bag = StreamingBag(small_disk / 'x')
+    bag = StreamingBag(small_disk.path / 'x')
     bag.add_topic('/a', 'std_msgs/msg/UInt8MultiArray')
     bag.write('/a', 1, b'\0\1\0\0')
     bag.flush()
     bag.write('/a', 2, b'\0\1\0\0' + bytes(100_000))
-    fill(small_disk)
+    small_disk.fill()
     with pytest.raises(BagError, match='disk/x: cannot be written: .*No space left'):
         bag.close()
     assert [m.time_ns for m in BagReader(bag.path).raw_messages()] == [1]
 
 
 def test_a_full_disk_is_told_when_a_bag_begins_and_nothing_is_left(small_disk):
-    fill(small_disk)
+    small_disk.fill()
     with pytest.raises(BagError, match='disk/x: cannot be written: .*No space left'):
-        StreamingBag(small_disk / 'x')
-    assert [path.name for path in small_disk.iterdir()] == ['other']
+        StreamingBag(small_disk.path / 'x')
+    assert [path.name for path in small_disk.path.iterdir()] == ['other']
 
 
 def test_a_killed_recorders_bag_is_repaired_on_a_disk_that_is_still_full(small_disk):
-    bag = StreamingBag(small_disk / 'x')
+    bag = StreamingBag(small_disk.path / 'x')
     bag.add_topic('/a', 'std_msgs/msg/UInt8MultiArray')
     for number in range(8):
         bag.write('/a', number, b'\0\1\0\0' + bytes(500_000))
     bag.flush()
-    lost = small_disk / 'lost'
+    lost = small_disk.path / 'lost'
     shutil.copytree(bag.path, lost)
-    fill(small_disk)
+    small_disk.fill()
     report = repair_bag(lost)
     assert report.messages == len(list(BagReader(lost).raw_messages())) == 8
     bag.close()

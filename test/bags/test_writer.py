@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bag is written whole or not at all, and players offer the right QoS."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import yaml
@@ -97,6 +99,14 @@ def test_a_foreign_type_needs_its_definition(tmp_path):
         bag.add_topic('/x', 'my_msgs/msg/Thing', definition='uint32 number\n', type_hash='RIHS01_' + '0' * 64)
         bag.write_serialized('/x', 5, 'my_msgs/msg/Thing', b'\0\1\0\0\7\0\0\0')
     assert BagReader(bag.path).streams['/x'].definition == 'uint32 number\n'
+
+
+def test_a_full_disk_leaves_nothing_even_where_the_block_goes_on(small_disk):
+    with pytest.raises(BagError, match='disk/x: cannot be written: .*No space left'):
+        with BagWriter(small_disk.path / 'x') as bag, contextlib.suppress(BagError):
+            for stamp in range(100):
+                bag.write_serialized('/a', stamp, 'std_msgs/msg/UInt8MultiArray', bytes(1_000_000))
+    assert list(small_disk.path.iterdir()) == []
 
 
 def test_wrong_use_is_named(tmp_path):
