@@ -4,16 +4,14 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.radar.link_budget import sample_snr
-from radio_visual_ssl.radar.profile import FrontEnd, RadarProfile
+from radio_visual_ssl.radar.profile import RadarProfile
 from radio_visual_ssl.simulation.boxes import Boxes
-from radio_visual_ssl.simulation.channel import Channel
 from radio_visual_ssl.simulation.layout import Layout, Placed
-from radio_visual_ssl.simulation.scatterers import REFERENCE_RANGE, REFERENCE_RCS, SHADOW, Scatterers
+from radio_visual_ssl.simulation.receiver import Receiver
+from radio_visual_ssl.simulation.scatterers import SHADOW, Scatterers
 from radio_visual_ssl.simulation.trajectory import Pose
 
 RADAR = np.zeros(3)  # the radar's place in its own frame
-NO_LINK_SNR_DB = -10.0  # of a profile without a front end, for 10 m^2 at 30 m
 NEGLIGIBLE = 0.01  # echoes that stay 20 dB below the noise even when the whole cube is integrated are left out
 
 
@@ -31,11 +29,7 @@ class ScattererChannel:
     def __init__(self, layout: Layout, profile: RadarProfile) -> None:
         self._layout = layout
         self._height, self._ground = layout.scene.mast.height, layout.scene.ground
-        self._front_end = profile.front_end or FrontEnd()
-        self._gain = np.float32(np.sqrt(reference_snr(layout, profile)))
-        self._channel = Channel(profile)
-        self._calibration = profile.calibration
-        self._channel_errors = self._draw_channel_errors()
+        self._receiver = Receiver(layout, profile)
         self._surfaces = {body.number: Scatterers.on_body(body, layout.seed) for body, _ in layout.movers}
         self._clutter = Scatterers.join(
             [Scatterers.on_ground(self._ground, layout.seed).lowered(self._height)]
@@ -51,7 +45,7 @@ class ScattererChannel:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(slow_time, virtual_channel, fast_time) of a cube."""
-        return self._channel.shape
+        return self._receiver.channel.shape
 
     def cube(self, time: float) -> NDArray[np.complex64]:
         """Raw samples of the frame that begins at a time in s, with thermal noise of variance 1.
@@ -62,20 +56,7 @@ class ScattererChannel:
         Returns:
             (slow_time, virtual_channel, fast_time) complex64.
         """
-        rng = np.random.default_rng((self._layout.seed, round(time * 1e9) % 2**63))
-        parts = rng.standard_normal((*self.shape, 2), dtype=np.float32)
-        parts *= np.float32(np.sqrt(0.5))
-        cube = parts.view(np.complex64)[..., 0]
-        errors = self._channel_errors
-        if self._front_end.phase_noise_deg > 0:
-            jitter = rng.normal(0.0, np.radians(self._front_end.phase_noise_deg), (self.shape[0], 1, 1))
-            errors = errors * np.exp(1j * jitter).astype(np.complex64)
-        ideal = errors.size == 1 and errors.item() == 1
-        for echo in self._echoes(time):
-            cube += echo if ideal else echo * errors
-        if self._calibration is not None:
-            cube /= self._calibration[None, :, None]
-        return cube
+        return self._receiver.samples(self._echoes(time), time)
 
     def _echoes(self, time: float) -> list[NDArray[np.complex64]]:
         """Noiseless cubes that add up."""
@@ -98,7 +79,7 @@ class ScattererChannel:
         return Scatterers(**{**vars(clutter), 'position': position})
 
     def _echo(self, points: Scatterers) -> NDArray[np.complex64]:
-        return self._gain * points.amplitudes(self._front_end.pattern_exponent)
+        return self._receiver.gain * points.amplitudes(self._receiver.front_end.pattern_exponent)
 
     def _shadow_of(self, moving: list[Placed]) -> NDArray[np.complex64]:
         """What the clutter loses behind the movers."""
@@ -130,31 +111,10 @@ class ScattererChannel:
         """Echoes on the direct way, and those that bounce off the ground once or twice (images method)."""
         bounce = np.float32(self._ground.reflection)
         if bounce == 0:
-            return self._channel.response(positions, echo, velocities)
+            return self._receiver.channel.response(positions, echo, velocities)
         image = positions * (1.0, 1.0, -1.0) - (0.0, 0.0, 2 * self._height)
         out = np.concatenate([positions, positions, image, image])
         back = np.concatenate([positions, image, positions, image])
         amplitudes = np.concatenate([echo, bounce * echo, bounce * echo, bounce**2 * echo])
         motion = None if velocities is None else np.tile(velocities, (4, 1))
-        return self._channel.response(out, amplitudes, motion, back)
-
-    def _draw_channel_errors(self) -> NDArray[np.complex64]:
-        """(1, virtual_channel, 1) gain and phase of each channel that the calibration does not know."""
-        front_end, count = self._front_end, self._channel.shape[1]
-        if front_end.gain_error_db == 0 and front_end.phase_error_deg == 0:
-            return np.ones((1, 1, 1), dtype=np.complex64)
-        rng = np.random.default_rng((self._layout.seed, 2**31 + 2))
-        gain = 10 ** (rng.normal(0.0, front_end.gain_error_db, count) / 20)
-        phase = rng.normal(0.0, np.radians(front_end.phase_error_deg), count)
-        return (gain * np.exp(1j * phase)).astype(np.complex64)[None, :, None]
-
-
-def reference_snr(layout: Layout, profile: RadarProfile) -> float:
-    """Signal-to-noise ratio (linear) of one sample of the cube for 10 m^2 at 30 m on boresight.
-
-    The scene's own where it states one, else that of the radar's link budget.
-    """
-    stated = layout.scene.mast.reference_snr_db
-    if stated is None and profile.front_end is not None:
-        return sample_snr(profile, REFERENCE_RCS, REFERENCE_RANGE)
-    return 10 ** ((NO_LINK_SNR_DB if stated is None else stated) / 10)
+        return self._receiver.channel.response(out, amplitudes, motion, back)
