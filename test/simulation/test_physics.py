@@ -14,6 +14,7 @@ from radio_visual_ssl.radar.windows import window
 from radio_visual_ssl.simulation.channel import Channel
 from radio_visual_ssl.simulation.kinds import KINDS
 from radio_visual_ssl.simulation.layout import Body, lay_out
+from radio_visual_ssl.simulation.receiver import reference_snr
 from radio_visual_ssl.simulation.rendering import camera_on
 from radio_visual_ssl.simulation.receiver import reference_snr
 from radio_visual_ssl.simulation.scatter import ScattererChannel
