@@ -16,7 +16,6 @@ from radio_visual_ssl.simulation.kinds import KINDS
 from radio_visual_ssl.simulation.layout import Body, lay_out
 from radio_visual_ssl.simulation.receiver import reference_snr
 from radio_visual_ssl.simulation.rendering import camera_on
-from radio_visual_ssl.simulation.receiver import reference_snr
 from radio_visual_ssl.simulation.scatter import ScattererChannel
 from radio_visual_ssl.simulation.scatterers import Scatterers
 from radio_visual_ssl.simulation.scene import Ground, Mast, Mover, Scene, load_scene
