@@ -1,34 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Radar in, targets out: a simulated radar, a recorded bag or live topics, through heatmaps, to localized targets."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    GroupAction,
-    LogInfo,
-    OpaqueFunction,
-    RegisterEventHandler,
-    SetEnvironmentVariable,
-    TimerAction,
-)
+from launch.actions import EmitEvent, GroupAction, OpaqueFunction, RegisterEventHandler, TimerAction
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
-from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node, PushRosNamespace
+from launch_ros.actions import PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.nodes.launching import (
+    Argument,
+    declare,
+    end_with,
+    given,
+    middleware,
+    numbers,
+    read,
+    refuse_failure,
+    rviz,
+    suite_node,
+)
 
 if TYPE_CHECKING:
     from radio_visual_ssl.bags.reader import BagReader
 
-PACKAGE = 'radio_visual_ssl'
+PARAMS_FILE = 'localize.yaml'
 
 DRAIN_SECONDS = 2.0
 """Time between the end of the bag and the end of the launch, for the last scan's way through the nodes."""
@@ -41,7 +40,7 @@ RVIZ_TOPICS = (
     'ground_truth/markers',
 )
 
-ARGUMENTS = (
+ARGUMENTS: tuple[Argument, ...] = (
     ('source', 'simulator', 'Where radar comes from.', ['simulator', 'bag', 'topics']),
     ('bag', '', 'source:=bag: the rosbag2 folder to play.', None),
     ('backend', 'cfar', 'What finds the targets in a heatmap.', ['cfar']),
@@ -85,11 +84,7 @@ ARGUMENTS = (
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; what is started depends on their values."""
-    declarations = [
-        DeclareLaunchArgument(name, default_value=default, description=description, choices=choices)
-        for name, default, description, choices in ARGUMENTS
-    ]
-    return LaunchDescription([*declarations, OpaqueFunction(function=describe)])
+    return LaunchDescription([*declare(ARGUMENTS), OpaqueFunction(function=describe)])
 
 
 def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -99,7 +94,7 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         ValueError: arguments that contradict each other; the message names the argument, expected and got.
         BagError: a bag that is missing, of another type or without radar.
     """
-    arguments = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
+    arguments = read(ARGUMENTS, context)
     source, namespace = arguments['source'], arguments['namespace'].strip('/')
     bag = open_bag(arguments)
     topics = set(bag.streams) if bag is not None else set()
@@ -125,9 +120,9 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             **common,
             **({'frame_prefix': frame_prefix} if frame_prefix else {}),
             **given(arguments, 'scene', 'radar'),
-            **rate(arguments),
+            **numbers(arguments, 'rate'),
         }
-    started = {name: node(arguments, name, parameters) for name, parameters in nodes.items()}
+    started = {name: suite_node(arguments, PARAMS_FILE, name, parameters) for name, parameters in nodes.items()}
     handlers = [end_with(target, name) for name, target in started.items()]
     if bag is not None:
         player = {
@@ -136,42 +131,18 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             'publish_clock': sim_time,
             'autostart': True,
             'wait_for_subscribers': awaited_subscriptions(topics, radar_input),
-            **rate(arguments),
+            **numbers(arguments, 'rate'),
         }
-        started['player_node'] = node(arguments, 'player_node', player)
+        started['player_node'] = suite_node(arguments, PARAMS_FILE, 'player_node', player)
         ended = OnProcessExit(target_action=started['player_node'], on_exit=end_after_bag)
         handlers.append(RegisterEventHandler(ended))
-    fixed_frame = arguments['fixed_frame'] or frame_prefix + radar_frame(bag)
-    looking = rviz(namespace, fixed_frame, sim_time) if arguments['rviz'] == 'true' else []
+    looking = []
+    if arguments['rviz'] == 'true':
+        remap = f' -r __ns:=/{namespace}' if namespace else ''
+        instead = f'ros2 run radio_visual_ssl watch_node --ros-args{remap} -p out:=watch.png'
+        frame = arguments['fixed_frame'] or frame_prefix + radar_frame(bag)
+        looking = rviz('localize.rviz', RVIZ_TOPICS, namespace, sim_time, instead, ['-f', frame])
     return [*middleware(), *handlers, GroupAction([PushRosNamespace(namespace), *started.values()]), *looking]
-
-
-def node(arguments: dict[str, str], executable: str, parameters: dict) -> Node:
-    """One node of the suite: the parameter file, then what the launch arguments say."""
-    params_file = arguments['params_file'] or str(share_path('config', 'localize.yaml'))
-    if not Path(params_file).is_file():
-        raise ValueError(f'params_file: expected a parameter file, got {params_file!r}, which does not exist')
-    return Node(
-        package=PACKAGE,
-        executable=executable,
-        name=executable,
-        output='screen',
-        parameters=[params_file, parameters],
-        ros_arguments=['--log-level', arguments['log_level']],
-    )
-
-
-def given(arguments: dict[str, str], *names: str) -> dict[str, str]:
-    """Parameters of the same name as a launch argument, where that was given."""
-    return {name: arguments[name] for name in names if arguments[name]}
-
-
-def rate(arguments: dict[str, str]) -> dict[str, float]:
-    """The parameter rate, where the argument was given."""
-    try:
-        return {'rate': float(arguments['rate'])} if arguments['rate'] else {}
-    except ValueError:
-        raise ValueError(f'rate: expected a number, got {arguments["rate"]!r}') from None
 
 
 def open_bag(arguments: dict[str, str]) -> 'BagReader | None':
@@ -216,55 +187,7 @@ def recorded_qos(namespace: str, *topics: str) -> dict[str, str | int]:
     return overrides
 
 
-def end_with(target: Node, name: str) -> RegisterEventHandler:
-    """Without this node the others are of no use."""
-
-    def end(event: ProcessExited, _context: LaunchContext) -> list[LaunchDescriptionEntity]:
-        refuse_failure(event, name)
-        return [EmitEvent(event=Shutdown(reason=f'{name} ended'))]
-
-    return RegisterEventHandler(OnProcessExit(target_action=target, on_exit=end))
-
-
 def end_after_bag(event: ProcessExited, _context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """End the launch when the bag is through."""
     refuse_failure(event, 'player_node')
     return [TimerAction(period=DRAIN_SECONDS, actions=[EmitEvent(event=Shutdown(reason='the bag is through'))])]
-
-
-def refuse_failure(event: ProcessExited, name: str) -> None:
-    """Let the launch end with exit code 1 where a node failed; a signal (negative) is no failure."""
-    if (event.returncode or 0) > 0:
-        raise RuntimeError(f'{name} ended with exit code {event.returncode}; its log says why')
-
-
-def middleware() -> list[LaunchDescriptionEntity]:
-    """Fast DDS set up for images, unless the user has chosen a profile."""
-    names = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')  # Fast DDS 2 (Jazzy) and 3
-    if any(name in os.environ for name in names):
-        return []
-    return [SetEnvironmentVariable(name, str(share_path('config', 'fastdds.xml'))) for name in names]
-
-
-def rviz(namespace: str, frame: str, sim_time: bool) -> list[LaunchDescriptionEntity]:
-    """RViz, or how to look without it."""
-    if shutil.which('rviz2') is None:
-        remap = f' -r __ns:=/{namespace}' if namespace else ''
-        return [
-            LogInfo(
-                msg='rviz:=true, but rviz2 is not installed here. To look without it, in another shell: '
-                f'ros2 run {PACKAGE} watch_node --ros-args{remap} -p out:=watch.png'
-            )
-        ]
-    # RViz knows absolute topics only; its subscriptions follow remapping rules.
-    remappings = [(f'/{topic}', f'/{namespace}/{topic}') for topic in RVIZ_TOPICS] if namespace else []
-    return [
-        Node(
-            package='rviz2',
-            executable='rviz2',
-            arguments=['-d', str(share_path('rviz', 'localize.rviz')), '-f', frame],
-            parameters=[{'use_sim_time': sim_time}],
-            remappings=remappings,
-            output='log',
-        )
-    ]

@@ -356,13 +356,12 @@ class PairRecorderNode(ManagedNode):
             type_hash=source.type_hash or installed,
         )
         overridden = any(name.startswith(f'qos_overrides.{topic}.') for name in self._parameter_overrides)
-        offset_s = {0: self._settings.radar_offset_s, 1: self._settings.image_offset_s}.get(stream.index, 0.0)
         stream.subscriber = RawSubscriber(
             self,
             message_type,
             topic,
             source.qos(self.value('queue_depth')),
-            offset_ns=round(offset_s * 1e9),
+            offset_ns=self._offset_ns(stream),
             qos_overriding_options=overridable() if overridden else None,
         )
         stream.subscriber.registerCallback(self._take, stream)
@@ -370,6 +369,11 @@ class PairRecorderNode(ManagedNode):
         self.get_logger().info(f'listening to {topic} ({kind}) of {", ".join(source.nodes)}')
         if stream.index == 0:
             self._add_stream(radar_info(topic, kind))
+
+    def _offset_ns(self, stream: RecordedStream) -> int:
+        if stream.index is None:
+            return 0
+        return round((self._settings.radar_offset_s, self._settings.image_offset_s)[stream.index] * 1e9)
 
     # ---- messages
 

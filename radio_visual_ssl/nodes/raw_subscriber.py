@@ -84,12 +84,13 @@ class RawSubscriber(SimpleFilter):
         super().__init__()
         self.received = 0
         self.lost = 0
-        self._clock = node.get_clock()
+        self._clock: Any = node.get_clock()
         self._stamped = has_header(message_type)
         self._offset_ns = offset_ns
         self._number: int | None = None
+        receive: Any = self._receive  # rclpy looks at its arguments: the second one is the message info
         self.subscription = node.create_subscription(
-            message_type, topic, self._receive, qos, raw=True, qos_overriding_options=qos_overriding_options
+            message_type, topic, receive, qos, raw=True, qos_overriding_options=qos_overriding_options
         )
 
     def _receive(self, data: bytes, info: Mapping[str, Any]) -> None:
