@@ -89,6 +89,7 @@ class StreamingBag:
         self._finished_messages = 0
         self._end_ns = 0
         self._file_started_ns: int | None = None
+        self._sync_at = 0.0
         self._error: BagError | None = None
         self._closed = False
         try:
@@ -211,10 +212,10 @@ class StreamingBag:
         if self._file_started_ns is None:
             self._file_started_ns = time_ns
         self._add_message(channel, time_ns, publish_ns, data)
-        if now >= self._flush_at:
-            self.flush()
-        elif self._file.pending >= self._chunk_bytes:
+        if now >= self._flush_at or self._file.pending >= self._chunk_bytes:
             self._write_chunk()
+            if now >= self._sync_at:
+                self._sync()
 
     def flush(self) -> None:
         """Hand everything to the operating system, and have a helper thread bring it to the disk.
@@ -224,10 +225,7 @@ class StreamingBag:
         """
         self._check_open()
         self._write_chunk()
-        try:
-            self._sync()
-        except OSError as error:
-            raise self._stop(error) from error
+        self._sync()
 
     def split(self) -> None:
         """Go on in the next file, which begins with all topics and the last message(s) of the latched ones.
@@ -360,8 +358,13 @@ class StreamingBag:
         self._file.close()
 
     def _sync(self) -> None:
-        if math.isfinite(self._flush_interval_s):
+        if not math.isfinite(self._flush_interval_s):
+            return
+        self._sync_at = time.monotonic() + self._flush_interval_s
+        try:
             self._syncer.request(self._file)
+        except OSError as error:
+            raise self._stop(error) from error
 
 
 class Latch:
