@@ -144,43 +144,45 @@ class Canvas:
         planes = np.column_stack(
             [slopes, normals[:, 2] / safe[:, 0] - np.sum(slopes * np.array(self.pinhole.centre), axis=1)]
         ).astype(np.float32)
-        paint = np.clip(colours, 0.0, 255.0)
-        for index in np.flatnonzero(wanted):
-            facet = slice(starts[index], ends[index])
-            corners = pixels[facet] if whole[index] else self.pinhole.project(clipped(points[facet]))
+        paint = np.clip(colours, 0.0, 255.0).astype(np.uint8)
+        chosen = np.flatnonzero(wanted)
+        corners = _fixed_point(pixels, self.pinhole)
+        first, last = starts[chosen].tolist(), ends[chosen].tolist()
+        for index, start, end in zip(chosen.tolist(), first, last, strict=True):
+            if whole[index]:
+                polygon = corners[start:end]
+            else:
+                polygon = _fixed_point(self.pinhole.project(clipped(points[start:end])), self.pinhole)
+            window = self._window(polygon)
+            if window is None:
+                continue
+            rows, columns, mask = window
+            plane = planes[index]
+            near = (plane[0] * self._u[columns]) + (plane[1] * self._v[rows] + plane[2])[:, None]
+            nearness = self.nearness[rows, columns]
+            mask &= near >= nearness * SAME_PLANE
+            np.copyto(nearness, near, where=mask)
+            self.owner[rows, columns][mask] = solid.owner[index]
             texture = solid.textures[index]
-            pattern = None
-            if texture != 'plain':
-                pattern = (texture, points[facet])
-            self._fill(corners, planes[index], paint[index], solid.owner[index], pattern)
+            if texture == 'plain':
+                self.image[rows, columns][mask] = paint[index]
+            else:
+                place = np.nonzero(mask)
+                shade = self._shade(texture, points[start:end], place, (rows.start, columns.start), near[place])
+                self.image[rows, columns][place] = np.clip(colours[index] * shade, 0, 255).astype(np.uint8)
 
-    def _fill(
+    def _shade(
         self,
+        texture: Texture,
         corners: NDArray[np.float64],
-        plane: NDArray[np.float32],
-        colour: NDArray[np.float64],
-        owner: np.uint8,
-        pattern: tuple[Texture, NDArray[np.float64]] | None,
-    ) -> None:
-        window = self._window(corners)
-        if window is None:
-            return
-        rows, columns, mask = window
-        near = (plane[0] * self._u[columns])[None, :] + (plane[1] * self._v[rows] + plane[2])[:, None]
-        seen = near >= self.nearness[rows, columns] * SAME_PLANE
-        seen &= mask
-        np.copyto(self.nearness[rows, columns], near, where=seen)
-        np.copyto(self.owner[rows, columns], owner, where=seen)
-        if pattern is None:
-            np.copyto(self.image[rows, columns], colour.astype(np.uint8), where=seen[:, :, None])
-            return
-        place = np.nonzero(seen)
-        if len(place[0]):
-            x = (place[1] + columns.start - self.pinhole.centre[0]) / self.pinhole.focal[0]
-            y = (place[0] + rows.start - self.pinhole.centre[1]) / self.pinhole.focal[1]
-            places = np.column_stack([x, y, np.ones(len(x))]) / near[place][:, None]
-            shade = _shade(pattern[0], pattern[1], places)
-            self.image[rows, columns][place] = np.clip(colour * shade, 0, 255).astype(np.uint8)
+        place: tuple[NDArray[np.int64], ...],
+        first: tuple[int, int],
+        near: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """(N, 3) factors that a texture gives the colour in pixels of a window that begins at `first`."""
+        x = (place[1] + first[1] - self.pinhole.centre[0]) / self.pinhole.focal[0]
+        y = (place[0] + first[0] - self.pinhole.centre[1]) / self.pinhole.focal[1]
+        return _shade(texture, corners, np.column_stack([x, y, np.ones(len(x))]) / near[:, None])
 
     def shade(self, polygons: Sequence[NDArray[np.float64]], factor: float) -> None:
         """Darkens convex polygons (P, 3) m, optical frame, where nothing has been drawn yet; overlaps count once."""
@@ -188,7 +190,7 @@ class Canvas:
         mask = np.zeros(self.owner.shape, dtype=np.bool_)
         for polygon in polygons:
             corners = clipped(polygon)
-            window = self._window(self.pinhole.project(corners)) if len(corners) > 2 else None
+            window = self._polygon(corners)
             if window is not None:
                 rows, columns, inside = window
                 mask[rows, columns] |= inside
@@ -203,23 +205,36 @@ class Canvas:
     def fill(self, corners: NDArray[np.float64], colour: NDArray[np.float64]) -> None:
         """Paints a convex polygon (P, 3) m, optical frame, on the backdrop: the depth is left as it is."""
         corners = clipped(corners)
-        window = self._window(self.pinhole.project(corners)) if len(corners) > 2 else None
+        window = self._polygon(corners)
         if window is not None:
             rows, columns, mask = window
             np.copyto(self.image[rows, columns], np.clip(colour, 0, 255).astype(np.uint8), where=mask[:, :, None])
 
-    def _window(self, corners: NDArray[np.float64]) -> tuple[slice, slice, NDArray[np.bool_]] | None:
-        """Rows, columns and the mask therein of a convex polygon (P, 2) px; None where it is out of the image."""
-        left, top = np.maximum(np.floor(corners.min(axis=0)).astype(np.int64), 0).tolist()
-        right, bottom = np.ceil(corners.max(axis=0)).astype(np.int64).tolist()
+    def _polygon(self, corners: NDArray[np.float64]) -> tuple[slice, slice, NDArray[np.bool_]] | None:
+        """As `_window`, of clipped corners (P, 3) m."""
+        if len(corners) < 3:
+            return None
+        return self._window(_fixed_point(self.pinhole.project(corners), self.pinhole))
+
+    def _window(self, corners: NDArray[np.int32]) -> tuple[slice, slice, NDArray[np.bool_]] | None:
+        """Rows, columns and the mask therein of a convex polygon (P, 2), fixed point; None where it is out of sight."""
+        (left, top), (right, bottom) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+        left, top = max(left >> _SUBPIXEL, 0), max(top >> _SUBPIXEL, 0)
+        right, bottom = (right >> _SUBPIXEL) + 1, (bottom >> _SUBPIXEL) + 1
         right, bottom = min(right, self.pinhole.width - 1), min(bottom, self.pinhole.height - 1)
         if right < left or bottom < top:
             return None
         mask = np.zeros((bottom - top + 1, right - left + 1), dtype=np.uint8)
-        limit = 16 * max(self.pinhole.width, self.pinhole.height)
-        place = np.rint(np.clip(corners - (left, top), -limit, limit) * 2**_SUBPIXEL).astype(np.int32)
-        cv2.fillConvexPoly(mask, place, 1, cv2.LINE_8, _SUBPIXEL)
+        if left or top:
+            corners = corners - np.array((left << _SUBPIXEL, top << _SUBPIXEL), dtype=np.int32)
+        cv2.fillConvexPoly(mask, corners, 1, cv2.LINE_8, _SUBPIXEL)
         return slice(top, bottom + 1), slice(left, right + 1), mask.view(np.bool_)
+
+
+def _fixed_point(pixels: NDArray[np.float64], pinhole: Pinhole) -> NDArray[np.int32]:
+    """Corners (P, 2) px as OpenCV takes them with fractions."""
+    limit = 16 * max(pinhole.width, pinhole.height)
+    return np.rint(np.clip(pixels, -limit, limit) * 2**_SUBPIXEL).astype(np.int32)
 
 
 def _plane_normals(solid: Solid) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from radio_visual_ssl.simulation.boxes import rotated
 from radio_visual_ssl.simulation.layout import DAYLIGHT, NIGHT, Body, Layout, Placed
-from radio_visual_ssl.simulation.meshes import PEDALLING, STRIDE, mesh
+from radio_visual_ssl.simulation.meshes import PEDALLING, STRIDE, Facet, mesh
 from radio_visual_ssl.simulation.rasterizer import Canvas, Pinhole, Solid
 from radio_visual_ssl.simulation.scene import Scene
 from radio_visual_ssl.simulation.trajectory import Pose
@@ -92,7 +92,6 @@ class Renderer:
             (fine * matrix[0, 0], fine * matrix[1, 1]),
             (fine * (matrix[0, 2] + 0.5) - 0.5, fine * (matrix[1, 2] + 0.5) - 0.5),
         )
-        self._wide = 0.5 * self._pinhole.width / self._pinhole.focal[0]
         self._haze, self._zenith = _sky_colours(layout)
         shade = self._light.ambient / (self._light.ambient + self._light.sunlight * self._light.sun[2])
         self._shade = 1.0 if layout.scene.lighting.ceiling is not None else float(shade)
@@ -250,20 +249,29 @@ class Renderer:
 
     def _paint_skyline(self, canvas: Canvas, rng: np.random.Generator) -> None:
         """Blocks of flats and trees far behind the scene."""
+        facets: list[Facet] = []
+
+        def add(points: NDArray[np.float64], colour: NDArray[np.float64]) -> None:
+            red, green, blue = np.clip(colour, 0, 255).round().astype(int).tolist()
+            facets.append(Facet(points, np.zeros(3), (red, green, blue)))
+
         for distance in (150.0, 120.0, 95.0):
             for y in np.arange(-110.0, 110.0, 15.0):
                 side, height = rng.uniform(8.0, 17.0), rng.uniform(7.0, 17.0) * distance / 120.0
                 grey = rng.uniform(120.0, 190.0) * np.array([1.0, 0.97, 0.94])
                 if rng.random() < 0.45:
-                    self._fill(canvas, _upright(distance, y, side, 0.0, height), grey)
+                    add(_upright(distance, y, side, 0.0, height), grey)
                     for floor in np.arange(2.0, height - 1.5, 3.0):
-                        self._fill(canvas, _upright(distance, y, 0.86 * side, floor, floor + 1.3), 0.78 * grey)
+                        add(_upright(distance, y, 0.86 * side, floor, floor + 1.3), 0.78 * grey)
                 else:
                     green = np.array([62.0, 92.0, 58.0]) * rng.uniform(0.85, 1.2)
                     for _ in range(4):
                         centre = y + rng.uniform(-6, 6)
                         top, spread = rng.uniform(5.0, 9.5), rng.uniform(2.5, 4.0)
-                        self._fill(canvas, _crown(distance - 8, centre, spread, top), green)
+                        add(_crown(distance - 8, centre, spread, top), green)
+        self._draw(canvas, [(Solid.of(facets, CLUTTER), Pose(0.0, 0.0, 0.0))], 0.0)
+        # it is a backdrop: whatever stands in the scene is nearer
+        canvas.nearness[:], canvas.owner[:] = 0.0, 0
 
     def _paint_bays(self, canvas: Canvas) -> None:
         """White lines between the parking bays."""
@@ -275,17 +283,15 @@ class Renderer:
             along = (end - start) / length
             across = np.array([np.cos(np.radians(row.heading_deg)), np.sin(np.radians(row.heading_deg))])
             for line in np.arange(-row.spacing / 2, length + row.spacing, row.spacing):
-                for piece in np.linspace(-2.6, 2.6, 7)[:-1]:
+                for piece in (-2.6, 0.0):
                     a = start + along * line + across * piece
-                    b = a + across * 5.2 / 6
+                    b = a + across * 2.6
                     quad = np.array([a - 0.06 * along, b - 0.06 * along, b + 0.06 * along, a + 0.06 * along])
                     self._fill(canvas, np.column_stack([quad, np.zeros(4)]), PAINT)
 
     def _fill(self, canvas: Canvas, corners: NDArray[np.float64], colour: NDArray[np.float64]) -> None:
         """Paints one polygon (P, 3) of the sensor's ground frame on the backdrop."""
         optical = self._optical(corners)
-        if np.all(np.abs(optical[:, 0]) > optical[:, 2] * self._wide) and np.ptp(np.sign(optical[:, 0])) == 0:
-            return
         middle = corners.mean(axis=0)
         light = self._light.ambient + 0.5 * self._light.sunlight + self._lamplight(middle[None, :2], 0.0)
         distance = np.linalg.norm(middle - (0.0, 0.0, self._height) - self._eye)

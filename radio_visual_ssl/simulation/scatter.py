@@ -12,7 +12,7 @@ from radio_visual_ssl.simulation.scatterers import SHADOW, Scatterers
 from radio_visual_ssl.simulation.trajectory import Pose
 
 RADAR = np.zeros(3)  # the radar's place in its own frame
-NEGLIGIBLE = 0.01  # echoes that stay 20 dB below the noise even when the whole cube is integrated are left out
+NEGLIGIBLE = 0.03  # echoes that stay 15 dB below the noise even when the whole cube is integrated are left out
 
 
 class ScattererChannel:
