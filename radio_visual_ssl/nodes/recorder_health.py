@@ -136,7 +136,7 @@ class RecordingHealth(StreamHealth):
             level, message = DiagnosticStatus.ERROR if self.failed else DiagnosticStatus.OK, numbers.message
         elif self.alarms.text:
             level, message = DiagnosticStatus.WARN, self.alarms.text
-        elif numbers.state is State.RECORDING and numbers.free_bytes < 2 * self._settings.min_free_bytes:
+        elif numbers.state is State.RECORDING and 0 < numbers.free_bytes < 2 * self._settings.min_free_bytes:
             level = DiagnosticStatus.WARN
             message = f'the disk has {numbers.free_bytes / 1e9:.1f} GB left, the recording ends at '
             message += f'{self._settings.min_free_bytes / 1e9:.1f} GB'

@@ -13,6 +13,7 @@ pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not bui
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Range
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
@@ -22,6 +23,7 @@ from radio_visual_ssl.bags.messages import (
     header,
     heatmap_to_messages,
     image_to_message,
+    stamp_from_ns,
     stamp_to_ns,
     transform_to_message,
 )
@@ -427,6 +429,24 @@ def test_simulated_time_is_the_time_of_the_bag(graph, recorder, played, tmp_path
     assert bag.stamps('/sim/radar/heatmap').tolist() == [START_NS + k * 50_000_000 for k in range(40)]
     assert START_NS <= bag.start_ns <= bag.end_ns <= START_NS + 2_100_000_000
     assert len(pair_stamps(bag, '/sim/pairs')) == 40
+
+
+def test_a_clock_that_jumps_back_ends_nothing(graph, recorder, tmp_path):
+    sensors = Sensors(graph, '/back')
+    process = recorder('/back', use_sim_time=True)
+    sensors.wait()
+    clock = graph.publisher(Clock, '/clock')
+    for begin_s in (100.0, 10.0):
+        for _ in range(3):
+            clock.publish(Clock(clock=stamp_from_ns(START_NS + round(begin_s * 1e9), TYPES)))
+        time.sleep(0.3)
+        sensors.run(0.5, begin_s=begin_s)
+        time.sleep(0.2)
+    graph.wait_for_status('back/pair_recorder_node: recording', WARN, 'clock jumped by -90')
+    bag = finish(process, tmp_path / 'bag')
+    assert len(bag.stamps('/back/radar/heatmap')) == 20
+    assert sorted(pair_stamps(bag, '/back/pairs')) == expected_pairs(sensors)
+    assert {stamp.time_ns - START_NS for stamp in bag.raw_messages(['/back/radar/heatmap'])} == {10**10, 10**11}
 
 
 def test_a_recorded_bag_plays_as_it_was_recorded(graph, recorder, tmp_path):
