@@ -106,38 +106,70 @@ def import_radiate_command(
 def inspect(
     bag: Bag,
     out: Annotated[
-        Path | None, typer.Option(help='Contact sheet PNG. Default: <bag>_contact_sheet.png in this folder.')
+        Path | None,
+        typer.Option(help='Contact sheet PNG; the timing is drawn beside it. Default: <bag>_contact_sheet.png here.'),
     ] = None,
-    count: Annotated[int, typer.Option(help='Frames on the contact sheet; 0 = draw none.', min=0, max=20)] = 4,
+    count: Annotated[int, typer.Option(help='Frames on the contact sheet; 0 = draw nothing.', min=0, max=20)] = 4,
     camera_offset: ImageOffset = 0.0,
+    search: Annotated[float, typer.Option(metavar='S', help='Largest time offset that is looked for.')] = 2.0,
+    estimate: Annotated[bool, typer.Option(help='Estimate the time offset; --no-estimate only reads stamps.')] = True,
     as_json: Json = False,
 ) -> None:
-    """Tell what a bag holds (streams, rates, gaps, pairs) and draw a contact sheet.
+    """Tell what a bag holds, how regular its stamps are and by how much the camera's are off; draw both.
 
-    In the JSON, time_offset_s and drift_ppm are not estimated yet (null = not estimated).
+    In the JSON, time_offset_s is what to add to the camera's stamps; null = cannot tell, time_offset_reason says why.
     """
-    from radio_visual_ssl.bags.inspection import draw_contact_sheet, inspect_bag
+    from radio_visual_ssl.bags.contact_sheet import draw_contact_sheet
+    from radio_visual_ssl.bags.inspection import inspect_bag
+    from radio_visual_ssl.bags.timing_sheet import draw_timing
 
     with progress_bar('reading') as progress:
-        inspection = inspect_bag(bag, image_offset_s=camera_offset, progress=progress)
+        inspection = inspect_bag(
+            bag,
+            image_offset_s=camera_offset,
+            search_s=search,
+            estimate=estimate,
+            progress=progress,
+            estimate_progress=progress,
+        )
     rows = [
         [
             topic,
             stream.type,
             str(stream.count),
             '-' if stream.rate_hz is None else f'{stream.rate_hz:.2f}',
+            '-' if stream.jitter_ms is None else f'{stream.jitter_ms:.2f}',
             '-' if stream.max_gap_s is None else f'{stream.max_gap_s:.3f}',
+            str(stream.gaps),
         ]
         for topic, stream in inspection.streams.items()
     ]
-    table(str(bag), ['topic', 'type', 'messages', 'rate (Hz)', 'longest gap (s)'], rows)
+    columns = ['topic', 'type', 'messages', 'rate (Hz)', 'jitter (ms)', 'longest gap (s)', 'gaps']
+    table(str(bag), columns, rows)
     if inspection.radar_topic is not None:
-        console.print(f'{inspection.pairs} radar frames with an image, {inspection.unpaired} without')
+        console.print(
+            f'{inspection.pairs} pairs; {inspection.unpaired} radar frames and {inspection.unpaired_images} images '
+            f'without a partner within {inspection.slop_s * 1e3:.0f} ms'
+        )
+        for line in inspection.offset_lines() if estimate else ():
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     if count and inspection.radar_topic is not None:
         sheet = out or Path(f'{bag.resolve().name}_contact_sheet.png')
+        timing = sheet.with_name(f'{sheet.stem.removesuffix("_contact_sheet")}_timing.png')
+        bad: list[str] = []
         with progress_bar('drawing') as progress:
-            draw_contact_sheet(bag, sheet, count=count, image_offset_s=camera_offset, progress=progress)
-        console.print(f'contact sheet: {sheet}', soft_wrap=True)
+            draw_contact_sheet(
+                bag,
+                sheet,
+                count=count,
+                image_offset_s=camera_offset,
+                progress=progress,
+                on_bad_image=lambda error: bad.append(str(error)),
+            )
+        draw_timing(inspection, timing)
+        if bad:
+            console.print(f'{len(bad)} images cannot be decoded; the first: {bad[0]}', markup=False, soft_wrap=True)
+        console.print(f'contact sheet: {sheet}\ntiming: {timing}', soft_wrap=True)
     if as_json:
         print_json(inspection.as_json())
 

@@ -91,7 +91,12 @@ def test_imported_clip_is_inspected(radiate_bag: Path, tmp_path: Path) -> None:
     assert heatmaps['rate_hz'] == pytest.approx(4.06, abs=0.02)
     assert inspection['pairs'] + inspection['unpaired'] == 18
     assert (tmp_path / 'r.bag_contact_sheet.png').is_file()
+    assert (tmp_path / 'r.bag_timing.png').is_file()
     assert '/radar/heatmap' in result.stdout
+    if inspection['time_offset_s'] is None:
+        assert inspection['time_offset_reason'] in result.stdout
+    else:
+        assert inspection['time_offset_s'] == pytest.approx(0.45, abs=0.15)
 
 
 def test_imported_clip_is_evaluated_with_the_settings_of_its_radar(radiate_bag: Path, tmp_path: Path) -> None:
@@ -135,7 +140,7 @@ def test_images_that_cannot_be_decoded_cost_a_note_and_no_figure(bag_with_raw_ca
 
 
 def test_help_of_inspect_tells_what_null_means(tmp_path: Path) -> None:
-    assert 'null = not estimated' in ' '.join(run('inspect', '--help', folder=tmp_path).stdout.split())
+    assert 'null = cannot tell' in ' '.join(run('inspect', '--help', folder=tmp_path).stdout.split())
 
 
 def test_bag_is_never_overwritten(radiate_bag: Path, shared_data: Path) -> None:

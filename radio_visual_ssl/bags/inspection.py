@@ -1,50 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells what a bag holds (streams, rates, gaps, pairs) and draws a contact sheet of it."""
+"""Tells what a bag holds: streams, rates, jitter, gaps, pairs, and the time offset between radar and camera."""
 
-import math
-import os
-import tempfile
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader, Frame
-from radio_visual_ssl.bags.writer import BagError
-from radio_visual_ssl.radar.grid import CartesianGrid, PolarGrid, polar_to_cartesian
-from radio_visual_ssl.radar.heatmap import Reference
-from radio_visual_ssl.radar.target import Target
-from radio_visual_ssl.vision.camera import CameraModel
+from radio_visual_ssl.bags.activity import bag_time_offset
+from radio_visual_ssl.bags.pairing import match_stamps
+from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader
+from radio_visual_ssl.bags.time_offset import TimeOffset, cannot_tell
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+GAP_PERIODS = 1.5  # an interval of more than that many periods is a gap
 
-_TRUTH = '#35d0ff'
-_NOMINAL_SIZE = (4.0, 1.8, 1.6)  # m, drawn where the truth does not tell
-_UNITS = {
-    Reference.ARBITRARY: 'dB',
-    Reference.NOISE_FLOOR: 'dB above noise',
-    Reference.FULL_SCALE: 'dBFS',
-    Reference.MILLIWATT: 'dBm',
-    Reference.RCS: 'dBsm',
-}
+Stamps = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class StreamReport:
-    """One topic: message type, number of messages, mean rate (Hz) and longest gap (s); None with too few messages."""
+    """One topic; None where there are too few messages to tell.
+
+    Attributes:
+        type: of the messages.
+        count: messages.
+        rate_hz: mean.
+        max_gap_s: s, longest interval.
+        jitter_ms: ms, standard deviation of the intervals, gaps left out.
+        gaps: intervals of more than 1.5 times the median one.
+        missing: messages that would fill the gaps.
+        backward: stamps earlier than the one before, in the order of recording.
+    """
 
     type: str
     count: int
     rate_hz: float | None
     max_gap_s: float | None
+    jitter_ms: float | None = None
+    gaps: int = 0
+    missing: int = 0
+    backward: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inspection:
     """What a bag holds.
 
@@ -52,10 +53,13 @@ class Inspection:
         path: of the bag.
         streams: by topic.
         radar_topic, image_topic: those that were paired; None where the bag has none.
-        pairs: radar frames with an image no further away than the slop.
-        unpaired: radar frames without.
-        time_offset_s: s to add to the camera's stamps; None: not estimated.
-        drift_ppm: of the camera's clock against the radar's; None: not estimated.
+        pairs: of a radar frame and an image, by the rule of ``pairing``.
+        unpaired: radar frames without an image.
+        unpaired_images: images without a radar frame.
+        slop_s, image_offset_s: with which they were paired.
+        offset: what could be told of the time offset between radar and camera.
+        stamps: ns, of the radar's and the camera's topic, in the order of recording.
+        differences: (pairs,) s, image minus radar with the offset applied.
     """
 
     path: Path
@@ -64,21 +68,61 @@ class Inspection:
     image_topic: str | None
     pairs: int
     unpaired: int
-    time_offset_s: float | None = None
-    drift_ppm: float | None = None
+    unpaired_images: int = 0
+    slop_s: float = 0.05
+    image_offset_s: float = 0.0
+    offset: TimeOffset = field(default_factory=lambda: cannot_tell('not looked for'))
+    stamps: dict[str, Stamps] = field(default_factory=dict)
+    differences: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def time_offset_s(self) -> float | None:
+        """Seconds to add to the camera's stamps; None: cannot tell."""
+        return self.offset.offset_s
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """By how much that grows, microseconds a second; None: cannot tell."""
+        return self.offset.drift_ppm
+
+    def proposal(self) -> str:
+        """What to set; empty where nothing is to be changed."""
+        offset, interval = self.offset.offset_s, self.offset.interval_s
+        if offset is None or interval is None or interval[0] <= self.image_offset_s <= interval[1]:
+            return ''
+        return f'--camera-offset {offset:.3f}, or for the recorder image_offset_s: {offset:.3f}'
+
+    def offset_lines(self) -> list[str]:
+        """What could be told of the offset, and what to do, for people."""
+        found = self.offset
+        if found.offset_s is None or found.interval_s is None:
+            return [f'time offset: cannot tell: {found.reason}']
+        low, high = found.interval_s
+        lines = [f'time offset: add {found.offset_s:+.3f} s to the camera (95 %: {low:+.3f} to {high:+.3f} s)']
+        if found.drift_ppm is not None and found.drift_interval_ppm is not None:
+            least, most = found.drift_interval_ppm
+            lines.append(f'drift: {found.drift_ppm:+.0f} ppm (95 %: {least:+.0f} to {most:+.0f} ppm)')
+        else:
+            lines.append(f'drift: cannot tell: {found.drift_reason}')
+        proposal = self.proposal()
+        return [*lines, f'set {proposal}' if proposal else f'an offset of {self.image_offset_s:g} s agrees with that']
 
     def as_json(self) -> dict[str, Any]:
         """Mapping that json.dumps takes."""
-        streams = {
-            topic: {'type': s.type, 'count': s.count, 'rate_hz': s.rate_hz, 'max_gap_s': s.max_gap_s}
-            for topic, s in self.streams.items()
-        }
+        offset = self.offset
         return {
-            'streams': streams,
+            'streams': {topic: dataclasses.asdict(stream) for topic, stream in self.streams.items()},
             'pairs': self.pairs,
             'unpaired': self.unpaired,
-            'time_offset_s': self.time_offset_s,
-            'drift_ppm': self.drift_ppm,
+            'unpaired_images': self.unpaired_images,
+            'time_offset_s': _rounded(offset.offset_s),
+            'time_offset_interval_s': _rounded(offset.interval_s),
+            'time_offset_reason': offset.reason or None,
+            'time_offset_probability_of_chance': _rounded(offset.probability_of_chance),
+            'drift_ppm': _rounded(offset.drift_ppm, 1),
+            'drift_interval_ppm': _rounded(offset.drift_interval_ppm, 1),
+            'drift_reason': offset.drift_reason or None,
+            'proposal': self.proposal() or None,
         }
 
 
@@ -89,9 +133,12 @@ def inspect_bag(
     *,
     slop_s: float = 0.05,
     image_offset_s: float = 0.0,
+    search_s: float = 2.0,
+    estimate: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    estimate_progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
-    """Read the stamps of every message once; the data are not decoded.
+    """Read the stamps of every message once, and up to two minutes of the data for the time offset.
 
     Args:
         path: of the bag.
@@ -99,10 +146,14 @@ def inspect_bag(
         image_topic: raw images; the compressed ones of that name count where there are no raw ones.
         slop_s: s, largest distance between a radar frame and its image.
         image_offset_s: s, added to the image stamps before pairing.
+        search_s: s, largest time offset that is looked for.
+        estimate: whether to estimate the time offset.
         progress: called with (messages read, messages in all).
+        estimate_progress: called with (percent of the estimate done, 100).
 
     Raises:
         BagError: the bag cannot be read, or lacks a topic that was named.
+        ValueError: a negative slop, or a search range that is none.
     """
     bag = BagReader(path)
     if radar_topic is None and bag.has_radar():
@@ -117,86 +168,62 @@ def inspect_bag(
     else:
         bag.stream(image_topic)
     stamps = _all_stamps(bag, progress)
-    pairs = unpaired = 0
-    if radar_topic is not None:
-        others = stamps[image] + round(image_offset_s * 1e9) if image else np.zeros(0, np.int64)
-        pairs = int(np.count_nonzero(_distance_to_nearest(stamps[radar_topic], others) <= round(slop_s * 1e9)))
-        unpaired = stamps[radar_topic].size - pairs
-    reports = {}
-    for topic, stream in sorted(bag.streams.items()):
-        ordered = np.sort(stamps[topic])
-        gaps = np.diff(ordered) / 1e9
-        span = float(gaps.sum())
-        reports[topic] = StreamReport(
-            type=stream.type,
-            count=ordered.size,
-            rate_hz=round(gaps.size / span, 3) if span > 0 else None,
-            max_gap_s=round(float(gaps.max()), 6) if gaps.size else None,
+    reports = {topic: _report(stream.type, stamps[topic]) for topic, stream in sorted(bag.streams.items())}
+    none = np.zeros(0, np.int64)
+    radar_ns = stamps[radar_topic] if radar_topic else none
+    image_ns = stamps[image] if image else none
+    of_radar, of_image = match_stamps(
+        radar_ns, image_ns, round(slop_s * 1e9), image_offset_ns=round(image_offset_s * 1e9)
+    )
+    if radar_topic is None or image is None:
+        offset = TimeOffset(
+            reason='the bag has no radar or no camera', drift_reason='the bag has no radar or no camera'
         )
-    return Inspection(Path(path), reports, radar_topic, image, pairs, unpaired)
+    elif estimate:
+        offset = bag_time_offset(bag, radar_topic, image, search_s=search_s, progress=estimate_progress)
+    else:
+        offset = cannot_tell('not looked for')
+    return Inspection(
+        path=Path(path),
+        streams=reports,
+        radar_topic=radar_topic,
+        image_topic=image,
+        pairs=len(of_radar),
+        unpaired=radar_ns.size - len(of_radar),
+        unpaired_images=image_ns.size - len(of_image),
+        slop_s=slop_s,
+        image_offset_s=image_offset_s,
+        offset=offset,
+        stamps={topic: stamps[topic] for topic in (radar_topic, image) if topic},
+        differences=(image_ns[of_image] - radar_ns[of_radar]) / 1e9 + image_offset_s,
+    )
 
 
-def draw_contact_sheet(
-    path: str | Path,
-    out: str | Path,
-    radar_topic: str | None = None,
-    image_topic: str | None = IMAGE_TOPIC,
-    *,
-    count: int = 4,
-    slop_s: float = 0.05,
-    image_offset_s: float = 0.0,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Draw a few frames, spread over the bag, as a PNG: camera left, heatmap from above right, truth on both.
-
-    Frames with an image are preferred.
-
-    Args:
-        path: of the bag.
-        out: PNG file; replaced if it exists.
-        radar_topic: heatmaps or cubes; None = the bag's own.
-        image_topic: raw or compressed images; None = without.
-        count: rows of the sheet.
-        slop_s: s, largest distance between a radar frame and its image.
-        image_offset_s: s, added to the image stamps before pairing.
-        progress: called with (radar frames read, radar frames in all).
-
-    Raises:
-        BagError: the bag cannot be read, lacks a topic, or holds no radar frame.
-        OSError: the picture cannot be written.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    bag = BagReader(path)
-    radar = radar_topic or bag.radar_topic()
-    frames = _choose(bag, radar, image_topic, count, progress, slop_s=slop_s, image_offset_s=image_offset_s)
-    image_used = image_topic if image_topic is not None else IMAGE_TOPIC
-    camera = bag.camera(image_used, frames[0].frame_id)
-    with_camera = any(frame.image is not None for frame in frames)
-    level = _levels(frames)
-    window = _window(frames[0].heatmap.grid, with_camera)
-    aspect = window.shape[1] / window.shape[0]
-    image_aspect = next((f.image.shape[1] / f.image.shape[0] for f in frames if f.image is not None), 1.5)
-    height, around = 3.6, 0.8  # inches: of each picture, and of titles and labels around it
-    widths = [height * image_aspect] * with_camera + [height * aspect + 2 * around]
-    size = (sum(widths) + around, (height + around) * len(frames) + 0.5)
-    figure = Figure(figsize=size, layout='constrained', dpi=90)
-    FigureCanvasAgg(figure)
-    figure.set_facecolor('white')
-    grid = figure.subplots(len(frames), 1 + with_camera, width_ratios=widths, squeeze=False)
-    for row, frame in zip(grid, frames, strict=True):
-        if with_camera:
-            _draw_camera(row[0], frame, camera, image_offset_s)
-        mesh = _draw_heatmap(row[-1], frame, window, level)
-        bar = figure.colorbar(mesh, ax=row[-1], shrink=0.85, pad=0.01)
-        bar.set_label(f'power, {_UNITS[frame.heatmap.reference]}')
-    truth = ' - ground truth in blue' if any(frame.truth for frame in frames) else ''
-    figure.suptitle(f'{Path(path).resolve().name}: {len(frames)} of its frames{truth}', fontsize=13)
-    _save(figure, Path(out))
+def gaps(stamps: Stamps) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(N - 1,) intervals, s, between the stamps in ascending order, and which of them are gaps."""
+    intervals = np.diff(np.sort(stamps)) / 1e9
+    typical = float(np.median(intervals)) if intervals.size else 0.0
+    return intervals, intervals > GAP_PERIODS * typical
 
 
-def _all_stamps(bag: BagReader, progress: Callable[[int, int], None] | None) -> dict[str, NDArray[np.int64]]:
+def _report(message_type: str, stamps: Stamps) -> StreamReport:
+    intervals, wide = gaps(stamps)
+    span = float(intervals.sum())
+    usual = intervals[~wide]
+    period = float(np.median(usual)) if usual.size else 0.0
+    return StreamReport(
+        type=message_type,
+        count=stamps.size,
+        rate_hz=round(intervals.size / span, 3) if span > 0 else None,
+        max_gap_s=round(float(intervals.max()), 6) if intervals.size else None,
+        jitter_ms=round(float(np.std(usual)) * 1e3, 3) if usual.size > 1 else None,
+        gaps=int(np.count_nonzero(wide)) if span > 0 else 0,
+        missing=int(np.sum(np.round(intervals[wide] / period) - 1)) if period > 0 else 0,
+        backward=int(np.count_nonzero(np.diff(stamps) < 0)),
+    )
+
+
+def _all_stamps(bag: BagReader, progress: Callable[[int, int], None] | None) -> dict[str, Stamps]:
     """Stamps of every topic, in one pass."""
     found: dict[str, list[int]] = {topic: [] for topic in bag.streams}
     readers = {topic: bag.stamp_reader(topic) for topic in bag.streams}
@@ -208,175 +235,7 @@ def _all_stamps(bag: BagReader, progress: Callable[[int, int], None] | None) -> 
     return {topic: np.array(stamps, dtype=np.int64) for topic, stamps in found.items()}
 
 
-def _distance_to_nearest(stamps: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Distance, ns, of each stamp to the nearest of the others (the largest int64 where there are none)."""
-    if not others.size:
-        return np.full(stamps.size, np.iinfo(np.int64).max)
-    others = np.sort(others)
-    after = np.clip(np.searchsorted(others, stamps), 0, others.size - 1)
-    before = np.clip(after - 1, 0, None)
-    return np.minimum(np.abs(others[after] - stamps), np.abs(stamps - others[before]))
-
-
-def _choose(
-    bag: BagReader,
-    radar: str,
-    image_topic: str | None,
-    count: int,
-    progress: Callable[[int, int], None] | None,
-    **pairing: Any,
-) -> list[Frame]:
-    """Frames spread over the bag, those with an image first."""
-    total = bag.stream(radar).count
-    # spread over three times as many places, so that frames without an image can be passed over
-    wanted = set(np.unique(np.linspace(0, total - 1, 3 * count).round().astype(int)).tolist()) if total else set()
-    chosen = []
-    for index, frame in enumerate(bag.frames(radar, image_topic, **pairing)):
-        if index in wanted:
-            chosen.append(frame)
-        if progress is not None:
-            progress(index + 1, total)
-    if not chosen:
-        raise BagError(f'{bag.path}: topic {radar}: expected at least one radar frame, found none')
-    paired = [frame for frame in chosen if frame.image is not None] or chosen
-    keep = np.unique(np.linspace(0, len(paired) - 1, min(count, len(paired))).round().astype(int))
-    return [paired[index] for index in keep]
-
-
-def _levels(frames: list[Frame]) -> tuple[float, float]:
-    """Colour limits, dB: from about the noise to almost the strongest."""
-    values = np.concatenate([frame.heatmap.values[np.isfinite(frame.heatmap.values)] for frame in frames])
-    if not values.size:
-        return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(values, (50.0, 99.9)))
-    return low, max(high, low + 1.0)
-
-
-def _window(grid: PolarGrid, forward: bool) -> CartesianGrid:
-    """What is drawn: the whole sector, or the part ahead of a radar that looks all around beside a camera."""
-    reach = float(grid.range[-1])
-    if not (grid.wraps and forward):
-        return CartesianGrid.around(grid, reach / 500)
-    return CartesianGrid(-0.15 * reach, -0.5 * reach, (500, 500), reach / 500)
-
-
-def _draw_heatmap(axes: 'Axes', frame: Frame, window: CartesianGrid, level: tuple[float, float]) -> Any:
-    """The heatmap from above: forward = up, left = left."""
-    values = polar_to_cartesian(np.nan_to_num(frame.heatmap.values, nan=level[0]), frame.heatmap.grid, window)
-    half = window.cell_size / 2
-    extent = (window.y[-1] + half, window.y[0] - half, window.x[0] - half, window.x[-1] + half)
-    axes.set_facecolor('#d8d8d8')
-    # rows are x ascending, columns y ascending; the y axis runs to the left
-    picture = axes.imshow(
-        values[:, ::-1], origin='lower', extent=extent, vmin=level[0], vmax=level[1], cmap='inferno', aspect='equal'
-    )
-    for target in frame.truth or []:
-        corners = _footprint(target)
-        if np.all((corners[:, 0] < extent[2]) | (corners[:, 0] > extent[3])):
-            continue
-        outline = np.vstack([corners, corners[:1]])
-        axes.plot(outline[:, 1], outline[:, 0], color=_TRUTH, linewidth=1.6)
-        _write(axes, _name(target), target.y, float(corners[:, 0].max()))
-    axes.plot(0, 0, marker='^', color='white', markeredgecolor='black', markersize=9)
-    axes.set_xlim(extent[0], extent[1])
-    axes.set_ylim(extent[2], extent[3])
-    axes.set_xlabel('y, m (left is positive)')
-    axes.set_ylabel('x, m (ahead)')
-    axes.set_title(f'radar {_clock(frame.stamp_ns)}', fontsize=10)
-    return picture
-
-
-def _draw_camera(axes: 'Axes', frame: Frame, camera: CameraModel | None, image_offset_s: float) -> None:
-    """The image with the truth's boxes in it."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    if frame.image is None or frame.image_stamp_ns is None:
-        axes.set_facecolor('#d8d8d8')
-        axes.text(0.5, 0.5, 'no image near this radar frame', ha='center', va='center', transform=axes.transAxes)
-        axes.set_title('camera', fontsize=10)
-        return
-    axes.imshow(frame.image)
-    rows, columns = frame.image.shape[:2]
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(rows - 0.5, -0.5)
-    distance = (frame.image_stamp_ns - frame.stamp_ns) / 1e6 + image_offset_s * 1e3
-    axes.set_title(f'camera {_clock(frame.image_stamp_ns)}, {distance:+.0f} ms from the radar', fontsize=10)
-    if camera is None:
-        return
-    names = []
-    for target in frame.truth or []:
-        pixels, _ = camera.project(_box(target))
-        if not target.in_camera_view or not np.all(np.isfinite(pixels)):
-            continue
-        bottom, top = pixels[:4], pixels[4:]
-        for outline in (bottom, top, *np.stack([bottom, top], axis=1)):
-            axes.plot(*outline[np.r_[: len(outline), 0]].T, color=_TRUTH, linewidth=1.2)
-        middle = float(pixels[:, 0].min() + pixels[:, 0].max()) / 2
-        names.append((float(pixels[:, 1].min()), middle, f'{_name(target)}, {target.range:.0f} m'))
-    placed: list[tuple[float, float]] = []
-    for v, u, text in sorted(names, reverse=True):
-        # vehicles behind each other: the upper name gives way, upwards
-        above = [other - 0.05 * rows for other, beside in placed if abs(beside - u) < 0.25 * columns]
-        placed.append((min([v, *above]), u))
-        _write(axes, text, u, placed[-1][0])
-
-
-def _write(axes: 'Axes', text: str, x: float, y: float) -> None:
-    """Text centred above a place, legible on any ground."""
-    from matplotlib.patheffects import withStroke
-
-    axes.annotate(
-        text,
-        (x, y),
-        (0, 3),
-        textcoords='offset points',
-        ha='center',
-        va='bottom',
-        fontsize=9,
-        color=_TRUTH,
-        annotation_clip=True,
-        path_effects=[withStroke(linewidth=2, foreground='#101018')],
-    )
-
-
-def _footprint(target: Target) -> NDArray[np.float64]:
-    """(4, 2) corners of the target's box from above, m."""
-    length, width = (own or nominal for own, nominal in zip(target.size[:2], _NOMINAL_SIZE[:2], strict=True))
-    heading = target.heading if math.isfinite(target.heading) else 0.0
-    corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]]) / 2 * (length, width)
-    turn = np.array([[np.cos(heading), -np.sin(heading)], [np.sin(heading), np.cos(heading)]])
-    return corners @ turn.T + (target.x, target.y)
-
-
-def _box(target: Target) -> NDArray[np.float64]:
-    """(8, 3) corners of the target's box, m: the four at the bottom, where its position is, then the four above."""
-    footprint = _footprint(target)
-    levels = (target.z, target.z + (target.size[2] or _NOMINAL_SIZE[2]))
-    return np.vstack([np.column_stack([footprint, np.full(4, level)]) for level in levels])
-
-
-def _name(target: Target) -> str:
-    return (target.label or 'target') + (f' {target.track_id}' if target.track_id else '')
-
-
-def _clock(stamp_ns: int) -> str:
-    """Time of day (UTC) of a wall-clock stamp, seconds of a simulated one."""
-    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
-    if seconds < 86_400 * 365:
-        return f'{seconds + nanoseconds / 1e9:.3f} s'
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return f'{moment:%H:%M:%S}.{nanoseconds // 1_000_000:03d} UTC'
-
-
-def _save(figure: Any, out: Path) -> None:
-    """Write the PNG beside its destination, then give it its name."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f'.{out.name}.', dir=out.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            figure.savefig(file, format='png')
-        part.replace(out)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+def _rounded(value: Any, digits: int = 4) -> Any:
+    if isinstance(value, tuple):
+        return [round(part, digits) for part in value]
+    return None if value is None else round(value, digits)

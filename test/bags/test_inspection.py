@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inspection tells rates, gaps and pairs, and the contact sheet shows radar and camera."""
 
+import dataclasses
 import json
 
 import cv2
@@ -8,7 +9,11 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.bags import messages
-from radio_visual_ssl.bags.inspection import draw_contact_sheet, inspect_bag
+from radio_visual_ssl.bags.contact_sheet import draw_contact_sheet
+from radio_visual_ssl.bags.inspection import inspect_bag
+from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.bags.time_offset import TimeOffset
+from radio_visual_ssl.bags.timing_sheet import draw_timing
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagError, BagWriter
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -61,15 +66,22 @@ def test_streams_pairs_and_gaps_are_reported(tmp_path):
         'count': 9,
         'rate_hz': pytest.approx(8 / 0.9, abs=1e-3),
         'max_gap_s': 0.2,
+        'jitter_ms': 0.0,
+        'gaps': 1,
+        'missing': 1,
+        'backward': 0,
     }
     assert report['streams']['/camera/image_raw']['rate_hz'] == 20.0
-    assert report['streams']['/tf_static'] == {
-        'type': 'tf2_msgs/msg/TFMessage', 'count': 1, 'rate_hz': None, 'max_gap_s': None,
-    }  # fmt: skip
+    latched = report['streams']['/tf_static']
+    assert (latched['count'], latched['rate_hz'], latched['max_gap_s'], latched['jitter_ms']) == (1, None, None, None)
     # the first two heatmaps lie before the first image
-    assert (report['pairs'], report['unpaired']) == (8, 1)
+    assert (report['pairs'], report['unpaired'], report['unpaired_images']) == (8, 1, 12)
+    # nothing moves: there is no offset to tell, and it says so
     assert report['time_offset_s'] is None
+    assert report['time_offset_reason']
     assert report['drift_ppm'] is None
+    assert report['drift_reason']
+    assert report['proposal'] is None
 
 
 def test_an_offset_of_the_camera_pairs_what_it_belongs_to(tmp_path):
@@ -91,6 +103,61 @@ def test_a_bag_without_radar_is_still_inspected(tmp_path):
     assert (inspection.radar_topic, inspection.pairs, inspection.unpaired) == (None, 0, 0)
     with pytest.raises(BagError, match='expected topic /radar/heatmap, found /chatter'):
         draw_contact_sheet(tmp_path / 'x', tmp_path / 'x.png')
+
+
+def test_an_image_is_in_one_pair_at_most(tmp_path):
+    """Two radar frames near one image: the nearer one gets it."""
+    grid = PolarGrid(np.linspace(1, 30, 60), np.linspace(-0.8, 0.8, 50))
+    heatmap = Heatmap(np.zeros(grid.shape, np.float32), grid)
+    with BagWriter(tmp_path / 'x') as bag:
+        bag.write('/radar/heatmap_info', START, messages.heatmap_to_info(heatmap, START, 'radar', TYPES))
+        for late in (0, 30):
+            image = messages.heatmap_to_image(heatmap, START + late * MS, 'radar', TYPES)
+            bag.write('/radar/heatmap', START + late * MS, image)
+        picture = messages.image_to_message(np.zeros((4, 4, 3), np.uint8), 'rgb8', START + 20 * MS, 'optical', TYPES)
+        bag.write('/camera/image_raw', START + 20 * MS, picture)
+    inspection = inspect_bag(tmp_path / 'x', slop_s=0.05)
+    assert (inspection.pairs, inspection.unpaired, inspection.unpaired_images) == (1, 1, 0)
+    assert inspection.differences == pytest.approx([-0.01])
+
+
+def test_an_estimate_is_proposed_unless_the_offset_in_use_agrees(tmp_path):
+    inspection = inspect_bag(write_bag(tmp_path / 'x'), estimate=False)
+    assert inspection.offset.reason == 'not looked for'
+    found = TimeOffset(offset_s=0.45, interval_s=(0.4, 0.5), drift_reason='short', probability_of_chance=0.002)
+    told = dataclasses.replace(inspection, offset=found)
+    assert told.proposal() == '--camera-offset 0.450, or for the recorder image_offset_s: 0.450'
+    assert told.as_json()['time_offset_interval_s'] == [0.4, 0.5]
+    assert 'add +0.450 s to the camera' in told.offset_lines()[0]
+    assert dataclasses.replace(told, image_offset_s=0.43).proposal() == ''
+
+
+@pytest.mark.parametrize('estimated', [True, False])
+def test_the_timing_is_drawn_with_and_without_an_estimate(tmp_path, estimated):
+    inspection = inspect_bag(write_bag(tmp_path / 'x'), estimate=False)
+    if estimated:
+        lags = np.linspace(-2, 2, 101)
+        found = TimeOffset(0.45, (0.4, 0.5), lags_s=lags, curve=np.exp(-(((lags - 0.45) / 0.2) ** 2)), chance=0.2)
+        inspection = dataclasses.replace(inspection, offset=found)
+    draw_timing(inspection, tmp_path / 'deep' / 'timing.png')
+    picture = cv2.imread(str(tmp_path / 'deep' / 'timing.png'))
+    assert picture.shape[0] > 600
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+def test_the_contact_sheet_goes_on_past_an_image_that_cannot_be_decoded(tmp_path):
+    path = write_bag(tmp_path / 'x')
+    with BagWriter(tmp_path / 'torn') as torn:
+        for message in BagReader(path).raw_messages():
+            data = message.data
+            if message.topic == '/camera/image_raw':
+                # another encoding than any that is known, of the same length
+                data = data.replace(b'rgb8', b'rgbX') if message.time_ns < START + 500 * MS else data
+            torn.write_serialized(message.topic, message.time_ns, message.type, data)
+    bad = []
+    draw_contact_sheet(tmp_path / 'torn', tmp_path / 'x.png', count=2, on_bad_image=bad.append)
+    assert 'rgbX' in str(bad[0])
+    assert (tmp_path / 'x.png').is_file()
 
 
 def test_a_topic_that_was_named_must_be_there(tmp_path):
