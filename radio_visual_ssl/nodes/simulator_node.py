@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 
+from geometry_msgs.msg import TransformStamped
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -25,8 +26,8 @@ from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.markers import TRUTH, target_markers
 from radio_visual_ssl.nodes.parameters import ParameterSpec, Value
 from radio_visual_ssl.nodes.qos import latched_qos
-from radio_visual_ssl.radar.cube import Axis, RadarCube
-from radio_visual_ssl.radar.profile import OfdmWaveform, load_profile
+from radio_visual_ssl.radar.cube import RadarCube
+from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.scene import load_scene
 from radio_visual_ssl.simulation.simulator import Simulator
 
@@ -47,7 +48,9 @@ class SimulatorNode(ManagedNode):
     keep step. A machine too slow for the rate falls behind; the stamps then jump to the present, and the scene waits.
 
     Out: ``radar/cube``, the latched ``radar/info``, ``camera/image_raw``, the latched ``camera/camera_info``,
-    ``ground_truth/targets``, ``ground_truth/markers`` while somebody looks, and the camera's place on /tf_static.
+    ``ground_truth/targets``; while somebody looks ``ground_truth/markers`` and ``camera/mask`` (mono8: the track id of
+    the target in each pixel); the camera's place on /tf_static, and the radar's in the frame 'map' there, or in 'odom'
+    on /tf where the scene has a moving vehicle.
     """
 
     def __init__(self) -> None:
@@ -72,8 +75,10 @@ class SimulatorNode(ManagedNode):
             'info': self.add_output(RadarInfo, 'radar/info', latched_qos()),
             'image': self.add_output(Image, 'camera/image_raw'),
             'camera_info': self.add_output(CameraInfo, 'camera/camera_info', latched_qos()),
+            'mask': self.add_output(Image, 'camera/mask'),
             'truth': self.add_output(TargetArray, 'ground_truth/targets'),
             'truth_markers': self.add_output(MarkerArray, 'ground_truth/markers'),
+            'tf': self.add_output(TFMessage, '/tf'),
             'tf_static': self.add_output(TFMessage, '/tf_static', latched_qos()),
         }
 
@@ -85,8 +90,10 @@ class SimulatorNode(ManagedNode):
         send = {name: publisher.publish for name, publisher in self._publishers_of.items()}
         send['info'](profile_to_info(self._simulator.profile, stamp_ns, self._name('radar'), types))
         place, radar, child = -camera.rotation.T @ camera.translation, self._name('radar'), self._name('camera')
-        mounting = transform_to_message(camera.rotation.T, place, stamp_ns, types, parent=radar, child=child)
-        send['tf_static'](TFMessage(transforms=[mounting]))
+        mounting = [transform_to_message(camera.rotation.T, place, stamp_ns, types, parent=radar, child=child)]
+        if self._simulator.layout.ego is None:
+            mounting.append(self._radar_in('map', 0.0, stamp_ns))
+        send['tf_static'](TFMessage(transforms=mounting))
         self.add_timer('frames', 1.0 / self.value('rate'), self._make_frame)
 
     def cleanup(self) -> None:
@@ -120,20 +127,26 @@ class SimulatorNode(ManagedNode):
             self._late += 1
             self._start_at(now_ns)
             stamp_ns = now_ns
-        frame = self._simulator.frame(self.value('start_time') + self._frame / rate)
+        moment = self.value('start_time') + self._frame / rate
+        frame = self._simulator.frame(moment)
         self._frame += 1
         radar, camera = self._name('radar'), self._name('camera')
         send = {name: publisher.publish for name, publisher in self._publishers_of.items()}
-        send['cube'](cube_to_message(RadarCube(frame.cube, self._axes()), stamp_ns, radar, types))
+        if self._simulator.layout.ego is not None:
+            send['tf'](TFMessage(transforms=[self._radar_in('odom', moment, stamp_ns)]))
+        send['cube'](cube_to_message(RadarCube(frame.cube, self._simulator.cube_axes), stamp_ns, radar, types))
         send['camera_info'](camera_to_info(frame.camera, stamp_ns, camera, types))
         send['image'](image_to_message(frame.image, 'rgb8', stamp_ns, camera, types))
+        if self._publishers_of['mask'].get_subscription_count():
+            send['mask'](image_to_message(frame.mask, 'mono8', stamp_ns, camera, types))
         send['truth'](targets_to_message(frame.targets, stamp_ns, radar, types))
         if self._publishers_of['truth_markers'].get_subscription_count():
             header = Header(stamp=stamp_from_ns(stamp_ns, types), frame_id=radar)
             send['truth_markers'](target_markers(frame.targets, header, 'ground_truth', TRUTH, 5.0 / rate))
 
-    def _axes(self) -> tuple[Axis, ...]:
+    def _radar_in(self, parent: str, moment: float, stamp_ns: int) -> TransformStamped:
+        """Where the radar is in the scene."""
         assert self._simulator is not None
-        if isinstance(self._simulator.profile.waveform, OfdmWaveform):
-            return (Axis.SYMBOL, Axis.VIRTUAL_CHANNEL, Axis.SUBCARRIER)
-        return (Axis.CHIRP, Axis.VIRTUAL_CHANNEL, Axis.SAMPLE)
+        rotation, place = self._simulator.radar_in_scene(moment)
+        names = {'parent': self._name(parent), 'child': self._name('radar')}
+        return transform_to_message(rotation, place, stamp_ns, self._types, **names)

@@ -35,9 +35,9 @@ from radio_visual_ssl.bags.messages import (
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.radar.cube import Axis, RadarCube
+from radio_visual_ssl.radar.cube import RadarCube
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
-from radio_visual_ssl.radar.profile import OfdmWaveform, RadarProfile, load_profile
+from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.layout import Layout, lay_out
 from radio_visual_ssl.simulation.scene import Scene, load_scene
 from radio_visual_ssl.simulation.simulator import Simulator
@@ -391,7 +391,7 @@ class _FrameWriter:
             transform = self._radar_in(ODOM_FRAME, time, stamp_ns)
             self._put('/tf', stamp_ns, types('tf2_msgs/msg/TFMessage')(transforms=[transform]))
         if self._plan.cube:
-            cube = RadarCube(frame.cube, cube_axes(self._simulator.profile))
+            cube = RadarCube(frame.cube, self._simulator.cube_axes)
             self._put('/radar/cube', stamp_ns, cube_to_message(cube, stamp_ns, RADAR_FRAME, types))
         else:
             heatmap = self._former.form(frame.cube)
@@ -417,16 +417,5 @@ class _FrameWriter:
 
     def _radar_in(self, parent: str, time: float, stamp_ns: int) -> Any:
         """Where the radar is in the scene."""
-        layout = self._simulator.layout
-        pose = layout.sensors(time)
-        cosine, sine = np.cos(pose.heading), np.sin(pose.heading)
-        rotation = np.array([[cosine, -sine, 0.0], [sine, cosine, 0.0], [0.0, 0.0, 1.0]])
-        place = np.array([pose.x, pose.y, layout.scene.mast.height])
+        rotation, place = self._simulator.radar_in_scene(time)
         return transform_to_message(rotation, place, stamp_ns, self._types, parent=parent, child=RADAR_FRAME)
-
-
-def cube_axes(profile: RadarProfile) -> tuple[Axis, ...]:
-    """What the axes of simulated cubes are."""
-    if isinstance(profile.waveform, OfdmWaveform):
-        return (Axis.SYMBOL, Axis.VIRTUAL_CHANNEL, Axis.SUBCARRIER)
-    return (Axis.CHIRP, Axis.VIRTUAL_CHANNEL, Axis.SAMPLE)

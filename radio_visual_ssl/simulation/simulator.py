@@ -7,9 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.radar.cube import Axis
 from radio_visual_ssl.radar.formation import HeatmapFormer
 from radio_visual_ssl.radar.grid import PolarGrid
-from radio_visual_ssl.radar.profile import RadarProfile
+from radio_visual_ssl.radar.profile import OfdmWaveform, RadarProfile
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.simulation.boxes import Boxes, raster, rotated, to_radar
 from radio_visual_ssl.simulation.layout import Body, Layout, Placed, lay_out
@@ -171,6 +172,19 @@ class Simulator:
     def _back_ends(self) -> tuple[RadarBackend, CameraBackend]:
         """What makes the cubes and the images of this layout."""
         return ScattererChannel(self.layout, self.profile), Renderer(self.layout, self.camera)
+
+    @property
+    def cube_axes(self) -> tuple[Axis, ...]:
+        """What the axes of the cubes are."""
+        if isinstance(self.profile.waveform, OfdmWaveform):
+            return (Axis.SYMBOL, Axis.VIRTUAL_CHANNEL, Axis.SUBCARRIER)
+        return (Axis.CHIRP, Axis.VIRTUAL_CHANNEL, Axis.SAMPLE)
+
+    def radar_in_scene(self, time: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rotation (3, 3), radar frame to scene frame, and the radar's place (3,) m in the scene at a time in s."""
+        pose = self.layout.sensors(time)
+        turn = rotated(np.eye(3), pose.heading).T
+        return turn, np.array([pose.x, pose.y, self.scene.mast.height])
 
     def cube(self, time: float) -> NDArray[np.complex64]:
         """(slow_time, virtual_channel, fast_time) complex64 of the frame that begins at a time in s."""

@@ -89,6 +89,25 @@ def test_the_ground_truth_is_where_the_camera_sees_it(sensors):
     assert sensors.cubes.messages[0].header.frame_id == 'one/radar'
 
 
+def test_masks_hold_the_track_ids_of_the_targets(graph, sensors):
+    masks = graph.listen(Image, '/one/camera/mask')
+    mask = masks.wait(1)[0]
+    assert (mask.encoding, mask.width, mask.height) == ('mono8', 160, 120)
+    assert set(bytes(mask.data)) <= {0, 1}
+    assert any(1 in bytes(message.data) for message in masks.wait(8))
+
+
+def test_a_moving_vehicle_tells_where_it_is(graph, files, tmp_path):
+    moving = tmp_path / 'moving.yaml'
+    moving.write_text(SCENE + 'ego: {path: [[0, 0], [40, 0]], speed: 5.0}\n')
+    transforms = graph.listen(TFMessage, '/tf')
+    node = graph.start_node('simulator_node', '-r', '__ns:=/drive', rate=20.0, **{**files, 'scene': moving})
+    first, *_, last = transforms.wait(5)
+    assert (first.transforms[0].header.frame_id, first.transforms[0].child_frame_id) == ('odom', 'radar')
+    assert last.transforms[0].transform.translation.x > first.transforms[0].transform.translation.x
+    assert node.stop() == 0
+
+
 def test_the_same_seed_gives_the_same_frames_and_another_seed_others(graph, files, sensors):
     other, same = Sensors(graph, '/other'), Sensors(graph, '/same')
     started = [
