@@ -25,6 +25,9 @@ PARAMS_FILE = 'record.yaml'
 
 RVIZ_TOPICS = ('pairs/preview', 'radar/heatmap/preview', 'camera/image_raw')
 
+ENDING = ('pair_recorder_node', 'simulator_node')
+"""Nodes without which there is nothing to record; a viewer or camera that dies must not end a recording."""
+
 BOOLEAN = ['true', 'false']
 
 ARGUMENTS: tuple[Argument, ...] = (
@@ -108,7 +111,7 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if view:
         nodes['pair_view_node'] = {**common, **view_parameters(arguments)}
     started = {name: suite_node(arguments, PARAMS_FILE, name, parameters) for name, parameters in nodes.items()}
-    handlers = [end_with(target, name) for name, target in started.items()]
+    handlers = [end_with(target, name) for name, target in started.items() if name in ENDING]
     looking = []
     if arguments['rviz'] == 'true':
         topic = f'/{namespace}/pairs/preview' if namespace else '/pairs/preview'
