@@ -76,6 +76,7 @@ class Channel:
         amplitudes: NDArray[np.complex64],
         velocities: NDArray[np.float64] | None = None,
         returning: NDArray[np.float64] | None = None,
+        returning_velocities: NDArray[np.float64] | None = None,
     ) -> NDArray[np.complex64]:
         """The noiseless cube of point scatterers.
 
@@ -84,7 +85,8 @@ class Channel:
             amplitudes: (K,) complex.
             velocities: (K, 3) m/s, constant over the frame; None for scatterers that stand still.
             returning: (K, 3) m, where the receivers see the scatterers: their mirror images where the echo comes back
-                over the ground; None = at their positions. Mirror images move as the scatterers do.
+                over the ground; None = at their positions.
+            returning_velocities: (K, 3) m/s, of what the receivers see; None = as the scatterers move.
 
         Returns:
             (slow_time, virtual_channel, fast_time) complex64; with velocities None a read-only view that repeats one
@@ -99,7 +101,8 @@ class Channel:
             delays = self._delays(np.broadcast_to(positions, still), np.broadcast_to(returning, still))
         else:
             moved = self._times[:, :, None, None] * velocities
-            delays = self._delays(positions + moved, returning + moved)
+            back = moved if returning_velocities is None else self._times[:, :, None, None] * returning_velocities
+            delays = self._delays(positions + moved, returning + back)
         delays = delays.reshape(-1, len(positions))
         amplitudes = np.asarray(amplitudes, dtype=np.complex64)
         measured = np.empty((len(delays), fast), dtype=np.complex64)

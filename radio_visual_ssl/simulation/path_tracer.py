@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Radio paths from a radar to the surfaces around it and back, traced by Sionna RT.
+
+Importing it needs the extra [raytrace]; see `llvm.prepare`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.simulation import llvm
+from radio_visual_ssl.simulation.triangles import Triangles
+
+llvm.prepare()
+
+import mitsuba as mi  # noqa: E402 - only importable after prepare
+from sionna import rt  # noqa: E402
+from sionna.rt.rcs import ConstantRCSSensingTarget, RCSSolver  # noqa: E402
+
+SLAB = 1.0  # m, thickness of what the waves enter: nothing comes out again
+_GONE = -1000.0  # m, height of what is not there
+_SEED = 42  # of the directions after a first scattering; the phases are drawn elsewhere
+
+
+@dataclass(frozen=True)
+class Part:
+    """Faces that have one radio material.
+
+    Attributes:
+        name: unique in the scene.
+        surface: scene frame, m.
+        permittivity: relative.
+        conductivity: S/m.
+        role: what happens where a wave meets it: it 'scatters', is 'reflected' as by a mirror, or ends ('absorbs').
+    """
+
+    name: str
+    surface: Triangles
+    permittivity: float = 1.0
+    conductivity: float = 0.0
+    role: str = 'scatters'
+
+
+@dataclass(frozen=True, eq=False)
+class TracedPaths:
+    """Paths from a radar back to itself.
+
+    Attributes:
+        amplitude: (K,) complex128, field with isotropic antennas, polarised upright, as if all that is reflected were
+            scattered by surfaces that scatter.
+        vertices: (D, K, 3) m, scene frame, where the paths meet surfaces.
+        part: (D, K) place in the parts of the scene; -1 where a path has fewer vertices.
+        face: (D, K) of the part.
+    """
+
+    amplitude: NDArray[np.complex128]
+    vertices: NDArray[np.float64]
+    part: NDArray[np.int64]
+    face: NDArray[np.int64]
+
+    def chosen(self, index: NDArray) -> 'TracedPaths':
+        """Some of the paths."""
+        return TracedPaths(self.amplitude[index], self.vertices[:, index], self.part[:, index], self.face[:, index])
+
+
+class PathTracer:
+    """A scene for Sionna RT.
+
+    Args:
+        parts: of the scene.
+        frequency: Hz.
+    """
+
+    def __init__(self, parts: Sequence[Part], frequency: float) -> None:
+        self._parts = list(parts)
+        self._scene = rt.load_scene()
+        self._scene.frequency = frequency
+        objects = [self._object(part) for part in self._parts]
+        self._scene.edit(add=objects)
+        array = rt.PlanarArray(num_rows=1, num_cols=1, pattern='iso', polarization='V')
+        self._scene.tx_array = self._scene.rx_array = array
+        self._devices = (rt.Transmitter('transmitter', [0, 0, 0]), rt.Receiver('receiver', [0, 0, 0]))
+        for device in self._devices:
+            self._scene.add(device)
+        self._places = {int(item.object_id): index for index, item in enumerate(objects)}
+        self._solver = rt.PathSolver()
+
+    @staticmethod
+    def _object(part: Part) -> rt.SceneObject:
+        material: rt.RadioMaterialBase
+        if part.role == 'absorbs':
+            material = rt.AbsorberRadioMaterial(f'{part.name}-material')
+        else:
+            material = rt.RadioMaterial(
+                f'{part.name}-material',
+                thickness=SLAB,
+                relative_permittivity=part.permittivity,
+                conductivity=part.conductivity,
+                scattering_coefficient=1.0 if part.role == 'scatters' else 0.0,
+            )
+        return rt.SceneObject(mi_mesh=as_mesh(part.name, part.surface), name=part.name, radio_material=material)
+
+    def move(self, surfaces: dict[str, NDArray[np.float64] | None]) -> None:
+        """Put the points (V, 3) m of parts, by name, elsewhere; None takes a part away until it is moved again."""
+        params = self._scene.mi_scene_params
+        for part in self._parts:
+            if part.name in surfaces:
+                points = surfaces[part.name]
+                if points is None:
+                    points = np.full_like(part.surface.points, _GONE)
+                params[f'{part.name}.vertex_positions'] = mi.Float(points.astype(np.float32).ravel())
+        params.update()
+
+    def paths(self, place: NDArray[np.float64], rays: int, depth: int, mirrors: bool) -> TracedPaths:
+        """All paths of a radar.
+
+        Args:
+            place: (3,) m, scene frame, of the radar.
+            rays: sent in all directions, as densely everywhere.
+            depth: most surfaces that a path meets.
+            mirrors: whether some parts reflect.
+        """
+        for device in self._devices:
+            device.position = mi.Point3f(*(float(value) for value in place))
+        found = self._solver(
+            self._scene,
+            max_depth=depth,
+            samples_per_src=rays,
+            max_num_paths_per_src=rays * depth,
+            los=False,
+            specular_reflection=mirrors,
+            diffuse_reflection=True,
+            refraction=False,
+            seed=_SEED,
+        )
+        return self._gathered(found, depth)
+
+    def _gathered(self, found: rt.Paths, depth: int) -> TracedPaths:
+        real, imaginary = (np.array(part).ravel().astype(np.float64) for part in found.a)
+        if not real.size:
+            nothing = np.zeros((depth, 0), dtype=np.int64)
+            return TracedPaths(real + 1j * imaginary, np.zeros((depth, 0, 3)), nothing, nothing)
+        objects = np.array(found.objects).reshape(depth, -1)
+        part = np.full(objects.shape, -1, dtype=np.int64)
+        for number, place in self._places.items():
+            part[objects == number] = place
+        face = np.array(found.primitives).reshape(depth, -1).astype(np.int64)
+        vertices = np.array(found.vertices).reshape(depth, -1, 3).astype(np.float64)
+        heard = np.flatnonzero(real**2 + imaginary**2 > 0)
+        return TracedPaths(real + 1j * imaginary, vertices, part, face).chosen(heard)
+
+    def reflections(
+        self, place: NDArray[np.float64], points: NDArray[np.float64], rcs: NDArray[np.float64]
+    ) -> NDArray[np.complex128]:
+        """Echoes of point reflectors, by Sionna RT's solver of radar cross sections; 0 where something hides them.
+
+        Args:
+            place: (3,) m of the radar.
+            points: (N, 3) m, scene frame.
+            rcs: (N,) m^2.
+
+        Returns:
+            (N,) field with isotropic antennas.
+        """
+        for device in self._devices:
+            device.position = mi.Point3f(*(float(value) for value in place))
+        echoes = np.zeros(len(points), dtype=np.complex128)
+        size = 0.05
+        for index, (point, sigma) in enumerate(zip(points, rcs, strict=True)):
+            target = ConstantRCSSensingTarget(
+                'reflector',
+                float(sigma),
+                length=size,
+                width=size,
+                height=size,
+                position=mi.Point3f(*(float(value) for value in point)),
+            )
+            self._scene.add(target)
+            found = RCSSolver()(self._scene, max_depth=1, samples_per_sp=1, los=True, specular_reflection=False)
+            real, imaginary = (np.array(part).ravel() for part in found.a)
+            echoes[index] = np.sum(real + 1j * imaginary)
+            self._scene.remove('reflector')
+        return echoes
+
+
+class Occluders:
+    """Surfaces that get in the way.
+
+    Args:
+        surfaces: m, scene frame.
+    """
+
+    def __init__(self, surfaces: Sequence[Triangles]) -> None:
+        self._scene = mi.load_dict({'type': 'scene', 'surface': as_mesh('surface', Triangles.join(surfaces))})
+
+    def between(self, eye: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(P,) whether something stands between an eye (3,) and points (P, 3), m."""
+        sight = points - eye
+        distance = np.linalg.norm(sight, axis=1)
+        direction = sight / distance[:, None]
+        ray = mi.Ray3f(
+            mi.Point3f(*(float(value) for value in eye)),
+            mi.Vector3f(*(mi.Float(d.astype(np.float32)) for d in direction.T)),
+        )
+        ray.maxt = mi.Float((distance - 0.01).astype(np.float32))
+        return np.array(self._scene.ray_test(ray))
+
+
+def as_mesh(name: str, surface: Triangles) -> mi.Mesh:
+    """A Mitsuba mesh of the current variant."""
+    made = mi.Mesh(name, len(surface.points), len(surface.faces))
+    params = mi.traverse(made)
+    params['vertex_positions'] = mi.Float(surface.points.astype(np.float32).ravel())
+    params['faces'] = mi.UInt32(surface.faces.astype(np.uint32).ravel())
+    params.update()
+    return made
