@@ -92,7 +92,7 @@ def bag_time_offset(
     size = _image_size(bag, image_topic)
     if first is None or size is None:
         return cannot_tell('there is no radar frame' if first is None else 'no image can be decoded')
-    rows = round(COLUMNS * size[0] / size[1])
+    rows = max(1, round(COLUMNS * size[0] / size[1]))
     grid = _joined(first.heatmap.grid)
     camera = bag.camera(image_topic, first.frame_id)
     known = camera is not None and (camera.height, camera.width) == size
@@ -253,9 +253,10 @@ def _small_grey(bag: BagReader, message: RawMessage, rows: int) -> NDArray[np.ui
         plane = np.ascontiguousarray(image[::step, ::step, 1])
     else:
         data = np.frombuffer(decoded.data, np.uint8)
-        plane = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_4) if data.size else None
-        if plane is None:
+        reduced = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_4) if data.size else None
+        if reduced is None:
             return None
+        plane = np.asarray(reduced, np.uint8)
     return np.asarray(cv2.resize(plane, (COLUMNS, rows), interpolation=cv2.INTER_AREA), np.uint8)
 
 
@@ -369,7 +370,7 @@ def _image_pictures(grey: NDArray[np.uint8], moving: bool) -> NDArray[np.float32
     if moving:
         values = grey.astype(np.float32)
         edges = np.stack([np.hypot(cv2.Sobel(x, cv2.CV_32F, 1, 0), cv2.Sobel(x, cv2.CV_32F, 0, 1)) for x in values])
-        return _blurred(edges / 100.0, 1.0)
+        return _blurred((edges / 100.0).astype(np.float32), 1.0)
     return _blurred(_off_background(grey), BLUR)
 
 

@@ -117,6 +117,7 @@ class Inspection:
             'unpaired_images': self.unpaired_images,
             'time_offset_s': _rounded(offset.offset_s),
             'time_offset_interval_s': _rounded(offset.interval_s),
+            'time_offset_best_s': _rounded(offset.best_s),
             'time_offset_reason': offset.reason or None,
             'time_offset_probability_of_chance': _rounded(offset.probability_of_chance),
             'drift_ppm': _rounded(offset.drift_ppm, 1),
@@ -201,7 +202,7 @@ def inspect_bag(
 
 def gaps(stamps: Stamps) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(N - 1,) intervals, s, between the stamps in ascending order, and which of them are gaps."""
-    intervals = np.diff(np.sort(stamps)) / 1e9
+    intervals: NDArray[np.float64] = np.diff(np.sort(stamps)).astype(np.float64) / 1e9
     typical = float(np.median(intervals)) if intervals.size else 0.0
     return intervals, intervals > GAP_PERIODS * typical
 

@@ -75,7 +75,8 @@ class TimeOffset:
 
     Attributes:
         offset_s: s to add to the camera's stamps, at the middle of the recording; None: cannot tell, see ``reason``.
-        interval_s: 95 % confidence interval; given too where it is so wide that the offset is not.
+        interval_s: 95 % confidence interval; where the offset is not given, what it would be.
+        best_s: s, where the streams agree best, certain or not.
         drift_ppm: microseconds by which the offset grows in a second; None: cannot tell, see ``drift_reason``.
         drift_interval_ppm: 95 % confidence interval.
         probability_of_chance: how often unrelated streams would agree that well.
@@ -88,6 +89,7 @@ class TimeOffset:
 
     offset_s: float | None = None
     interval_s: tuple[float, float] | None = None
+    best_s: float | None = None
     drift_ppm: float | None = None
     drift_interval_ppm: tuple[float, float] | None = None
     probability_of_chance: float | None = None
@@ -258,20 +260,20 @@ def _drift(sums: _Sums, lags: Floats, offset: float, rng: np.random.Generator, d
 def _judge(found: TimeOffset, fit: _Fit, settings: OffsetSettings) -> TimeOffset:
     """Give what is certain enough, and say why the rest is not."""
     chance = found.probability_of_chance or 0.0
+    found = replace(found, best_s=fit.offset, interval_s=(fit.low, fit.high))
     half = max(fit.high - fit.offset, fit.offset - fit.low)
     would_be = f'{fit.offset:+.3f} s, from {fit.low:+.3f} to {fit.high:+.3f} s'
     if chance > settings.probability_of_chance:
         reason = f'radar and camera agree no better than chance could make them (p = {chance:.2f}); at best {would_be}'
         return replace(found, reason=reason, drift_reason='without an offset there is no drift')
-    interval = fit.low, fit.high
     if half > settings.widest_s:
         reason = f'too little happens in the recording: the offset would be {would_be}'
-        return replace(found, interval_s=interval, reason=reason, drift_reason='without an offset there is no drift')
+        return replace(found, reason=reason, drift_reason='without an offset there is no drift')
     width = float(stats.t.ppf(0.975, fit.freedom)) * fit.drift_error * 1e6
     if not np.isfinite(width):
-        return replace(found, offset_s=fit.offset, interval_s=interval, drift_reason='the recording is too short')
+        return replace(found, offset_s=fit.offset, drift_reason='the recording is too short')
     drift = fit.drift * 1e6
-    found = replace(found, offset_s=fit.offset, interval_s=interval, drift_interval_ppm=(drift - width, drift + width))
+    found = replace(found, offset_s=fit.offset, drift_interval_ppm=(drift - width, drift + width))
     if width > settings.widest_drift_ppm:
         reason = f'the recording is too short, or too little happens: it would be {drift:+.0f} +- {width:.0f} ppm'
         return replace(found, drift_reason=reason)
@@ -366,7 +368,7 @@ def _products(excerpt: Excerpt, lags: Floats, step: int) -> tuple[Floats, Floats
     if len(image_s) <= image_step:
         return None
     begin, end = radar_s[:-step], radar_s[step:]
-    change = excerpt.radar[step:] - excerpt.radar[:-step]
+    change: Pictures = excerpt.radar[step:] - excerpt.radar[:-step]
     energy = np.sum((excerpt.image[image_step:] - excerpt.image[:-image_step]) ** 2, axis=1)
     energy_s = (image_s[image_step:] + image_s[:-image_step]) / 2
     # a camera frame or two may be missing: what is between is interpolated all the same
@@ -379,7 +381,7 @@ def _products(excerpt: Excerpt, lags: Floats, step: int) -> tuple[Floats, Floats
         last = min(len(image_s), int(np.searchsorted(image_s, end[rows][-1] - lags[0])) + 2)
         if last - first < 2:
             continue
-        table = change[rows] @ excerpt.image[first:last].T
+        table = np.asarray(change[rows] @ excerpt.image[first:last].T, np.float64)
         near, near_gap = image_s[first:last], gap[first : last - 1]
         after = _interpolate(table, near, near_gap, end[rows, None] - lags)
         product[rows] = after - _interpolate(table, near, near_gap, begin[rows, None] - lags)
@@ -388,7 +390,7 @@ def _products(excerpt: Excerpt, lags: Floats, step: int) -> tuple[Floats, Floats
     return begin, product, np.sum(change**2, axis=1, dtype=np.float64), image_energy
 
 
-def _interpolate(table: Pictures, times: Floats, gap: NDArray[np.bool_], wanted: Floats) -> Floats:
+def _interpolate(table: Floats, times: Floats, gap: NDArray[np.bool_], wanted: Floats) -> Floats:
     """(N, L) values of the rows of a (N, J) table at wanted times; NaN outside the (J,) times and in gaps."""
     before = np.clip(np.searchsorted(times, wanted.ravel(), side='right').reshape(wanted.shape) - 1, 0, len(times) - 2)
     share = (wanted - times[before]) / (times[before + 1] - times[before])

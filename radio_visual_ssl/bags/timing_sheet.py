@@ -2,7 +2,8 @@
 """Draws the timing of a bag: intervals and gaps of both streams, how far apart pairs are, and the time offset."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _draw_intervals(axes: 'Axes', inspection: Inspection, topic: str | None, col
     time = (stamps[1:] - begin) / 1e9
     report = inspection.streams[topic]
     axes.plot(time[~wide], intervals[~wide] * 1e3, '.', color=colour, markersize=3)
-    axes.plot(time[wide], intervals[wide] * 1e3, 'x', color=_ALARM, label=f'{report.gaps} gaps')
+    axes.plot(time[wide], intervals[wide] * 1e3, 'x', color=_ALARM, label='gap')
     axes.set_yscale('log' if wide.any() and intervals.max() > 5 * np.median(intervals) else 'linear')
     if axes.get_yscale() == 'linear':
         axes.set_ylim(0, max(2 * float(np.median(intervals)), 1.1 * float(intervals.max())) * 1e3 + 1e-3)
@@ -76,7 +77,7 @@ def _draw_pairs(axes: 'Axes', inspection: Inspection) -> None:
         _say(axes, f'no image within {inspection.slop_s * 1e3:.0f} ms of any radar frame')
         return
     slop = inspection.slop_s * 1e3
-    bins = np.linspace(-slop, slop, 41) if slop > 0 else 20
+    bins: Any = np.linspace(-slop, slop, 41) if slop > 0 else 20
     axes.hist(inspection.differences * 1e3, bins, color=_CAMERA)
     axes.axvline(0, color='black', linewidth=0.8)
     axes.set_xlabel('image minus radar frame, ms')
@@ -94,7 +95,12 @@ def _draw_offset(axes: 'Axes', inspection: Inspection) -> None:
     if found.chance is not None:
         axes.axhline(found.chance, color=_ALARM, linestyle=':', label='reached by chance in 1 of 20 cases')
     if found.interval_s is not None:
-        axes.axvspan(*found.interval_s, color=_CAMERA, alpha=0.25, label='95 % interval')
+        axes.axvspan(
+            *found.interval_s,
+            color=_CAMERA,
+            alpha=0.25,
+            label='95 % interval' if found.offset_s is not None else 'interval that it would have',
+        )
     if found.offset_s is not None:
         axes.axvline(found.offset_s, color=_CAMERA, label='estimate')
     axes.axvline(inspection.image_offset_s, color='grey', linestyle='--', label='offset used for the pairs')
@@ -103,7 +109,7 @@ def _draw_offset(axes: 'Axes', inspection: Inspection) -> None:
         title = f'add {found.offset_s:+.3f} s (+- {half:.3f} s) to the camera'
     else:
         title = 'the offset of the camera cannot be told'
-        axes.text(0.5, 0.02, found.reason, ha='center', fontsize=8, wrap=True, transform=axes.transAxes)
+        axes.text(0.02, 0.02, fill(found.reason, 75), ha='left', va='bottom', fontsize=8, transform=axes.transAxes)
     axes.set_title(f'{title}; {found.camera}', fontsize=9)
     axes.set_xlabel('seconds added to the stamps of the camera')
     axes.set_ylabel('correlation of changes')
@@ -113,4 +119,4 @@ def _draw_offset(axes: 'Axes', inspection: Inspection) -> None:
 def _say(axes: 'Axes', text: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.text(0.5, 0.5, text, ha='center', va='center', wrap=True, transform=axes.transAxes)
+    axes.text(0.5, 0.5, fill(text, 60), ha='center', va='center', transform=axes.transAxes)
