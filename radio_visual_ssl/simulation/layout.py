@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +82,9 @@ class Layout:
     movers: tuple[tuple[Body, Trajectory], ...]
     light: Light
     ego: Trajectory | None = None
+    # the last time that was asked for: radar, camera and truth look at the same
+    _moving: dict[float, list[Placed]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _standing: dict[float, list[Placed]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def sensors(self, time: float) -> Pose:
         """The sensors' place on the ground, and their motion, in the scene frame at a time in s."""
@@ -90,12 +93,22 @@ class Layout:
 
     def moving(self, time: float) -> list[Placed]:
         """The movers that are present at a time in s."""
-        poses = ((body, trajectory.pose(time)) for body, trajectory in self.movers)
-        return self._seen(((body, pose) for body, pose in poses if pose is not None), time)
+        if time not in self._moving:
+            poses = ((body, trajectory.pose(time)) for body, trajectory in self.movers)
+            seen = self._seen(((body, pose) for body, pose in poses if pose is not None), time)
+            self._moving.clear()
+            self._moving[time] = seen
+        return list(self._moving[time])
 
     def standing(self, time: float) -> list[Placed]:
         """The clutter; from an ego vehicle it moves too."""
-        return self._seen(self.static, time)
+        if self.ego is None:
+            return list(self.static)
+        if time not in self._standing:
+            seen = self._seen(self.static, time)
+            self._standing.clear()
+            self._standing[time] = seen
+        return list(self._standing[time])
 
     def _seen(self, placed: Iterable[Placed], time: float) -> list[Placed]:
         if self.ego is None:

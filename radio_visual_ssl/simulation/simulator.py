@@ -124,7 +124,7 @@ class GroundTruth:
             weights.append(facing * areas / np.linalg.norm(sight, axis=1) ** 3)
         place, weight = np.concatenate(points), np.concatenate(weights)
         owner = np.repeat([body.number for body, _ in moving], [len(part) for part in points])
-        in_view = self._camera.in_view(np.concatenate([place, middles]))
+        in_view = self._in_image(np.concatenate([place, middles]))
         candidates = np.flatnonzero((weight > 0) & in_view[: len(place)])
         reach = max((np.hypot(pose.x, pose.y) for _, pose in moving), default=0.0)
         near = [(body, pose) for body, pose in self._layout.standing(time) if np.hypot(pose.x, pose.y) < reach + 6.0]
@@ -138,6 +138,16 @@ class GroundTruth:
             for part, end in zip(points, ends, strict=True)
         ]
         return shares, in_view[len(place) :]
+
+    def _in_image(self, places: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) whether places fall on the image; the simulated lens does not distort."""
+        camera = self._camera
+        optical = places @ camera.rotation.T + camera.translation
+        ahead = optical[:, 2] > 1e-6
+        pixels = optical[:, :2] / np.where(ahead, optical[:, 2], 1.0)[:, None] * camera.matrix.diagonal()[:2]
+        pixels += camera.matrix[:2, 2]
+        inside = np.all((pixels >= -0.5) & (pixels < (camera.width - 0.5, camera.height - 0.5)), axis=1)
+        return inside & ahead
 
 
 class Simulator:
