@@ -2,6 +2,7 @@
 """Records a radar and a camera as time-synchronised pairs, with whatever else belongs to them, into an MCAP bag."""
 
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -297,18 +298,32 @@ class PairRecorderNode(ManagedNode):
         check = self._looks % CHECK_EVERY == 0
         self._looks += 1
         for stream in list(self._recorded.values()):
-            if stream.topic not in published or not (check or stream.subscriber is None):
+            if not (check or stream.subscriber is None):
                 continue
             try:
-                source = find_source(self, stream.topic)
-                if source is not None:
-                    self._follow(stream, source)
+                source = find_source(self, stream.topic) if stream.topic in published else None
+                if source is None:
+                    self._miss(stream)
+                    continue
+                stream.missing_since = None
+                self._follow(stream, source)
                 stream.problem = ''
             except ValueError as error:
                 if stream.problem != str(error):
                     stream.problem = str(error)
                     self.get_logger().error(f'not recorded: {error}')
                     self.publish_diagnostics()
+
+    def _miss(self, stream: RecordedStream) -> None:
+        """Say once that nobody publishes the radar or image topic, and what might be meant."""
+        now = time.monotonic()
+        if stream.index is None:
+            return
+        if stream.missing_since is None:
+            stream.missing_since = now
+        elif now - stream.missing_since > self.value('input_timeout'):
+            stream.missing_since = math.inf
+            self.get_logger().warning(f'waiting for {stream.topic}: nobody publishes it{stream.similar()}')
 
     def _follow(self, stream: RecordedStream, source: Source) -> None:
         """Subscribe anew where another kind of publisher has come; tell of restarts and of what was lost."""

@@ -47,6 +47,8 @@ class RecordedStream(StreamHealth):
         problem: why it cannot be recorded; empty = it can.
         source: what publishes it; None = nobody has yet.
         subscriber: its subscription; None = none yet.
+        similar: says what else might be meant.
+        missing_since: s, monotonic, since when nobody publishes it; infinite once that was said, None = somebody does.
         restarts: times that a new publisher took the place of one that left.
         lost: messages that were sent but never arrived here.
         counts: what became of the others.
@@ -72,7 +74,8 @@ class RecordedStream(StreamHealth):
         self.restarts = 0
         self.lost = 0
         self.counts = StreamCounts()
-        self._similar = similar
+        self.similar = similar
+        self.missing_since: float | None = None
         self._counted: tuple[RawSubscriber | None, int] = (None, 0)
         self.alarms = Alarms()
 
@@ -109,7 +112,7 @@ class RecordedStream(StreamHealth):
         return status
 
     def _who(self) -> str:
-        return super()._who() + (self._similar() if self.source is None else '')
+        return super()._who() + (self.similar() if self.source is None else '')
 
 
 class RecordingHealth(StreamHealth):
