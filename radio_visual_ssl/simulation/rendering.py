@@ -14,7 +14,7 @@ from radio_visual_ssl.simulation.boxes import rotated
 from radio_visual_ssl.simulation.layout import DAYLIGHT, NIGHT, Body, Layout, Placed
 from radio_visual_ssl.simulation.meshes import PEDALLING, STRIDE, Facet, mesh
 from radio_visual_ssl.simulation.rasterizer import Canvas, Pinhole, Solid
-from radio_visual_ssl.simulation.scene import Scene
+from radio_visual_ssl.simulation.scene import Ground, Scene
 from radio_visual_ssl.simulation.trajectory import Pose
 from radio_visual_ssl.vision.camera import CameraModel
 
@@ -92,7 +92,7 @@ class Renderer:
             (fine * matrix[0, 0], fine * matrix[1, 1]),
             (fine * (matrix[0, 2] + 0.5) - 0.5, fine * (matrix[1, 2] + 0.5) - 0.5),
         )
-        self._haze, self._zenith = _sky_colours(layout)
+        self._haze, self._zenith = sky_colours(layout)
         shade = self._light.ambient / (self._light.ambient + self._light.sunlight * self._light.sun[2])
         self._shade = 1.0 if layout.scene.lighting.ceiling is not None else float(shade)
         self._lamps = np.array([(pose.x, pose.y) for body, pose in layout.static if body.kind == 'lamp_post'])
@@ -332,30 +332,30 @@ class _Floor:
         y = sine * self.local[:, 0] + cosine * self.local[:, 1] + sensors.y
         grain = self._noise(x, y, 0.12) * self._fade
         stains = self._noise(x, y, 2.5)
-        ground = self._ground
-        if ground.surface == 'street':
-            base = self._street(x, y)
-        elif ground.surface == 'hall':
-            base = np.where((np.abs(np.abs(y) - ground.carriageway) < 0.06)[:, None], (198.0, 170.0, 60.0), FLOOR)
-        else:
-            inside = (x < ground.x[1] + 2.0) & (np.abs(y) < max(np.abs(ground.y)) + 2.0)
-            base = np.where(inside[:, None], ASPHALT, MEADOW)
+        base = ground_colours(self._ground, x, y)
         return base * (1.0 + 0.05 * grain + 0.035 * stains)[:, None], self._distance, self._rows
-
-    def _street(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        aside, edge = np.abs(y), self._ground.carriageway
-        dashes = (aside < 0.07) & (np.mod(x, 6.0) < 3.0)
-        kerb = np.abs(aside - edge) < 0.12
-        slabs = np.minimum(np.mod(x, 0.8), np.mod(y, 0.8)) < 0.05
-        base = np.where((aside < edge)[:, None], ASPHALT, PAVEMENT * np.where(slabs, 0.9, 1.0)[:, None])
-        base = np.where((aside > edge + 4.5)[:, None], MEADOW, base)
-        return np.where(dashes[:, None], PAINT, np.where(kerb[:, None], 0.8 * PAVEMENT, base))
 
     def _noise(self, x: NDArray[np.float64], y: NDArray[np.float64], cell: float) -> NDArray[np.float32]:
         """Noise of variance 1 over the plane, with cells of a size in m; it repeats after 256."""
         column = (x * (1 / cell)).astype(np.int64) & (_NOISE_CELLS - 1)
         row = (y * (1 / cell)).astype(np.int64) & (_NOISE_CELLS - 1)
         return self._tile.ravel()[row * _NOISE_CELLS + column]
+
+
+def ground_colours(ground: Ground, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(P, 3) rgb 0-255 of the clean ground at places (P,) m of the scene frame; parking bays are painted on it."""
+    if ground.surface == 'street':
+        aside, edge = np.abs(y), ground.carriageway
+        dashes = (aside < 0.07) & (np.mod(x, 6.0) < 3.0)
+        kerb = np.abs(aside - edge) < 0.12
+        slabs = np.minimum(np.mod(x, 0.8), np.mod(y, 0.8)) < 0.05
+        base = np.where((aside < edge)[:, None], ASPHALT, PAVEMENT * np.where(slabs, 0.9, 1.0)[:, None])
+        base = np.where((aside > edge + 4.5)[:, None], MEADOW, base)
+        return np.where(dashes[:, None], PAINT, np.where(kerb[:, None], 0.8 * PAVEMENT, base))
+    if ground.surface == 'hall':
+        return np.where((np.abs(np.abs(y) - ground.carriageway) < 0.06)[:, None], (198.0, 170.0, 60.0), FLOOR)
+    inside = (x < ground.x[1] + 2.0) & (np.abs(y) < max(np.abs(ground.y)) + 2.0)
+    return np.where(inside[:, None], ASPHALT, MEADOW)
 
 
 @lru_cache(maxsize=1024)
@@ -368,7 +368,7 @@ def _noise_tile(rng: np.random.Generator) -> NDArray[np.float32]:
     return (tile / tile.std()).astype(np.float32)
 
 
-def _sky_colours(layout: Layout) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def sky_colours(layout: Layout) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Colours of the sky at the horizon, which is that of fog too, and above."""
     light = layout.light
     if layout.scene.lighting.ceiling is not None:
