@@ -22,6 +22,7 @@ from radio_visual_ssl.bags.pairing import (
     Decision,
     Matched,
     PairMatcher,
+    is_stamp,
     pair_to_message,
 )
 from radio_visual_ssl.bags.reader import CUBE_TOPIC, HEATMAP_TOPIC, IMAGE_TOPIC, BagReader, RawMessage, Stream
@@ -49,7 +50,7 @@ class PairReport:
         pairs: in its index.
         unpaired_radar: radar frames without an image.
         unpaired_image: images without a radar frame.
-        unstamped: those of both whose header has a stamp of zero, so that they cannot be paired by it.
+        unstamped: those of both whose header has a stamp of zero (or below), so that they cannot be paired by it.
         resets: how often a stream jumped back in time.
         left_out: messages that are not in the new bag: unpaired ones where only pairs were wanted, and old indices.
         median_difference_s: image minus radar, offsets applied, over the pairs; None without any.
@@ -78,7 +79,7 @@ class PairReport:
         """What a user should look at, one line each."""
         notes = []
         if self.unstamped:
-            notes.append(f'{self.unstamped} messages have a header stamp of 0 and are in no pair')
+            notes.append(f'{self.unstamped} messages have no header stamp (0 or below) and are in no pair')
         if self.resets:
             notes.append(f'jumps of stamps back in time: {self.resets}; nothing was paired across them')
         if self.nearest_s is not None and self.pairs < self.unpaired_radar and self.pairs < self.unpaired_image:
@@ -124,7 +125,7 @@ def pair_bags(
         image_offset_s: added to the images' stamps.
         reordering_s: by how much a message may be older than the latest one of its stream (see ``PairMatcher``).
         stamps: ``'header'``, or ``'reception'``: the time at which the recorder got a message. With the latter a header
-            stamp of zero is replaced by it in the copy, so that the pair can be found by its stamps.
+            stamp of zero (or below) is replaced by it in the copy, so that the pair can be found by its stamps.
         pairs_only: leave out radar frames and images that are in no pair.
         rename: new names of topics.
         default_names: give the two streams, and the info topics beside them, the names that other verbs look for.
@@ -283,7 +284,7 @@ class _Pairing:
                 frame_id = messages.serialized_frame_id(message.data)
             except messages.MessageError as error:
                 raise BagError(f'topic {message.topic}: {error}') from error
-        if own == 0:
+        if not is_stamp(own):
             if self.counts[side] == _ENOUGH and not self.stamps[side]:
                 raise _unstamped(self._topics[side], f'the first {_ENOUGH}')
             return
@@ -316,12 +317,12 @@ class _Pairing:
         return b''.join((message.data[: _STAMP.start], stamp, memoryview(message.data)[_STAMP.stop :]))
 
     def _stamp_ns(self, message: RawMessage) -> int:
-        """Of the header; the reception's where that is 0 and pairing goes by reception."""
+        """Of the header; the reception's where that is none and pairing goes by reception."""
         try:
             own = messages.serialized_stamp_ns(message.data)
         except messages.MessageError as error:
             raise BagError(f'topic {message.topic}: {error}') from error
-        return message.time_ns if own == 0 and self._by_reception else own
+        return message.time_ns if self._by_reception and not is_stamp(own) else own
 
     def _accept(self, decision: Decision[_Member]) -> list[Matched[_Member]]:
         self.resets += decision.reset

@@ -12,7 +12,7 @@ is never a radar frame and an image that are closer to each other than each is t
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeGuard, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -285,6 +285,11 @@ class PairMatcher(Generic[T]):
         self._edges = [edge for edge in self._edges if edge[3] not in gone and edge[4] not in gone]
         for number in gone:
             del self._held[number]
+
+
+def is_stamp(stamp_ns: int | None) -> TypeGuard[int]:
+    """Whether a message can be paired by its stamp: later than 0, and with seconds that fit the 32 bits of a Time."""
+    return stamp_ns is not None and 0 < stamp_ns < 2**31 * _SECOND
 
 
 def _greedy(edges: Iterable[_Edge]) -> list[tuple[int, int]]:

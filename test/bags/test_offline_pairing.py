@@ -182,7 +182,7 @@ def test_single_messages_without_a_stamp_are_in_no_pair_and_counted(tmp_path):
     )
     report = pair_bags([source], tmp_path / 'out')
     assert (report.pairs, report.unstamped, report.resets) == (2, 2, 0)
-    assert report.notes() == ['2 messages have a header stamp of 0 and are in no pair']
+    assert report.notes() == ['2 messages have no header stamp (0 or below) and are in no pair']
 
 
 def test_other_names_are_found_and_replaced_by_the_default_ones(tmp_path):
