@@ -16,6 +16,11 @@ class MarkedPairs:
         self._max_pending = max_pending
         self._waiting: tuple[dict[int, Received], dict[int, Received]] = ({}, {})
 
+    @property
+    def pending(self) -> tuple[int, int]:
+        """Messages of the radar and of the images that may still be marked."""
+        return len(self._waiting[RADAR]), len(self._waiting[IMAGE])
+
     def add(self, stream: int, stamp_ns: int, item: Received) -> Decision[Received]:
         """Let a message wait; the oldest beyond those that may wait is unpaired."""
         waiting = self._waiting[stream]

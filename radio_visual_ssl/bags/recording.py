@@ -13,7 +13,7 @@ from pathlib import Path
 from rosbags.interfaces import Qos
 
 from radio_visual_ssl.bags.metadata import BagError, declare_topic
-from radio_visual_ssl.bags.pairing import IMAGE, RADAR
+from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR
 from radio_visual_ssl.bags.recording_queue import Declare, Item, Mark, PreTriggerRing, Received, Split, Stream
 from radio_visual_ssl.bags.recording_session import RecordingSession, declare
 from radio_visual_ssl.bags.recording_settings import (
@@ -27,7 +27,6 @@ from radio_visual_ssl.bags.recording_settings import (
 )
 from radio_visual_ssl.bags.streaming import StreamingBag
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
-from radio_visual_ssl.share import PACKAGE
 
 __all__ = [
     'Event',
@@ -41,11 +40,10 @@ __all__ = [
     'free_bytes',
 ]
 
-PAIR_TYPE = f'{PACKAGE}/msg/Pair'
 ANNOTATION_TYPE = 'std_msgs/msg/String'
 
 _LOG = logging.getLogger(__name__)
-_DRAIN_SHARE = 0.6  # of the time that stop() has; the rest is for the index and the disk
+_DRAIN_SHARE = 0.6  # of the time that close() has; the rest is for the index and the disk
 _LAST_DRAIN = 3.0  # s that a new recording waits for the one before
 _ACTIVE = (State.RECORDING, State.PAUSED)
 
@@ -200,7 +198,9 @@ class Recording:
             if self._session is not None and self._session.is_alive():
                 self._session.join(_LAST_DRAIN)
                 if self._session.is_alive():
-                    raise BagError(f'{self._session.bag.path}: is still being written; the disk hangs')
+                    raise BagError(
+                        f'{self._session.bag.path}: is still being written; start again when the disk has taken it'
+                    )
             self._check_space(path)
             bag = StreamingBag(path, compress=self.settings.compress, flush_interval_s=self.settings.flush_interval_s)
             with self._lock:
@@ -233,18 +233,18 @@ class Recording:
 
         Args:
             reason: for the log.
-            timeout_s: what the disk has not taken by then is lost, counted and told.
+            timeout_s: that is waited for a slow disk; it writes on in the background, which an event tells.
 
         Raises:
             BagError: nothing is recorded.
         """
         with self._commands:
             session = self._active()
-            with self._lock:
-                if self._state in _ACTIVE:
-                    self._state = State.IDLE
-            session.finish(reason, _DRAIN_SHARE * timeout_s)
-            self._await(session, timeout_s)
+            self._finish(session, reason)
+            session.join(timeout_s)
+            if session.is_alive():
+                left = f'{session.queue.bytes / 1e6:.0f} MB wait for the disk'
+                self._emit(Event(EventKind.DRAINING, Level.WARN, f'{session.bag.path}: {reason}; {left}'))
 
     def pause(self) -> None:
         """Leave out what comes from now on, except on latched topics.
@@ -302,12 +302,22 @@ class Recording:
                     raise BagError(f'{session.bag.path}: the queue to the disk is full, the note is lost')
 
     def close(self, timeout_s: float = 3.0) -> None:
-        """End the recording if there is one, within ``timeout_s``; harmless when repeated."""
+        """End the recording if there is one; harmless when repeated.
+
+        Args:
+            timeout_s: what the disk has not taken by then is lost, counted and told.
+        """
         with self._commands:
+            session = self._session
+            if session is None or not session.is_alive():
+                return
             if self._state in _ACTIVE:
-                self.stop('closed', timeout_s)
-            elif self._session is not None and self._session.is_alive():
-                self._await(self._session, timeout_s)
+                self._finish(session, 'closed')
+            session.hurry(_DRAIN_SHARE * timeout_s)
+            session.join(timeout_s)
+            if session.is_alive():
+                text = f'{session.bag.path}: the disk hangs; the bag is not complete after {timeout_s:g} s'
+                self._emit(Event(EventKind.FAILED, Level.ERROR, text))
 
     def statistics(self) -> RecordingStatistics:
         """Numbers of now; cheap enough for each second, and harmless from any thread."""
@@ -374,11 +384,11 @@ class Recording:
         ]
         return [*latched, *ring]
 
-    def _await(self, session: RecordingSession, timeout_s: float) -> None:
-        session.join(timeout_s)
-        if session.is_alive():
-            text = f'{session.bag.path}: the disk hangs; the bag is not complete after {timeout_s:g} s'
-            self._emit(Event(EventKind.FAILED, Level.ERROR, text))
+    def _finish(self, session: RecordingSession, reason: str) -> None:
+        with self._lock:
+            if self._state in _ACTIVE:
+                self._state = State.IDLE
+        session.finish(reason)
 
     def _ended(self, session: RecordingSession, reason: str) -> None:
         """The session ends by itself."""

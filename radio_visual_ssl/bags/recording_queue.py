@@ -142,7 +142,7 @@ class MessageQueue:
                 return (message,)
             limit = self.limit_bytes + (0 if message.expendable else self._reserve)
             lost: list[Received] = []
-            if self.bytes + message.size > limit and self._drop_oldest:
+            if self._drop_oldest and message.size <= limit < self.bytes + message.size:
                 lost = self._make_room(message.size, limit)
             if self.bytes + message.size > limit:
                 lost.append(message)

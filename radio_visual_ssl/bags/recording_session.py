@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that writes one recording: takes messages from the queue, pairs them, and cuts files between pairs."""
 
+import math
 import threading
 import time
 from collections import deque
@@ -12,7 +13,7 @@ from statistics import median
 from radio_visual_ssl.bags.marked_pairs import MarkedPairs
 from radio_visual_ssl.bags.messages import MessageError, serialized_frame_id
 from radio_visual_ssl.bags.metadata import BagError
-from radio_visual_ssl.bags.pairing import IMAGE, RADAR, Decision, Matched, PairMatcher, pair_to_message
+from radio_visual_ssl.bags.pairing import IMAGE, RADAR, Decision, Matched, PairMatcher, is_stamp, pair_to_message
 from radio_visual_ssl.bags.recording_queue import Declare, Item, Mark, MessageQueue, Received, Resume, Split, Stream
 from radio_visual_ssl.bags.recording_settings import Event, EventKind, Level, RecordingSettings
 from radio_visual_ssl.bags.recording_watch import StreamWatch
@@ -26,7 +27,6 @@ _TELL_EVERY = 5.0  # s, what happens again and again
 _RATE_OVER = 1.0  # s
 _LAST_DIFFERENCES = 100
 _FLUSH_AT = 0.75  # of the interval; the rest is the time between two looks at the clock
-_DRAIN = 3.0  # s that a recording which ends by itself has to write what waits
 
 
 @dataclass
@@ -105,8 +105,7 @@ class RecordingSession(threading.Thread):
         self._unstamped: set[Stream] = set()
         self._warned: dict[tuple[EventKind, str], tuple[float, int]] = {}  # when last, and how often since
         self._differences: deque[int] = deque(maxlen=_LAST_DIFFERENCES)
-        self._ran = 0.0  # s recorded before the last pause
-        self._running_since: float | None = time.monotonic()
+        self._clock: tuple[float, float | None] = 0.0, time.monotonic()  # s before the last pause, running since
         self._file_began = 0.0  # duration at which the file began
         self._file_messages = 0
         self._unflushed_since: float | None = None
@@ -136,26 +135,30 @@ class RecordingSession(threading.Thread):
 
     def pause(self) -> None:
         """Stop the clock of the recording."""
-        if self._running_since is not None:
-            self._ran, self._running_since = self.duration, None
+        self._clock = self.duration, None
 
     def resume(self) -> None:
         """Let it run again."""
-        self._running_since = time.monotonic()
+        self._clock = self.duration, time.monotonic()
         self.queue.command(Resume())
 
-    def finish(self, reason: str, timeout_s: float) -> None:
+    def finish(self, reason: str, timeout_s: float = math.inf) -> None:
         """Take no more messages, write what waits until the time is over, and end; ``join`` waits for it."""
         self._reason = reason
-        self._deadline = time.monotonic() + timeout_s
+        self.hurry(timeout_s)
         self.pause()
         self.queue.close()
+
+    def hurry(self, timeout_s: float) -> None:
+        """Of what waits, write only what the disk takes within that time."""
+        deadline = time.monotonic() + timeout_s
+        self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
 
     @property
     def duration(self) -> float:
         """Seconds recorded so far, pauses left out."""
-        since = self._running_since
-        return self._ran + (0.0 if since is None else time.monotonic() - since)
+        before, since = self._clock
+        return before + (0.0 if since is None else time.monotonic() - since)
 
     @property
     def median_time_difference(self) -> float:
@@ -217,7 +220,7 @@ class RecordingSession(threading.Thread):
         role = message.stream.role
         if role is None:
             self._store(message)
-        elif not message.stamp_ns:
+        elif not is_stamp(message.stamp_ns):
             self._receive_unstamped(message)
         else:
             self._latest_ns = message.received_ns
@@ -229,8 +232,8 @@ class RecordingSession(threading.Thread):
             else:
                 self._store(message)
             self._decide(self._matcher.add(role, message.stamp_ns, message))
-            if self._undecided_bytes > self.queue.limit_bytes // 2:
-                self._decide(self._matcher.give_up(role))
+            while self._undecided_bytes > self.queue.limit_bytes // 2:
+                self._decide(self._matcher.give_up(role if self._matcher.pending[role] else 1 - role))
 
     def _receive_unstamped(self, message: Received) -> None:
         """Record a radar frame or image that nothing can be paired with."""
@@ -238,7 +241,7 @@ class RecordingSession(threading.Thread):
         stream.counts.unstamped += 1
         if stream not in self._unstamped:
             self._unstamped.add(stream)
-            got = 'no header' if message.stamp_ns is None else 'a stamp of zero'
+            got = 'no header' if message.stamp_ns is None else f'a stamp of {message.stamp_ns / 1e9:g} s'
             text = f'{stream.topic}: expected a stamp in each message, got {got}; such messages are in no pair'
             self._emit(Event(EventKind.UNSTAMPED, Level.WARN, text, stream.topic))
         if self._settings.pairs_only:
@@ -263,13 +266,14 @@ class RecordingSession(threading.Thread):
         except BagError:
             self._count_lost(message)
             raise
+        finally:
+            self.queue.release(message.size)
         message.stream.counts.recorded += 1
         message.stream.counts.bytes += len(data)
         self.messages += 1
         self._file_messages += 1
         if self._unflushed_since is None:
             self._unflushed_since = time.monotonic()
-        self.queue.release(message.size)
 
     def _leave_out(self, message: Received) -> None:
         if message.data is not None:
@@ -294,18 +298,21 @@ class RecordingSession(threading.Thread):
     def _decide_pair(self, pair: Matched[Received]) -> None:
         """Write the index of a pair, and its messages where they were held, into the file that they belong to."""
         first, last = sorted((pair.radar, pair.image), key=lambda message: (message.received_ns, message.key))
-        self._settle(first)
-        self._settle(last)
         data = self._index(pair)
         index = Received(last.key, self._pair_stream, self._latest_ns, last.arrived, pair.radar_stamp_ns, data, 0)
+        hold = self._cut is not None and first.data is not None and last.data is not None
+        if not hold:
+            self._write(first)
+            self._write(last)
+        self._settle(first)
+        self._settle(last)
         self._pair_stream.counts.received += 1
-        self.pairs += 1
-        self._differences.append(pair.difference_ns)
-        if self._cut is not None and first.data is not None and last.data is not None:
+        if self._cut is not None and hold:
             self._cut.held.append(index)  # after its two messages
         else:
-            for message in (first, last, index):
-                self._write(message)
+            self._write(index)
+        self.pairs += 1
+        self._differences.append(pair.difference_ns)
         self._publish(data)
 
     def _publish(self, data: bytes) -> None:
@@ -357,7 +364,6 @@ class RecordingSession(threading.Thread):
         self._decide(self._matcher.expire(max(times) + 1))
 
     def _finish_split(self, cut: _Cut) -> None:
-        self._cut = None
         before = self.bag.file
         self.bag.split()
         self.splits += 1
@@ -366,6 +372,7 @@ class RecordingSession(threading.Thread):
         self._file_messages = 0
         for message in cut.held:
             self._write(message)
+        self._cut = None
         self._emit(Event(EventKind.SPLIT, Level.OK, f'{before.name} is complete, {self.bag.file.name} begins'))
 
     # Limits -----------------------------------------------------------------------------------------------------------
@@ -404,7 +411,7 @@ class RecordingSession(threading.Thread):
 
     def _end_by_itself(self, reason: str) -> None:
         self._on_end(self, reason)
-        self.finish(reason, _DRAIN)
+        self.finish(reason)
 
     def _tell_drops(self, now: float) -> None:
         dropped = self.dropped
@@ -438,9 +445,9 @@ class RecordingSession(threading.Thread):
 
     def _settle_all(self) -> None:
         """Write what was held into the file that is open, and decide all pairs."""
-        cut, self._cut = self._cut, None
-        for message in cut.held if cut is not None else ():
+        for message in self._cut.held if self._cut is not None else ():
             self._write(message)
+        self._cut = None
         self._decide(self._matcher.flush())
 
     def _abandon(self, item: Item | None) -> None:
@@ -466,8 +473,9 @@ class RecordingSession(threading.Thread):
     def _close(self) -> None:
         try:
             self.bag.close()
-        except BagError as error:
-            self.failure = f'{self.failure}; {error}' if self.failure else str(error)
+        except Exception as error:  # as in run()
+            text = str(error) if isinstance(error, BagError) else f'the bag cannot be completed: {error!r}'
+            self.failure = f'{self.failure}; {text}' if self.failure else text
         self._tell_end()
         self.ended = True
 

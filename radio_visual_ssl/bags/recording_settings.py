@@ -120,6 +120,7 @@ class EventKind(str, Enum):
     FAILED = 'failed'
     PAUSED = 'paused'
     RESUMED = 'resumed'
+    DRAINING = 'draining'
     SPLIT = 'split'
     DROPPING = 'dropping'
     MATCHER_RESET = 'matcher reset'
@@ -164,8 +165,8 @@ class StreamCounts:
         recorded: in the bag.
         dropped: lost because the queue was full, or because the disk did not take them until the end.
         unpaired: decided to have no partner; with ``pairs_only`` these are not in the bag.
-        unstamped: without a stamp, or with a stamp of zero, so never paired (radar and image only); with
-            ``pairs_only`` these are not in the bag either.
+        unstamped: without a stamp, or with one that is no time (zero, negative), so never paired (radar and image
+            only); with ``pairs_only`` these are not in the bag either.
         bytes: recorded.
     """
 

@@ -2,6 +2,7 @@
 """Recordings with real threads and real files: what goes in, what comes out, and what is told about the rest."""
 
 import os
+import resource
 import subprocess
 import threading
 import time
@@ -24,6 +25,7 @@ from radio_visual_ssl.bags.recording import (
     Level,
     Recording,
     RecordingSettings,
+    RecordingStatistics,
     State,
     free_bytes,
 )
@@ -460,6 +462,21 @@ def test_what_a_slow_disk_costs_is_counted_and_told(
     assert f'lost 20 of {IMAGE}' in recorder.told(EventKind.STOPPED)[0].message
 
 
+def test_a_message_larger_than_the_queue_pushes_nothing_else_out(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    disk = StalledDisk()
+    recorder = make(disk, queue_bytes=1_000_000, overflow='drop_oldest')
+    recorder.recording.start(tmp_path / 'bag')
+    assert disk.reached.wait(10)
+    times = stamps(5, 1)
+    for stamp_ns in times:
+        recorder.send(IMAGE, stamp_ns)
+    assert recorder.send(IMAGE, times[-1], data=image(times[-1], 2_000_000)) is None
+    disk.released.set()
+    recorder.recording.stop()
+    assert stamps_of(tmp_path / 'bag', IMAGE) == times
+    assert recorder.recording.statistics().dropped == 1
+
+
 def test_small_messages_outlast_images_but_are_bounded_too(make: Callable[..., Recorder], tmp_path: Path) -> None:
     disk = StalledDisk()
     recorder = make(disk, queue_bytes=1_000_000)
@@ -511,6 +528,23 @@ def test_closing_writes_what_waits(make: Callable[..., Recorder], tmp_path: Path
     assert stamps_of(tmp_path / 'bag', IMAGE) == times
     recorder.recording.close()
     assert recorder.recording.statistics().state is State.IDLE
+
+
+def test_stopping_loses_nothing_on_a_slow_disk(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    disk = StalledDisk()
+    recorder = make(disk)
+    recorder.recording.start(tmp_path / 'bag')
+    assert disk.reached.wait(10)
+    times = stamps(30, 1)
+    play(recorder, [], times)
+    recorder.recording.stop(timeout_s=0.05)
+    (event,) = recorder.told(EventKind.DRAINING)
+    assert (event.level, 'bag: stopped; 0 MB wait for the disk' in event.message) == (Level.WARN, True)
+    assert recorder.recording.statistics().queue_bytes > 0
+    disk.released.set()
+    recorder.wait_for(lambda: bool(recorder.told(EventKind.STOPPED)))
+    assert stamps_of(tmp_path / 'bag', IMAGE) == times
+    assert recorder.recording.statistics().dropped == recorder.recording.statistics().queue_bytes == 0
 
 
 def test_a_pause_leaves_out_all_but_latched_messages(make: Callable[..., Recorder], tmp_path: Path) -> None:
@@ -601,6 +635,54 @@ def test_a_full_disk_ends_a_recording_that_can_be_read(make: Callable[..., Recor
     assert statistics.state is State.STOPPED
 
 
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file of this process can be larger than 1 MB: writing on fails as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def accounted(recorder: Recorder) -> RecordingStatistics:
+    """Statistics of an ended recording in which each message is in the bag, was on its way there, or is dropped."""
+    statistics = recorder.recording.statistics()
+    for topic, counts in statistics.streams.items():
+        left_out = counts.unpaired if recorder.settings.pairs_only else 0
+        assert counts.received == counts.recorded + counts.dropped + left_out, topic
+    assert statistics.queue_bytes == 0
+    return statistics
+
+
+@pytest.mark.usefixtures('small_files')
+def test_what_a_failing_split_costs_is_counted(make: Callable[..., Recorder], tmp_path: Path) -> None:
+    recorder = make(flush_interval_s=60, split_wait_s=60)
+    recorder.recording.add_topic(ODOMETRY, 'std_msgs/msg/String')
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.send(IMAGE, BEGIN, data=image(BEGIN, 2_000_000))
+    recorder.recording.split()
+    for i in range(10):
+        recorder.send(ODOMETRY, None, BEGIN, text(f'{i}'))
+    recorder.send(RADAR, BEGIN)
+    recorder.wait_for(lambda: bool(recorder.told(EventKind.FAILED)))
+    statistics = accounted(recorder)
+    assert statistics.streams[ODOMETRY].dropped == 10
+    assert 'File too large' in recorder.told(EventKind.FAILED)[0].message
+
+
+@pytest.mark.usefixtures('small_files')
+@pytest.mark.parametrize('first', [RADAR, IMAGE])
+def test_a_pair_that_cannot_be_written_is_counted(make: Callable[..., Recorder], tmp_path: Path, first: str) -> None:
+    recorder = make(pairs_only=True)
+    recorder.recording.start(tmp_path / 'bag')
+    for topic in (first, IMAGE if first == RADAR else RADAR):
+        recorder.send(topic, BEGIN, data=image(BEGIN, 5_000_000 if topic == IMAGE else 500))
+    recorder.wait_for(lambda: bool(recorder.told(EventKind.FAILED)))
+    statistics = accounted(recorder)
+    assert statistics.pairs == 0
+    assert BagReader(tmp_path / 'bag').stream(IMAGE).count == 0
+
+
 def test_the_guard_stops_before_a_real_disk_is_full(make: Callable[..., Recorder], small_disk: Path) -> None:
     recorder = make(min_free_bytes=4_000_000)
     recorder.recording.start(small_disk / 'bag')
@@ -685,21 +767,29 @@ def test_one_stream_alone_is_recorded(make: Callable[..., Recorder], tmp_path: P
     assert recorder.recording.statistics().unpaired_image == len(times)
 
 
-@pytest.mark.parametrize(('stamp_ns', 'reason'), [(0, 'a stamp of zero'), (None, 'no header')])
+@pytest.mark.parametrize(
+    ('stamp_ns', 'reason'),
+    [
+        (0, 'a stamp of 0 s'),
+        (-7_000 * MS, 'a stamp of -7 s'),
+        (2**31 * 1000 * MS, 'a stamp of 2.1'),
+        (None, 'no header'),
+    ],
+)
 def test_messages_without_a_stamp_are_recorded_but_not_paired(
     make: Callable[..., Recorder], tmp_path: Path, stamp_ns: int | None, reason: str
 ) -> None:
     recorder = make()
     recorder.recording.start(tmp_path / 'bag')
     for i in range(5):
-        recorder.send(RADAR, stamp_ns, BEGIN + i)
-        recorder.send(IMAGE, BEGIN + i)
+        recorder.send(RADAR, stamp_ns, BEGIN + i, image(0))
+        recorder.send(IMAGE, stamp_ns, BEGIN + i, image(0))
     recorder.recording.stop()
     assert BagReader(tmp_path / 'bag').stream(RADAR).count == 5
     assert recorder.recording.statistics().streams[RADAR].unstamped == 5
-    (event,) = recorder.told(EventKind.UNSTAMPED)
-    assert RADAR in event.message
-    assert reason in event.message
+    assert recorder.recording.statistics().pairs == 0
+    for topic, event in zip((RADAR, IMAGE), recorder.told(EventKind.UNSTAMPED), strict=True):
+        assert f'{topic}: expected a stamp in each message, got {reason}' in event.message
 
 
 def test_what_is_written_can_be_read_while_nothing_more_comes(make: Callable[..., Recorder], tmp_path: Path) -> None:
