@@ -237,3 +237,11 @@ def test_the_measured_clip_is_judged_honestly(shared_data, tmp_path):
     else:
         assert found.offset_s == pytest.approx(0.45, abs=0.15)
         assert found.interval_s[0] < 0.45 < found.interval_s[1]
+
+
+def test_of_a_long_bag_stretches_are_read(tmp_path, recording, monkeypatch):
+    monkeypatch.setattr('radio_visual_ssl.bags.activity.LONGEST_S', 20.0)
+    bag = simulated_bag(tmp_path / 'x', recording, 0.187)
+    found = bag_time_offset(bag, '/radar/heatmap', '/camera/image_raw')
+    assert found.interval_s[0] < 0.187 < found.interval_s[1]
+    assert found.best_s == pytest.approx(0.187, abs=0.05)
