@@ -7,7 +7,6 @@ import importlib
 import multiprocessing
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -290,10 +289,9 @@ def _take_over(folder: Path, content: dict[str, Any]) -> None:
 
 def _write_description(folder: Path, content: dict[str, Any]) -> None:
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=200)
-    handle, name = tempfile.mkstemp(prefix=f'.{DESCRIPTION}.', dir=folder)
-    with os.fdopen(handle, 'w', encoding='utf-8') as file:
-        file.write(text)
-    Path(name).replace(folder / DESCRIPTION)
+    part = folder / f'.{DESCRIPTION}.{os.getpid()}'
+    part.write_text(text, encoding='utf-8')
+    part.replace(folder / DESCRIPTION)
 
 
 def _make(plan: DatasetPlan, folder: Path, missing: list[Instance], workers: int) -> Iterator[int]:
