@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import importlib
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -203,7 +205,7 @@ def generate(
         instances = [plan.instance(index) for index in range(plan.instances)]
         for instance in instances:
             for leftover in folder.glob(f'.{instance.bag}.*'):
-                shutil.rmtree(leftover)
+                shutil.rmtree(leftover, ignore_errors=True)
         missing = [instance for instance in instances if not (folder / instance.bag).exists()]
         done = plan.frames - sum(instance.frames for instance in missing)
         for finished in _make(plan, folder, missing, workers):
@@ -252,13 +254,15 @@ def _describe_instance(instance: Instance, layout: Layout) -> dict[str, Any]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder against other processes; the lock goes with the process, however it ends."""
-    with (folder / '.lock').open('w') as lock:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise DatasetError(f'{folder}: another process is making a data set here') from error
         yield
-        (folder / '.lock').unlink(missing_ok=True)
+    finally:
+        os.close(handle)
 
 
 def _take_over(folder: Path, content: dict[str, Any]) -> None:
@@ -269,7 +273,7 @@ def _take_over(folder: Path, content: dict[str, Any]) -> None:
     """
     path = folder / DESCRIPTION
     if not path.exists():
-        present = [entry.name for entry in folder.iterdir() if entry.name != '.lock']
+        present = [entry.name for entry in folder.iterdir() if not entry.name.startswith(f'.{DESCRIPTION}.')]
         if present:
             raise DatasetError(f'{folder}: expected a new or empty folder, or a data set; it holds {present[0]}')
         _write_description(folder, content)
@@ -324,9 +328,19 @@ def _make(plan: DatasetPlan, folder: Path, missing: list[Instance], workers: int
 
 
 def _begin() -> None:
+    """Prepare a worker."""
     import cv2
 
     cv2.setNumThreads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on writing into a folder that another run takes over."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:

@@ -2,8 +2,7 @@
 """Simulated data sets: what they hold, that they resume, and that workers change nothing."""
 
 import filecmp
-import os
-import signal
+import json
 import subprocess
 import sys
 import time
@@ -100,24 +99,38 @@ def test_any_number_of_workers_makes_the_same_bytes(made, files, tmp_path):
     assert filecmp.cmpfiles(folder, tmp_path / 'alone', paths, shallow=False)[0] == paths
 
 
-def test_an_interrupted_set_is_finished_with_nothing_lost_or_doubled(made, files, tmp_path):
-    """The whole process group is killed while bags are being written."""
+def simulate(files, out):
+    """The command, as users run it, with the plan of these tests."""
+    code = 'import sys; from radio_visual_ssl.cli import main; main()'
+    settings = {
+        'radar': files / 'small.yaml',
+        'frames': 10,
+        'seed': 3,
+        'instances': 5,
+        'image-size': '64x48',
+        'out': out,
+    }
+    given = [text for name, value in settings.items() for text in (f'--{name}', str(value))]
+    return [sys.executable, '-c', code, 'simulate', str(files / 'yard.yaml'), *given, '--json']
+
+
+def test_a_killed_run_is_finished_with_nothing_lost_or_doubled(made, files, tmp_path):
+    """The command is killed while bags are being written, and run again."""
     folder, _ = made
     out = tmp_path / 'broken'
-    command = [sys.executable, '-m', 'radio_visual_ssl.cli', 'simulate', str(files / 'yard.yaml'), '--out', str(out)]
-    command += ['--radar', str(files / 'small.yaml'), '--frames', '10', '--seed', '3', '--instances', '5']
-    command += ['--image-size', '64x48']
-    code = 'import sys; from radio_visual_ssl.cli import main; main()'
-    process = subprocess.Popen([sys.executable, '-c', code, *command[3:]], start_new_session=True)
+    process = subprocess.Popen(simulate(files, out))
     until = time.monotonic() + 60
     while len(list(out.glob('yard_*'))) < 2 and time.monotonic() < until:
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     kept = {path.name: path.stat().st_mtime_ns for path in out.glob('yard_*')}
     assert kept
-    report = generate(plan_of(files), out, workers=2)
-    assert report.kept == len(kept)
+    assert yaml.safe_load((out / 'dataset.yaml').read_text())['complete'] is False
+    again = subprocess.run(simulate(files, out), capture_output=True, text=True, check=True)
+    report = json.loads(again.stdout.splitlines()[-1])
+    assert (report['frames'], report['instances'], report['splits']) == (10, 5, {'train': 3, 'val': 1, 'test': 1})
+    assert report['kept'] >= len(kept)
     assert all((out / name).stat().st_mtime_ns == stamp for name, stamp in kept.items())
     paths = sorted(path.relative_to(folder) for path in folder.rglob('*') if path.is_file())
     assert sorted(path.relative_to(out) for path in out.rglob('*') if path.is_file()) == paths
