@@ -117,7 +117,9 @@ class Layout:
         return [(body, pose.seen_from(observer)) for body, pose in placed]
 
 
-PIECE = 4.0  # m, longest piece of a wall or a building: light, haze and shadows are judged by piece
+# m, longest piece of a body: light, haze and shadows are judged by piece
+WALL_PIECE = 4.0
+PIECE = 8.0
 WALL_THICKNESS = 0.25  # m
 POLE_COLOUR: Colour = (128, 132, 136)
 CLEAR = 900.0  # m, visibility without fog
@@ -218,7 +220,7 @@ class _Clutter:
         heading: float,
     ) -> None:
         """A long body as several short ones, one behind the other along its length."""
-        count = math.ceil(size[0] / PIECE)
+        count = math.ceil(size[0] / (WALL_PIECE if kind == 'wall' else PIECE))
         ahead = np.array([math.cos(heading), math.sin(heading)])
         for piece in range(count):
             x, y = middle + ahead * size[0] * ((piece + 0.5) / count - 0.5)

@@ -21,7 +21,8 @@ from radio_visual_ssl.vision.camera import CameraModel
 OVERSAMPLING = 2  # pixels are drawn twice as fine and averaged
 CLUTTER = 255  # owner of what stands still
 GAITS = 12  # shapes of a walking or pedalling body in one cycle
-FAR = 250.0  # m, beyond which the ground is haze
+FAR = 250.0  # m, beyond which nothing is drawn
+SHADOWS = 12.0  # m, out of the image, from where shadows are looked for
 ASPHALT = np.array([98.0, 99.0, 102.0])
 MEADOW = np.array([112.0, 130.0, 88.0])
 PAVEMENT = np.array([150.0, 147.0, 142.0])
@@ -116,7 +117,7 @@ class Renderer:
         standing: list[Placed] = []
         if self._layout.ego is not None:
             self._paint_floor(canvas, time)
-            standing = [(body, pose) for body, pose in self._layout.standing(time) if -6.0 < pose.x < FAR]
+            standing = self._near_view(self._layout.standing(time), 0.5)
         self._cast_shadows(canvas, moving, time)
         placed = [(self._solids[body.number], pose) for body, pose in standing]
         placed += [(self._shape(body, pose), pose) for body, pose in moving]
@@ -125,6 +126,18 @@ class Renderer:
         image = np.asarray(cv2.resize(canvas.image, size, interpolation=cv2.INTER_AREA), np.uint8)
         owner = canvas.owner[OVERSAMPLING // 2 :: OVERSAMPLING, OVERSAMPLING // 2 :: OVERSAMPLING]
         return View(image, np.where(owner == CLUTTER, np.uint8(0), owner))
+
+    def _near_view(self, placed: Sequence[Placed], margin: float) -> list[Placed]:
+        """Those that may be in the image, or no further than a margin (m) out of it."""
+        if not placed:
+            return []
+        middles = np.array([(pose.x, pose.y, body.size[2] / 2) for body, pose in placed])
+        radii = 0.5 * np.linalg.norm([body.size for body, _ in placed], axis=1) + margin
+        optical = self._optical(middles)
+        pinhole = self._pinhole
+        wide = 0.5 * pinhole.width / pinhole.focal[0]
+        inside = (np.abs(optical[:, 0]) < wide * optical[:, 2] + radii * np.hypot(1.0, wide)) & (optical[:, 2] < FAR)
+        return [placed[index] for index in np.flatnonzero(inside & (optical[:, 2] > -radii))]
 
     def _shape(self, body: Body, pose: Pose) -> Solid:
         """A mover as it is at that point of its walk."""
@@ -197,9 +210,9 @@ class Renderer:
             return
         sun = rotated(self._light.sun, -self._layout.sensors(time).heading)
         polygons = []
-        for body, pose in placed:
+        for body, pose in self._near_view(placed, SHADOWS):
             length, width, height = body.size
-            if body.kind == 'tree' or pose.x < -6.0:
+            if body.kind == 'tree':
                 continue
             corners = np.array([(x, y, 0.0) for x in (-length / 2, length / 2) for y in (-width / 2, width / 2)])
             lower = rotated(corners, pose.heading) + np.array([pose.x, pose.y, 0.0])
