@@ -39,6 +39,11 @@ setup(
         'typer',
         'zstandard',
     ],
-    extras_require={'fast': ['pyfftw'], 'gpu': ['torch'], 'test': ['pytest', 'pytest-timeout']},
+    extras_require={
+        'fast': ['pyfftw'],
+        'gpu': ['torch'],
+        'raytrace': ['mitsuba-oidn', 'sionna-rt>=2.2'],
+        'test': ['pytest', 'pytest-timeout'],
+    },
     entry_points={'console_scripts': ['radio-visual-ssl = radio_visual_ssl.cli:main']},
 )

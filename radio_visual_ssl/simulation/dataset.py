@@ -49,7 +49,10 @@ DESCRIPTION = 'dataset.yaml'
 FORMAT = 1  # of the description
 INSTANCES = 60  # of a standard set: 40 to train on, 10 to validate, 10 to test
 LEAST_FRAMES = 10  # of an instance, unless the instances are counted
-BACKENDS = {'scatter': 'radio_visual_ssl.simulation.simulator:Simulator'}
+BACKENDS = {
+    'scatter': 'radio_visual_ssl.simulation.simulator:Simulator',
+    'raytraced': 'radio_visual_ssl.simulation.raytraced:RaytracedSimulator',
+}
 """Class that plays a scene, by the name of the back end."""
 
 RADAR_FRAME, CAMERA_FRAME, MAP_FRAME, ODOM_FRAME = 'radar', 'camera', 'map', 'odom'

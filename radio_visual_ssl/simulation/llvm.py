@@ -13,7 +13,7 @@ _FOLDERS = ('/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/lib
 _VARIABLE = 'DRJIT_LIBLLVM_PATH'
 
 
-class RaytracingUnavailable(RuntimeError):  # noqa: N818 - a state of this machine rather than a mistake
+class RaytracingUnavailable(OSError):  # noqa: N818 - a state of this machine rather than a mistake
     """Nothing here can trace rays; the message names what is missing and how to get it."""
 
 

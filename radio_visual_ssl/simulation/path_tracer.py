@@ -19,6 +19,7 @@ import mitsuba as mi  # noqa: E402 - only importable after prepare
 from sionna import rt  # noqa: E402
 from sionna.rt.rcs import ConstantRCSSensingTarget, RCSSolver  # noqa: E402
 
+MOST = 2  # surfaces that a path meets
 SLAB = 1.0  # m, thickness of what the waves enter: nothing comes out again
 _GONE = -1000.0  # m, height of what is not there
 _SEED = 42  # of the directions after a first scattering; the phases are drawn elsewhere
@@ -50,9 +51,9 @@ class TracedPaths:
     Attributes:
         amplitude: (K,) complex128, field with isotropic antennas, polarised upright, as if all that is reflected were
             scattered by surfaces that scatter.
-        vertices: (D, K, 3) m, scene frame, where the paths meet surfaces.
-        part: (D, K) place in the parts of the scene; -1 where a path has fewer vertices.
-        face: (D, K) of the part.
+        vertices: (2, K, 3) m, scene frame, where the paths meet surfaces.
+        part: (2, K) place in the parts of the scene; -1 where a path meets one surface only.
+        face: (2, K) of the part.
     """
 
     amplitude: NDArray[np.complex128]
@@ -119,7 +120,7 @@ class PathTracer:
         Args:
             place: (3,) m, scene frame, of the radar.
             rays: sent in all directions, as densely everywhere.
-            depth: most surfaces that a path meets.
+            depth: most surfaces that a path meets, 1 or 2.
             mirrors: whether some parts reflect.
         """
         for device in self._devices:
@@ -139,15 +140,15 @@ class PathTracer:
 
     def _gathered(self, found: rt.Paths, depth: int) -> TracedPaths:
         real, imaginary = (np.array(part).ravel().astype(np.float64) for part in found.a)
-        if not real.size:
-            nothing = np.zeros((depth, 0), dtype=np.int64)
-            return TracedPaths(real + 1j * imaginary, np.zeros((depth, 0, 3)), nothing, nothing)
-        objects = np.array(found.objects).reshape(depth, -1)
-        part = np.full(objects.shape, -1, dtype=np.int64)
-        for number, place in self._places.items():
-            part[objects == number] = place
-        face = np.array(found.primitives).reshape(depth, -1).astype(np.int64)
-        vertices = np.array(found.vertices).reshape(depth, -1, 3).astype(np.float64)
+        count = len(real)
+        part, face = np.full((2, MOST, count), -1, dtype=np.int64)
+        vertices = np.zeros((MOST, count, 3))
+        if count:
+            objects = np.array(found.objects).reshape(depth, count)
+            for number, place in self._places.items():
+                part[:depth][objects == number] = place
+            face[:depth] = np.array(found.primitives).reshape(depth, count)
+            vertices[:depth] = np.array(found.vertices).reshape(depth, count, 3)
         heard = np.flatnonzero(real**2 + imaginary**2 > 0)
         return TracedPaths(real + 1j * imaginary, vertices, part, face).chosen(heard)
 

@@ -23,7 +23,7 @@ import mitsuba as mi  # noqa: E402 - only importable after prepare
 import mitsuba_oidn as oidn  # noqa: E402
 import sionna.rt  # noqa: E402, F401 - chooses the variant of Mitsuba to come back to
 
-SAMPLES = 24  # per pixel
+SAMPLES = 16  # per pixel
 BOUNCES = 3  # legs of a light path
 TEXEL = 0.08  # m, of the ground's texture
 _GAMMA = 2.2

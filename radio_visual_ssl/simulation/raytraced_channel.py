@@ -22,7 +22,7 @@ from radio_visual_ssl.simulation.trajectory import Pose
 from radio_visual_ssl.simulation.triangles import Triangles
 
 RAYS = 4_000_000  # 1 per 1.8 mm^2 at 1 m: a person at 40 m gets about 200
-EGO_CLUTTER_RAYS = 2_000_000
+EGO_CLUTTER_RAYS = 1_000_000
 ENOUGH_PATHS = 50  # to a visible target; with fewer, its echo is a matter of luck
 KEPT = {'mast': 40_000, 'ego': 3_000, 'mover': 1_500}  # paths that are left of what does not move, and of each target
 MIRRORS = ('wall', 'building')  # flat and large enough to reflect like mirrors
@@ -197,11 +197,12 @@ class RaytracedChannel:
         if self._movers:
             self._place(self._mover_tracer, surfaces)
         if surfaces:
-            traced = self._mover_tracer.paths(place, self._rays, 2, mirrors=True)
+            mirrors = any(part.role == 'reflected' for part in self._mover_parts)
+            traced = self._mover_tracer.paths(place, self._rays, 1 + mirrors, mirrors)
             for number in surfaces:
                 own = self._of_mover(traced, number)
                 counts[number] = int(np.sum(own.part[1] < 0))
-                kept, scale = _thinned(np.abs(own.amplitude), own.vertices, KEPT['mover'], self._layout.seed)
+                kept, scale = _thinned(np.abs(own.amplitude), own.vertices[0], KEPT['mover'], self._layout.seed)
                 parts += self._mover_echoes(own.chosen(kept), scale, number, surfaces[number], time)
         present = [body for body in self._reflectors if poses[body.number] is not None]
         if present:
@@ -276,6 +277,7 @@ class RaytracedChannel:
             self._place(self._clutter_tracer, self._surfaces(time))
             depth = 1
         traced = self._clutter_tracer.paths(place, rays, depth, mirrors=False)
+        traced = traced.chosen(np.flatnonzero(self._seen(traced.vertices[0], sensors)[:, 0] > 0))
         owners = np.zeros(traced.part.shape, dtype=np.int64)
         coefficient = np.ones(len(traced.amplitude))
         for index, part in enumerate(self._clutter_parts):
@@ -284,21 +286,20 @@ class RaytracedChannel:
                 own = traced.part[level] == index
                 owners[level, own] = part.surface.owner[traced.face[level, own]]
                 coefficient[own] *= share[traced.face[level, own]]
-        amplitude = np.abs(traced.amplitude) * coefficient
-        twice = traced.part[-1] >= 0 if depth > 1 else np.zeros(len(amplitude), dtype=bool)
-        last = np.where(twice[:, None], traced.vertices[-1], traced.vertices[0])
+        kept, scale = _thinned(np.abs(traced.amplitude) * coefficient, traced.vertices[0], keep, self._layout.seed)
+        traced, owner = traced.chosen(kept), owners[0, kept]
+        amplitude = np.abs(traced.amplitude) * coefficient[kept] * scale
+        twice = traced.part[1] >= 0
+        last = np.where(twice[:, None], traced.vertices[1], traced.vertices[0])
         first = self._seen(traced.vertices[0], sensors)
         phase = _phases(last, self._layout.seed)
         # the way between two spots lengthens the way out
-        between = np.where(twice, np.linalg.norm(traced.vertices[-1] - traced.vertices[0], axis=1), 0.0)
+        between = np.where(twice, np.linalg.norm(traced.vertices[1] - traced.vertices[0], axis=1), 0.0)
         out = first * (1 + between / np.linalg.norm(first, axis=1))[:, None]
         back = self._seen(last, sensors)
-        echoes = self._echoes(
-            out, back, -self._own_motion(first, time), -self._own_motion(back, time), amplitude, phase, owners[0]
+        return self._echoes(
+            out, back, -self._own_motion(first, time), -self._own_motion(back, time), amplitude, phase, owner
         )
-        kept, scale = _thinned(np.abs(echoes.amplitude), last, keep, self._layout.seed)
-        echoes = echoes.chosen(kept)
-        return replace(echoes, amplitude=(echoes.amplitude * scale).astype(np.complex64))
 
     def _shadow(self, time: float) -> NDArray[np.complex64]:
         """What the clutter loses behind the movers, seen from a mast."""
@@ -400,7 +401,6 @@ def _thinned(
 
     The strongest are kept as they are; of the others each with a probability in proportion to its power.
     """
-    spots = spots[0] if spots.ndim == 3 else spots
     power = amplitude**2
     if np.count_nonzero(power) <= keep:
         kept = np.flatnonzero(power)
