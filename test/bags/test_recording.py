@@ -192,7 +192,7 @@ def test_every_message_is_in_the_bag_as_it_came(make: Callable[..., Recorder], t
     recorder.recording.start(tmp_path / 'bag')
     play(recorder, stamps(20, 3, 15, 0.1), stamps(30, 3, 15, 0.1))
     for i in range(50):
-        recorder.send(ODOMETRY, None, BEGIN + 4_000 * MS + i, text(f'note {i}'))
+        recorder.send(ODOMETRY, None, BEGIN + 3_100 * MS + i, text(f'note {i}'))
     recorder.recording.stop()
     found = [
         (m.topic, m.time_ns, bytes(m.data)) for m in BagReader(tmp_path / 'bag').raw_messages() if m.topic != PAIRS
