@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads rosbags of radar and camera streams: raw messages, decoded ones, and frames paired by time."""
 
+import os
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,7 +99,8 @@ class Frame:
 class BagReader:
     """Reads a rosbag2 folder (MCAP or SQLite), or a lone .mcap or .db3 file.
 
-    Nothing stays open between calls, and each iteration reads its own way through the bag, so several may run at once.
+    Each iteration reads its own way through the bag, so several may run at once, in other threads or forked processes
+    too. The files stay open for the next one until the reader is gone.
 
     Args:
         path: of the bag.
@@ -108,6 +111,9 @@ class BagReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        # by process: a forked one may not share the place in an open file
+        self._idle: dict[int, list[Reader]] = {}
+        weakref.finalize(self, _close_idle, self._idle)
         _refuse_other_files(self.path)
         with self._open() as reader:
             self.streams = _streams(self.path, reader.connections)
@@ -535,14 +541,37 @@ class BagReader:
 
     @contextmanager
     def _open(self) -> Iterator[Reader]:
+        # opening takes longer than most of what is read: it parses the YAML of every topic's QoS
+        idle = self._idle.setdefault(os.getpid(), [])
+        reader, sound = None, False
         try:
-            with Reader(self.path) as reader:
+            with suppress(IndexError):
+                reader = idle.pop()
+            if reader is None:
+                opened = Reader(self.path)
+                opened.open()
+                reader = opened
+            try:
                 yield reader
+                sound = True
+            except GeneratorExit:  # the iteration was left early
+                sound = True
+                raise
         except (BagError, GeneratorExit):
             raise
         except Exception as error:  # rosbags raises whatever the broken bytes provoke
             hint = _repair_hint(self.path)
             raise BagError(f'{self.path}: expected a complete bag, but it cannot be read: {error}{hint}') from error
+        finally:
+            if reader is not None and sound:
+                idle.append(reader)
+            elif reader is not None:
+                reader.close()
+
+
+def _close_idle(idle: dict[int, list[Reader]]) -> None:
+    for reader in idle.pop(os.getpid(), []):
+        reader.close()
 
 
 def _cube_info(topic: str) -> str:

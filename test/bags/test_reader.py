@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bags are read stream by stream and paired by stamp; what is no such bag is named."""
 
+import gc
+import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -424,3 +427,35 @@ def test_an_empty_bag_has_no_topics(tmp_path):
     assert list(reader.raw_messages()) == []
     with pytest.raises(BagError, match='expected topic /radar/heatmap, found no topics'):
         reader.radar_topic()
+
+
+def test_iterations_at_once_and_in_a_forked_process_do_not_disturb_each_other(bag_path):
+    bag = BagReader(bag_path)
+    expected = list(bag.raw_messages())
+    first = bag.raw_messages()
+    begun = [next(first) for _ in range(5)]
+    assert next(bag.raw_messages()) == expected[0]
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = int(list(bag.raw_messages()) != expected)
+        finally:
+            os._exit(status)
+    assert list(bag.raw_messages()) == expected
+    assert begun + list(first) == expected
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_files_are_closed_with_the_reader(bag_path):
+    def held():
+        return [
+            name for name in map(os.path.realpath, Path('/proc/self/fd').iterdir()) if name.startswith(str(bag_path))
+        ]
+
+    bag = BagReader(bag_path)
+    next(bag.raw_messages())
+    assert held()
+    del bag
+    gc.collect()
+    assert not held()
