@@ -34,6 +34,14 @@ Bag = Annotated[Path, typer.Argument(help='A rosbag2 folder (metadata.yaml + MCA
 ImageOffset = Annotated[
     float, typer.Option('--camera-offset', metavar='S', help="Seconds added to the camera's stamps before pairing.")
 ]
+PairedOffset = Annotated[
+    float | None,
+    typer.Option(
+        '--camera-offset',
+        metavar='S',
+        help="Seconds added to the camera's stamps. Default: what the bag was paired with, if it was.",
+    ),
+]
 
 DEFAULT: list[str] = ['cfar']
 NOTHING: list[str] = []
@@ -66,10 +74,10 @@ def print_json(result: dict[str, Any]) -> None:
     print(json.dumps(result, allow_nan=False), flush=True)
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Print a table whose first column is text and whose others are figures."""
+def table(title: str, columns: list[str], rows: list[list[str]], texts: int = 1) -> None:
+    """Print a table whose first columns, as many as ``texts``, are text and whose others are figures."""
     result = Table(*columns, title=title, title_justify='left')
-    for column in result.columns[1:]:
+    for column in result.columns[texts:]:
         column.justify = 'right'
     for column in result.columns:
         column.overflow = 'fold'
@@ -110,7 +118,7 @@ def inspect(
         typer.Option(help='Contact sheet PNG; the timing is drawn beside it. Default: <bag>_contact_sheet.png here.'),
     ] = None,
     count: Annotated[int, typer.Option(help='Frames on the contact sheet; 0 = draw nothing.', min=0, max=20)] = 4,
-    camera_offset: ImageOffset = 0.0,
+    camera_offset: PairedOffset = None,
     search: Annotated[float, typer.Option(metavar='S', help='Largest time offset that is looked for.')] = 2.0,
     estimate: Annotated[bool, typer.Option(help='Estimate the time offset; --no-estimate only reads stamps.')] = True,
     as_json: Json = False,
@@ -143,9 +151,13 @@ def inspect(
             str(stream.gaps),
         ]
         for topic, stream in inspection.streams.items()
+        if stream.count
     ]
-    columns = ['topic', 'type', 'messages', 'rate (Hz)', 'jitter (ms)', 'longest gap (s)', 'gaps']
-    table(str(bag), columns, rows)
+    columns = ['topic', 'type', 'messages', 'rate\n(Hz)', 'jitter\n(ms)', 'longest\ngap (s)', 'gaps']
+    table(str(bag), columns, rows, texts=2)
+    silent = [topic for topic, stream in inspection.streams.items() if not stream.count]
+    if silent:
+        console.print(f'without a message: {", ".join(silent)}', highlight=False, markup=False, soft_wrap=True)
     if inspection.radar_topic is not None:
         console.print(
             f'{inspection.pairs} pairs; {inspection.unpaired} radar frames and {inspection.unpaired_images} images '
@@ -162,7 +174,7 @@ def inspect(
                 bag,
                 sheet,
                 count=count,
-                image_offset_s=camera_offset,
+                image_offset_s=inspection.image_offset_s,
                 progress=progress,
                 on_bad_image=lambda error: bad.append(str(error)),
             )
@@ -294,12 +306,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help='Folder for pictures: error curve, and the frame with the most targets.')
     ] = None,
-    camera_offset: Annotated[
-        float | None,
-        typer.Option(
-            metavar='S', help="Seconds added to the camera's stamps. Default: what the bag was paired with, if it was."
-        ),
-    ] = None,
+    camera_offset: PairedOffset = None,
     as_json: Json = False,
 ) -> None:
     """Judge localizers on a bag with ground truth: recall, precision, error and signed bias."""

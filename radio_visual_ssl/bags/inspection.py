@@ -133,7 +133,7 @@ def inspect_bag(
     image_topic: str = IMAGE_TOPIC,
     *,
     slop_s: float = 0.05,
-    image_offset_s: float = 0.0,
+    image_offset_s: float | None = None,
     search_s: float = 2.0,
     estimate: bool = True,
     progress: Callable[[int, int], None] | None = None,
@@ -146,7 +146,7 @@ def inspect_bag(
         radar_topic: heatmaps or cubes; None = the bag's own, if it has one.
         image_topic: raw images; the compressed ones of that name count where there are no raw ones.
         slop_s: s, largest distance between a radar frame and its image.
-        image_offset_s: s, added to the image stamps before pairing.
+        image_offset_s: s, added to the image stamps before pairing; None = the one of the bag's own pairs, or 0.
         search_s: s, largest time offset that is looked for.
         estimate: whether to estimate the time offset.
         progress: called with (messages read, messages in all).
@@ -157,6 +157,8 @@ def inspect_bag(
         ValueError: a negative slop, or a search range that is none.
     """
     bag = BagReader(path)
+    if image_offset_s is None:
+        image_offset_s = bag.paired_offset_s()
     if radar_topic is None and bag.has_radar():
         radar_topic = bag.radar_topic()
     if radar_topic is not None:

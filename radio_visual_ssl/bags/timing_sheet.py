@@ -109,8 +109,17 @@ def _draw_offset(axes: 'Axes', inspection: Inspection) -> None:
         title = f'add {found.offset_s:+.3f} s (+- {half:.3f} s) to the camera'
     else:
         title = 'the offset of the camera cannot be told'
-        axes.text(0.02, 0.02, fill(found.reason, 75), ha='left', va='bottom', fontsize=8, transform=axes.transAxes)
-    axes.set_title(f'{title}; {found.camera}', fontsize=9)
+        axes.text(
+            0.02,
+            0.02,
+            fill(found.reason, 75),
+            ha='left',
+            va='bottom',
+            fontsize=8,
+            transform=axes.transAxes,
+            bbox={'facecolor': 'white', 'edgecolor': 'none', 'alpha': 0.8, 'pad': 2},
+        )
+    axes.set_title('\n'.join(part for part in (title, found.camera) if part), fontsize=10)
     axes.set_xlabel('seconds added to the stamps of the camera')
     axes.set_ylabel('correlation of changes')
     axes.legend(fontsize=8)

@@ -11,6 +11,7 @@ import pytest
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.contact_sheet import draw_contact_sheet
 from radio_visual_ssl.bags.inspection import inspect_bag
+from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.time_offset import TimeOffset
 from radio_visual_ssl.bags.timing_sheet import draw_timing
@@ -86,8 +87,15 @@ def test_streams_pairs_and_gaps_are_reported(tmp_path):
 
 def test_an_offset_of_the_camera_pairs_what_it_belongs_to(tmp_path):
     path = write_bag(tmp_path / 'x')
-    assert inspect_bag(path, image_offset_s=-0.12, slop_s=0.001).pairs == 9
-    assert inspect_bag(path, slop_s=0.001).pairs == 0
+    assert inspect_bag(path, image_offset_s=-0.12, slop_s=0.001, estimate=False).pairs == 9
+    assert inspect_bag(path, slop_s=0.001, estimate=False).pairs == 0
+
+
+def test_a_paired_bag_is_inspected_with_its_own_offset(tmp_path):
+    pair_bags([write_bag(tmp_path / 'x')], tmp_path / 'paired', slop_s=0.001, image_offset_s=-0.12)
+    inspection = inspect_bag(tmp_path / 'paired', slop_s=0.001, estimate=False)
+    assert (inspection.image_offset_s, inspection.pairs) == (-0.12, 9)
+    assert inspect_bag(tmp_path / 'paired', slop_s=0.001, image_offset_s=0.0, estimate=False).pairs == 0
 
 
 def test_a_bag_without_camera_has_no_pairs(tmp_path):
@@ -116,7 +124,7 @@ def test_an_image_is_in_one_pair_at_most(tmp_path):
             bag.write('/radar/heatmap', START + late * MS, image)
         picture = messages.image_to_message(np.zeros((4, 4, 3), np.uint8), 'rgb8', START + 20 * MS, 'optical', TYPES)
         bag.write('/camera/image_raw', START + 20 * MS, picture)
-    inspection = inspect_bag(tmp_path / 'x', slop_s=0.05)
+    inspection = inspect_bag(tmp_path / 'x', slop_s=0.05, estimate=False)
     assert (inspection.pairs, inspection.unpaired, inspection.unpaired_images) == (1, 1, 0)
     assert inspection.differences == pytest.approx([-0.01])
 
