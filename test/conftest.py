@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# threads of a matrix product that wait for each other make it 20 times slower where other processes are busy
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
