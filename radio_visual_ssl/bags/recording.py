@@ -14,8 +14,8 @@ from rosbags.interfaces import Qos
 
 from radio_visual_ssl.bags.metadata import BagError, declare_topic
 from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR
-from radio_visual_ssl.bags.recording_queue import Declare, Item, Mark, PreTriggerRing, Received, Split, Stream
-from radio_visual_ssl.bags.recording_session import RecordingSession, declare
+from radio_visual_ssl.bags.recording_queue import Item, Mark, PreTriggerRing, Received, Split, Stream
+from radio_visual_ssl.bags.recording_session import RecordingSession
 from radio_visual_ssl.bags.recording_settings import (
     Event,
     EventKind,
@@ -104,7 +104,9 @@ class Recording:
         definition: str | None = None,
         type_hash: str | None = None,
     ) -> None:
-        """Declare a topic, at any time; once more with the same type changes nothing while a recording runs.
+        """Make a topic known, at any time; once more with the same type changes nothing while a recording runs.
+
+        A bag lists a topic as soon as it holds a message of it, and the pair index always.
 
         Args:
             topic: resolved name.
@@ -123,15 +125,12 @@ class Recording:
         )
         role = {self.settings.radar_topic: RADAR, self.settings.image_topic: IMAGE}.get(topic)
         with self._lock:
-            active = self._session if self._state in _ACTIVE else None
             known = self._streams.get(topic)
             if known is None:
-                self._streams[topic] = stream = Stream(declared, role)
-                if active is not None:
-                    active.queue.command(Declare(stream))
+                self._streams[topic] = Stream(declared, role)
             elif known.declared.type != message_type:
                 raise BagError(f'topic {topic}: expected {known.declared.type} as before, got {message_type}')
-            elif active is None:
+            elif self._state not in _ACTIVE:
                 known.redeclare(declared)
 
     def receive(self, topic: str, received_ns: int, stamp_ns: int | None, data: bytes) -> int | None:
@@ -204,12 +203,6 @@ class Recording:
             self._check_space(path)
             bag = StreamingBag(path, compress=self.settings.compress, flush_interval_s=self.settings.flush_interval_s)
             with self._lock:
-                try:
-                    for stream in self._streams.values():
-                        declare(bag, stream)
-                except BagError:
-                    bag.close()
-                    raise
                 for stream in self._streams.values():
                     stream.counts = StreamCounts()
                 session = RecordingSession(

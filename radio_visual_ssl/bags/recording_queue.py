@@ -84,12 +84,6 @@ class Received:
         return not self.stream.latched and (self.stream.role is not None or self.size > _SMALL)
 
 
-class Declare(NamedTuple):
-    """Command: a topic that was added while recording."""
-
-    stream: Stream
-
-
 class Mark(NamedTuple):
     """Command: these two messages are a pair (decided outside)."""
 
@@ -106,7 +100,7 @@ class Resume(NamedTuple):
     """Command: what comes now comes after a pause."""
 
 
-Command: TypeAlias = Declare | Mark | Split | Resume
+Command: TypeAlias = Mark | Split | Resume
 Item: TypeAlias = Received | Command
 
 

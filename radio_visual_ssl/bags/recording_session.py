@@ -14,7 +14,7 @@ from radio_visual_ssl.bags.marked_pairs import MarkedPairs
 from radio_visual_ssl.bags.messages import MessageError, serialized_frame_id
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import IMAGE, RADAR, Decision, Matched, PairMatcher, is_stamp, pair_to_message
-from radio_visual_ssl.bags.recording_queue import Declare, Item, Mark, MessageQueue, Received, Resume, Split, Stream
+from radio_visual_ssl.bags.recording_queue import Item, Mark, MessageQueue, Received, Resume, Split, Stream
 from radio_visual_ssl.bags.recording_settings import Event, EventKind, Level, RecordingSettings
 from radio_visual_ssl.bags.recording_watch import StreamWatch
 from radio_visual_ssl.bags.streaming import StreamingBag
@@ -44,6 +44,44 @@ class _Cut:
     deadline: float
     held: list[Received] = field(default_factory=list)
     held_bytes: int = 0
+
+
+class _Stopwatch:
+    """Seconds since the first radar frame or image, pauses left out; for any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._before = 0.0
+        self._since: float | None = None
+        self._begun = False
+        self._paused = False
+
+    def begin(self) -> None:
+        """Run from now on, unless paused; again: nothing."""
+        with self._lock:
+            if not self._begun:
+                self._begun = True
+                self._since = None if self._paused else time.monotonic()
+
+    def pause(self) -> None:
+        """Stand still."""
+        with self._lock:
+            self._before, self._since, self._paused = self._seconds(), None, True
+
+    def resume(self) -> None:
+        """Run again, if it has begun."""
+        with self._lock:
+            self._before, self._paused = self._seconds(), False
+            self._since = time.monotonic() if self._begun else None
+
+    @property
+    def seconds(self) -> float:
+        """So far."""
+        with self._lock:
+            return self._seconds()
+
+    def _seconds(self) -> float:
+        return self._before + (0.0 if self._since is None else time.monotonic() - self._since)
 
 
 class RecordingSession(threading.Thread):
@@ -105,7 +143,8 @@ class RecordingSession(threading.Thread):
         self._unstamped: set[Stream] = set()
         self._warned: dict[tuple[EventKind, str], tuple[float, int]] = {}  # when last, and how often since
         self._differences: deque[int] = deque(maxlen=_LAST_DIFFERENCES)
-        self._clock: tuple[float, float | None] = 0.0, time.monotonic()  # s before the last pause, running since
+        self._declared: set[Stream] = set()
+        self._clock = _Stopwatch()
         self._file_began = 0.0  # duration at which the file began
         self._file_messages = 0
         self._unflushed_since: float | None = None
@@ -122,12 +161,16 @@ class RecordingSession(threading.Thread):
         for item in preloaded:
             if isinstance(item, Received):
                 item.stream.counts.received += 1
+                if item.stream.role is not None:
+                    self._clock.begin()
 
     # From other threads -----------------------------------------------------------------------------------------------
 
     def offer(self, message: Received) -> bool:
         """Queue a message; False = it is lost. Calls must not overlap."""
         message.stream.counts.received += 1
+        if message.stream.role is not None:
+            self._clock.begin()
         lost = self.queue.put(message)
         for one in lost:
             self._count_lost(one)
@@ -135,11 +178,11 @@ class RecordingSession(threading.Thread):
 
     def pause(self) -> None:
         """Stop the clock of the recording."""
-        self._clock = self.duration, None
+        self._clock.pause()
 
     def resume(self) -> None:
         """Let it run again."""
-        self._clock = self.duration, time.monotonic()
+        self._clock.resume()
         self.queue.command(Resume())
 
     def finish(self, reason: str, timeout_s: float = math.inf) -> None:
@@ -156,9 +199,8 @@ class RecordingSession(threading.Thread):
 
     @property
     def duration(self) -> float:
-        """Seconds recorded so far, pauses left out."""
-        before, since = self._clock
-        return before + (0.0 if since is None else time.monotonic() - since)
+        """Seconds recorded so far: since the first radar frame or image, pauses left out."""
+        return self._clock.seconds
 
     @property
     def median_time_difference(self) -> float:
@@ -185,6 +227,7 @@ class RecordingSession(threading.Thread):
     def run(self) -> None:
         """Write until the end; whatever fails ends the recording with an event, and with a bag that can be read."""
         try:
+            self._declare(self._pair_stream)  # also where there are none: that says so
             self._check_disk(time.monotonic())
             while not self.queue.finished:
                 item = self.queue.get(min(_WAKE_EVERY, self._settings.flush_interval_s / 5))
@@ -204,8 +247,6 @@ class RecordingSession(threading.Thread):
     def _take(self, item: Item) -> None:
         if isinstance(item, Received):
             self._receive(item)
-        elif isinstance(item, Declare):
-            declare(self.bag, item.stream)
         elif isinstance(item, Mark):
             if self._marked is not None:
                 self._decide(self._marked.mark(item.radar_key, item.image_key))
@@ -262,6 +303,8 @@ class RecordingSession(threading.Thread):
         if data is None:
             return
         try:
+            if message.stream not in self._declared:
+                self._declare(message.stream)
             self.bag.write(message.stream.topic, message.received_ns, data)
         except BagError:
             self._count_lost(message)
@@ -274,6 +317,19 @@ class RecordingSession(threading.Thread):
         self._file_messages += 1
         if self._unflushed_since is None:
             self._unflushed_since = time.monotonic()
+
+    def _declare(self, stream: Stream) -> None:
+        """Declare a topic in the bag: with its first message, so that a bag lists what it holds."""
+        topic = stream.declared
+        self.bag.add_topic(
+            topic.name,
+            topic.type,
+            qos=topic.qos[0],
+            latched=topic.latched,
+            definition=topic.definition,
+            type_hash=topic.type_hash,
+        )
+        self._declared.add(stream)
 
     def _leave_out(self, message: Received) -> None:
         if message.data is not None:
@@ -491,23 +547,6 @@ class RecordingSession(threading.Thread):
             text += f'; {self.failure}'
         level = Level.ERROR if failed or self._lost else Level.OK
         self._emit(Event(EventKind.FAILED if failed else EventKind.STOPPED, level, text))
-
-
-def declare(bag: StreamingBag, stream: Stream) -> None:
-    """Declare a stream's topic in a bag.
-
-    Raises:
-        BagError: the bag has stopped.
-    """
-    topic = stream.declared
-    bag.add_topic(
-        topic.name,
-        topic.type,
-        qos=topic.qos[0],
-        latched=topic.latched,
-        definition=topic.definition,
-        type_hash=topic.type_hash,
-    )
 
 
 def _nanoseconds(seconds: float) -> int:

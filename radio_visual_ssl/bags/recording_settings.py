@@ -31,7 +31,8 @@ class RecordingSettings:
         max_file_duration_s: a split when the file is older, pauses left out; 0 = none.
         split_wait_s: a split waits at most so long until all that the old file holds is paired or known to have no
             partner; then it decides with what is known, so that no pair is ever cut.
-        max_duration_s: the recording ends by itself, pauses left out; 0 = none.
+        max_duration_s: the recording ends by itself so long after its first radar frame or image (until then it waits),
+            pauses left out; 0 = none.
         pre_trigger_s: while idle the last seconds are kept, and become the beginning of the next recording; 0 = none.
         ring_bytes: bound of what is kept so; the oldest leaves first.
         queue_bytes: bound of what waits for the disk (or for a partner, with ``pairs_only``). Streams of small messages
@@ -187,7 +188,7 @@ class RecordingStatistics:
         message: why it ended by itself; otherwise empty.
         bag: folder of the recording; None = none yet.
         file: part that is being written, or was last.
-        duration_s: recorded so far, pauses left out.
+        duration_s: recorded so far: since the first radar frame or image, pauses left out.
         pairs: so far.
         unpaired_radar: radar frames known to have no image.
         unpaired_image: images known to have no radar frame.

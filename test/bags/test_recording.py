@@ -434,7 +434,8 @@ def test_nothing_is_kept_without_a_ring(make: Callable[..., Recorder], tmp_path:
     assert recorder.send(RADAR, BEGIN) is None
     recorder.recording.start(tmp_path / 'bag')
     recorder.recording.stop()
-    assert BagReader(tmp_path / 'bag').stream(RADAR).count == 0
+    streams = BagReader(tmp_path / 'bag').streams
+    assert {topic: stream.count for topic, stream in streams.items()} == {PAIRS: 0}, 'a bag lists what it holds'
 
 
 class StalledDisk:
@@ -532,7 +533,7 @@ def test_closing_gives_up_on_a_disk_that_hangs_and_says_so(make: Callable[..., R
     assert (statistics.streams[RADAR].dropped, statistics.streams[IMAGE].dropped) == (20, 30)
     last = recorder.told(EventKind.FAILED)[-1].message
     assert f'lost 30 of {IMAGE}, 20 of {RADAR}' in last
-    assert BagReader(tmp_path / 'bag').stream(IMAGE).count == 0
+    assert set(BagReader(tmp_path / 'bag').streams) == {PAIRS}
 
 
 def test_closing_writes_what_waits(make: Callable[..., Recorder], tmp_path: Path) -> None:
@@ -599,6 +600,26 @@ def test_a_recording_ends_when_its_duration_is_over(make: Callable[..., Recorder
     assert BagReader(tmp_path / 'bag').stream(RADAR).count == 1
     recorder.recording.start(tmp_path / 'again')
     recorder.recording.stop()
+
+
+@pytest.mark.parametrize('paused', [False, True])
+def test_a_duration_begins_with_the_first_radar_frame_or_image(
+    make: Callable[..., Recorder], tmp_path: Path, paused: bool
+) -> None:
+    recorder = make(max_duration_s=0.1)
+    recorder.recording.add_topic(ODOMETRY, 'std_msgs/msg/String')
+    recorder.recording.start(tmp_path / 'bag')
+    recorder.send(ODOMETRY, None, BEGIN, text('before'))
+    if paused:
+        recorder.recording.pause()
+        recorder.recording.resume()
+    time.sleep(0.3)
+    statistics = recorder.recording.statistics()
+    assert (statistics.state, statistics.duration_s) == (State.RECORDING, 0.0)
+    recorder.send(IMAGE, BEGIN)
+    recorder.wait_for(lambda: recorder.recording.statistics().state is State.STOPPED)
+    assert 0.1 <= recorder.recording.statistics().duration_s < 3
+    assert BagReader(tmp_path / 'bag').stream(ODOMETRY).count == 1
 
 
 def test_an_almost_full_disk_ends_a_recording_and_refuses_the_next(
