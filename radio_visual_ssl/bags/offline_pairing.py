@@ -7,6 +7,7 @@ import math
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,15 @@ from radio_visual_ssl.bags.pairing import (
     is_stamp,
     pair_to_message,
 )
-from radio_visual_ssl.bags.reader import CUBE_TOPIC, HEATMAP_TOPIC, IMAGE_TOPIC, BagReader, RawMessage, Stream
+from radio_visual_ssl.bags.reader import (
+    CUBE_TOPIC,
+    HEATMAP_TOPIC,
+    IMAGE_TOPIC,
+    TRUTH_TOPIC,
+    BagReader,
+    RawMessage,
+    Stream,
+)
 from radio_visual_ssl.bags.typestore import RosbagsTypes, typestore
 from radio_visual_ssl.bags.writer import BagError, BagWriter
 from radio_visual_ssl.share import PACKAGE
@@ -128,7 +137,7 @@ def pair_bags(
             stamp of zero (or below) is replaced by it in the copy, so that the pair can be found by its stamps.
         pairs_only: leave out radar frames and images that are in no pair.
         rename: new names of topics.
-        default_names: give the two streams, and the info topics beside them, the names that other verbs look for.
+        default_names: give the two streams, their info topics and the ground truth the names that other verbs look for.
         compress: zstd.
         progress: called with (messages read, messages to be read).
 
@@ -476,7 +485,7 @@ class _Sources:
 
 
 def _default_names(streams: Mapping[str, Stream], topics: tuple[str, str]) -> dict[str, str]:
-    """Names that other verbs look for, of the two streams and of what describes them."""
+    """Names that other verbs look for, of the two streams, of what describes them, and of the truth about them."""
     radar, image = topics
     sensor, camera = radar.rpartition('/')[0], image.removesuffix('/compressed').rpartition('/')[0]
     if streams[radar].type == f'{PACKAGE}/msg/RadarCube':
@@ -489,6 +498,9 @@ def _default_names(streams: Mapping[str, Stream], topics: tuple[str, str]) -> di
         }
     compressed = streams[image].type == 'sensor_msgs/msg/CompressedImage'
     names |= {image: IMAGE_TOPIC + '/compressed' * compressed, f'{camera}/camera_info': '/camera/camera_info'}
+    truths = [t for t, s in streams.items() if s.type == f'{PACKAGE}/msg/TargetArray' and t.endswith(TRUTH_TOPIC)]
+    if truths:  # that of the radar's own namespace
+        names[max(truths, key=lambda topic: len(commonpath([topic, radar])))] = TRUTH_TOPIC
     return {topic: name for topic, name in names.items() if topic in streams}
 
 

@@ -200,6 +200,21 @@ def test_other_names_are_found_and_replaced_by_the_default_ones(tmp_path):
     assert (other.radar_topic, other.image_topic) == (names[0], '/eye')
 
 
+def test_the_ground_truth_of_the_same_namespace_gets_its_default_name_too(tmp_path):
+    names = ('/left/radar/heatmap', '/left/camera/image_raw')
+    source = write_bag(tmp_path / 'in', [START], [START + 2 * MS], topics=names)
+    truth = tmp_path / 'truth'
+    types = RosbagsTypes()
+    with BagWriter(truth) as bag:
+        for topic in ('/left/ground_truth/targets', '/right/ground_truth/targets', '/left/localizer/targets'):
+            bag.write(topic, START, messages.targets_to_message([], START, 'radar', types))
+    report = pair_bags(
+        [source, truth], tmp_path / 'out', radar_topic=names[0], image_topic=names[1], default_names=True
+    )
+    targets = {name for name in BagReader(report.path).streams if name.endswith('/targets')}
+    assert targets == {'/ground_truth/targets', '/right/ground_truth/targets', '/left/localizer/targets'}
+
+
 def test_an_old_index_is_replaced(tmp_path):
     source = write_bag(tmp_path / 'in', [START, START + SECOND], [START + 20 * MS, START + SECOND + 20 * MS])
     first = pair_bags([source], tmp_path / 'first')
