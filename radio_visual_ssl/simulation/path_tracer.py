@@ -21,7 +21,8 @@ from sionna.rt.rcs import ConstantRCSSensingTarget, RCSSolver  # noqa: E402
 
 MOST = 2  # surfaces that a path meets
 SLAB = 1.0  # m, thickness of what the waves enter: nothing comes out again
-_GONE = -1000.0  # m, height of what is not there
+GONE = -1000.0  # m, height of what is not there
+_SPECK = 0.05  # m, edge of what a point reflector hides
 _SEED = 42  # of the directions after a first scattering; the phases are drawn elsewhere
 
 
@@ -35,6 +36,7 @@ class Part:
         permittivity: relative.
         conductivity: S/m.
         role: what happens where a wave meets it: it 'scatters', is 'reflected' as by a mirror, or ends ('absorbs').
+        directivity: exponent of the lobe that it scatters into; 0 = Lambert's.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Part:
     permittivity: float = 1.0
     conductivity: float = 0.0
     role: str = 'scatters'
+    directivity: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,14 +75,21 @@ class PathTracer:
     Args:
         parts: of the scene.
         frequency: Hz.
+        reflectors: m^2 of each point that reflects the same in all directions.
     """
 
-    def __init__(self, parts: Sequence[Part], frequency: float) -> None:
+    def __init__(self, parts: Sequence[Part], frequency: float, reflectors: Sequence[float] = ()) -> None:
         self._parts = list(parts)
         self._scene = rt.load_scene()
         self._scene.frequency = frequency
         objects = [self._object(part) for part in self._parts]
-        self._scene.edit(add=objects)
+        self._targets = [
+            ConstantRCSSensingTarget(
+                f'reflector-{index}', rcs, length=_SPECK, width=_SPECK, height=_SPECK, position=mi.Point3f(0, 0, GONE)
+            )
+            for index, rcs in enumerate(reflectors)
+        ]
+        self._scene.edit(add=[*objects, *self._targets])
         array = rt.PlanarArray(num_rows=1, num_cols=1, pattern='iso', polarization='V')
         self._scene.tx_array = self._scene.rx_array = array
         self._devices = (rt.Transmitter('transmitter', [0, 0, 0]), rt.Receiver('receiver', [0, 0, 0]))
@@ -94,12 +104,14 @@ class PathTracer:
         if part.role == 'absorbs':
             material = rt.AbsorberRadioMaterial(f'{part.name}-material')
         else:
+            lobe = {'scattering_pattern': 'directive', 'alpha_r': part.directivity} if part.directivity else {}
             material = rt.RadioMaterial(
                 f'{part.name}-material',
                 thickness=SLAB,
                 relative_permittivity=part.permittivity,
                 conductivity=part.conductivity,
                 scattering_coefficient=1.0 if part.role == 'scatters' else 0.0,
+                **lobe,
             )
         return rt.SceneObject(mi_mesh=as_mesh(part.name, part.surface), name=part.name, radio_material=material)
 
@@ -110,7 +122,7 @@ class PathTracer:
             if part.name in surfaces:
                 points = surfaces[part.name]
                 if points is None:
-                    points = np.full_like(part.surface.points, _GONE)
+                    points = np.full_like(part.surface.points, GONE)
                 params[f'{part.name}.vertex_positions'] = mi.Float(points.astype(np.float32).ravel())
         params.update()
 
@@ -152,37 +164,30 @@ class PathTracer:
         heard = np.flatnonzero(real**2 + imaginary**2 > 0)
         return TracedPaths(real + 1j * imaginary, vertices, part, face).chosen(heard)
 
-    def reflections(
-        self, place: NDArray[np.float64], points: NDArray[np.float64], rcs: NDArray[np.float64]
-    ) -> NDArray[np.complex128]:
-        """Echoes of point reflectors, by Sionna RT's solver of radar cross sections; 0 where something hides them.
+    def reflections(self, place: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Echoes of the point reflectors, by Sionna RT's solver of radar cross sections.
 
         Args:
             place: (3,) m of the radar.
-            points: (N, 3) m, scene frame.
-            rcs: (N,) m^2.
+            points: (N, 3) m, scene frame, of all reflectors.
 
         Returns:
-            (N,) field with isotropic antennas.
+            (N,) field amplitude with isotropic antennas; 0 where something hides the reflector.
         """
         for device in self._devices:
             device.position = mi.Point3f(*(float(value) for value in place))
-        echoes = np.zeros(len(points), dtype=np.complex128)
-        size = 0.05
-        for index, (point, sigma) in enumerate(zip(points, rcs, strict=True)):
-            target = ConstantRCSSensingTarget(
-                'reflector',
-                float(sigma),
-                length=size,
-                width=size,
-                height=size,
-                position=mi.Point3f(*(float(value) for value in point)),
-            )
-            self._scene.add(target)
-            found = RCSSolver()(self._scene, max_depth=1, samples_per_sp=1, los=True, specular_reflection=False)
-            real, imaginary = (np.array(part).ravel() for part in found.a)
-            echoes[index] = np.sum(real + 1j * imaginary)
-            self._scene.remove('reflector')
+        for target, point in zip(self._targets, points, strict=True):
+            target.position = mi.Point3f(*(float(value) for value in point))
+        found = RCSSolver()(self._scene, max_depth=1, samples_per_sp=1, los=True, specular_reflection=False)
+        real, imaginary = (np.array(part).ravel() for part in found.a)
+        echoes = np.zeros(len(points))
+        if len(real):
+            order = {target: index for index, target in enumerate(self._targets)}
+            numbers = [order[target] for target in self._scene.sensing_targets.values()]
+            which = np.array(found.objects).reshape(-1, len(real))[0]
+            for number, amplitude in zip(which, np.hypot(real, imaginary), strict=True):
+                if amplitude > 0:
+                    echoes[numbers[number]] = amplitude
         return echoes
 
 

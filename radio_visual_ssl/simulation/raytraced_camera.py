@@ -27,7 +27,7 @@ SAMPLES = 16  # per pixel
 BOUNCES = 3  # legs of a light path
 TEXEL = 0.08  # m, of the ground's texture
 _GAMMA = 2.2
-_GONE = -1000.0  # m, height of what is not there
+GONE = -1000.0  # m, height of what is not there
 _VARIANTS = ('cuda_ad_rgb', 'llvm_ad_rgb')
 
 
@@ -161,7 +161,7 @@ class RaytracedRenderer:
             for body in self._movers:
                 pose = poses[body.number]
                 if pose is None:
-                    points.append(np.full_like(Triangles.of(body).points, _GONE))
+                    points.append(np.full_like(Triangles.of(body).points, GONE))
                 else:
                     points.append(Triangles.of(body, pose.walked).placed(pose).points)
             self._params['moving.vertex_positions'] = make_float(np.concatenate(points).astype(np.float32).ravel())

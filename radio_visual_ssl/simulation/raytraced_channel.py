@@ -14,8 +14,13 @@ from numpy.typing import NDArray
 from radio_visual_ssl.radar.profile import RadarProfile
 from radio_visual_ssl.simulation.boxes import rotated
 from radio_visual_ssl.simulation.layout import Body, Layout
-from radio_visual_ssl.simulation.path_tracer import Occluders, Part, PathTracer, TracedPaths
-from radio_visual_ssl.simulation.radio_materials import ground_coefficient, permittivity, scattering_coefficient
+from radio_visual_ssl.simulation.path_tracer import GONE, Occluders, Part, PathTracer, TracedPaths
+from radio_visual_ssl.simulation.radio_materials import (
+    directivity,
+    ground_coefficient,
+    permittivity,
+    scattering_coefficient,
+)
 from radio_visual_ssl.simulation.receiver import Receiver
 from radio_visual_ssl.simulation.scatterers import REFERENCE_RANGE, REFERENCE_RCS
 from radio_visual_ssl.simulation.trajectory import Pose
@@ -85,7 +90,11 @@ class RaytracedChannel:
             *(self._mover_part(body, 'scatters') for body in self._movers.values()),
             *(self._obstacle(part) for part in standing),
         ]
-        self._mover_tracer = PathTracer(self._mover_parts, self._frequency) if layout.movers else None
+        self._mover_tracer = (
+            PathTracer(self._mover_parts, self._frequency, [body.rcs for body in self._reflectors])
+            if layout.movers
+            else None
+        )
         if layout.ego is None:
             self._clutter = self._trace_clutter(0.0, KEPT['mast'], rays)
             self._clutter_cube = self._response(self._clutter, moving=False)
@@ -128,18 +137,20 @@ class RaytracedChannel:
 
     def _standing_parts(self) -> list[Part]:
         """What stands still, one part for each material, those that mirror apart; and the ground."""
-        groups: dict[tuple[str, bool], list[Triangles]] = {}
+        groups: dict[tuple[str, bool, int], list[Triangles]] = {}
         for body, pose in self._layout.static:
             surface = Triangles.of(body)
             self._coefficients[body.number] = scattering_coefficient(body, surface, self._frequency)
-            groups.setdefault((body.material, body.kind in MIRRORS), []).append(surface.placed(pose))
+            group = (body.material, body.kind in MIRRORS, directivity(body.kind))
+            groups.setdefault(group, []).append(surface.placed(pose))
         parts = [
             Part(
-                f'{material}-{"mirror" if mirror else "rough"}',
+                f'{material}-{lobe}-{"mirror" if mirror else "rough"}',
                 Triangles.join(surfaces),
                 *permittivity(material, self._frequency),
+                directivity=lobe,
             )
-            for (material, mirror), surfaces in sorted(groups.items())
+            for (material, mirror, lobe), surfaces in sorted(groups.items())
         ]
         return [*parts, Part(GROUND, self._ground_surface(), *permittivity('asphalt', self._frequency))]
 
@@ -155,7 +166,9 @@ class RaytracedChannel:
     def _mover_part(self, body: Body, role: str) -> Part:
         shape = self._shapes[body.number]
         self._coefficients[body.number] = scattering_coefficient(body, shape, self._frequency)
-        return Part(f'mover-{body.number}', shape, *permittivity(body.material, self._frequency), role)
+        return Part(
+            f'mover-{body.number}', shape, *permittivity(body.material, self._frequency), role, directivity(body.kind)
+        )
 
     def _obstacle(self, part: Part) -> Part:
         """What a standing part is for the echoes of movers."""
@@ -204,10 +217,9 @@ class RaytracedChannel:
                 counts[number] = int(np.sum(own.part[1] < 0))
                 kept, scale = _thinned(np.abs(own.amplitude), own.vertices[0], KEPT['mover'], self._layout.seed)
                 parts += self._mover_echoes(own.chosen(kept), scale, number, surfaces[number], time)
-        present = [body for body in self._reflectors if poses[body.number] is not None]
-        if present:
-            parts.append(self._reflector_echoes(present, place, time))
-            counts |= {body.number: int(abs(a) > 0) for body, a in zip(present, parts[-1].amplitude, strict=True)}
+        if self._reflectors:
+            parts.append(self._reflector_echoes(place, time))
+            counts |= dict.fromkeys(parts[-1].body.tolist(), 1)
         return _joined(parts), counts
 
     def _of_mover(self, traced: TracedPaths, number: int) -> TracedPaths:
@@ -255,19 +267,29 @@ class RaytracedChannel:
             normal[own] = surface.normals[face[own]]
             foot[own] = surface.corners[face[own], 0]
             scattered = np.array([self._coefficients[number] for number in surface.owner[face[own]].tolist()])
-            share[own] = np.sqrt(1 - scattered**2)
+            share[own] = np.sqrt(np.maximum(1 - scattered**2, 0.0))
         return normal, foot, share
 
-    def _reflector_echoes(self, bodies: list[Body], place: NDArray[np.float64], time: float) -> Echoes:
+    def _reflector_echoes(self, place: NDArray[np.float64], time: float) -> Echoes:
+        """Echoes of the point reflectors that are present and in sight."""
         poses, sensors = self._scene_poses(time), self._layout.sensors(time)
-        present = [(body, pose) for body in bodies if (pose := poses[body.number]) is not None]
-        points = np.array([(pose.x, pose.y, body.size[2]) for body, pose in present])
+        points = np.array(
+            [
+                (0.0, 0.0, GONE) if (pose := poses[body.number]) is None else (pose.x, pose.y, body.size[2])
+                for body in self._reflectors
+            ]
+        )
+        velocity = np.array(
+            [
+                (0.0, 0.0, 0.0) if (pose := poses[body.number]) is None else pose.seen_from(sensors).velocity
+                for body in self._reflectors
+            ]
+        )
         assert self._mover_tracer is not None
-        amplitude = np.abs(self._mover_tracer.reflections(place, points, np.array([body.rcs for body, _ in present])))
-        velocity = np.array([pose.seen_from(sensors).velocity for _, pose in present])
-        position = self._seen(points, sensors)
-        number = np.array([body.number for body, _ in present])
-        return self._echoes(position, position, velocity, velocity, amplitude, np.zeros(len(points)), number)
+        amplitude = self._mover_tracer.reflections(place, points)
+        position, number = self._seen(points, sensors), np.array([body.number for body in self._reflectors])
+        echoes = self._echoes(position, position, velocity, velocity, amplitude, np.zeros(len(points)), number)
+        return echoes.chosen(np.flatnonzero((amplitude > 0) & (points[:, 2] > 0)))
 
     def _trace_clutter(self, time: float, keep: int, rays: int) -> Echoes:
         """Echoes of what stands still; the movers hide some of it where they are in the scene."""
