@@ -263,8 +263,10 @@ class Graph:
         try:
             return matching(self._diagnostics.wait(lambda messages: bool(matching(messages)), timeout))[0]
         except AssertionError:
-            seen = sorted({f'{s.level} {s.name}: {s.message}' for m in self._diagnostics.messages for s in m.status})
-            raise AssertionError(f'{level} {name}: {text!r} is not on /diagnostics; got\n' + '\n'.join(seen)) from None
+            node = name.partition(':')[0]
+            said = {s.name: f'{s.level} {s.name}: {s.message}' for m in self._diagnostics.messages for s in m.status}
+            seen = [line for status, line in sorted(said.items()) if status.startswith(node)] or sorted(said)[:20]
+            raise AssertionError(f'{level} {name}: {text!r} is not on /diagnostics; last\n' + '\n'.join(seen)) from None
 
 
 @pytest.fixture(scope='module')

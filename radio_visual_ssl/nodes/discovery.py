@@ -16,6 +16,9 @@ LATCHED_DEPTH = 100
 SHOWN = 5
 """Topics that an error proposes at most."""
 
+PICTURES = '/preview'
+"""How the names of topics end that are drawn for people: never what somebody meant to record."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -100,7 +103,7 @@ def similar_topics(node: Node, topic: str, types: Collection[str] = ()) -> str:
     known = {
         name: kinds
         for name, kinds in node.get_topic_names_and_types()
-        if name != topic and node.count_publishers(name) > 0
+        if name != topic and not name.endswith(PICTURES) and node.count_publishers(name) > 0
     }
     if near := similar_names(topic, known):
         return near

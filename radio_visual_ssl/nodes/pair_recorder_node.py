@@ -5,6 +5,7 @@ import dataclasses
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -57,9 +58,6 @@ CHECK_EVERY = 4
 
 DRAIN_SECONDS = 3.0
 """Longest time from Ctrl-C to the end of the bag; launch asks again after 5 s."""
-
-KEPT_BEFORE_CLOCK = 1000
-"""Messages that wait for the first /clock, where the time is simulated."""
 
 STAMP_JUMP_NS = 1_000_000_000
 """A stamp that is older than its predecessor by more begins a new time (a bag that starts again)."""
@@ -136,7 +134,8 @@ class PairRecorderNode(ManagedNode):
         self._pairs_out: Publisher | None = None
         self._made_services: list[Any] = []
         self._looks = 0
-        self._before_clock: list[tuple[RecordedStream, RawMessage]] = []
+        self._before_clock: deque[tuple[RecordedStream, RawMessage]] = deque()
+        self._before_clock_bytes = 0
         self._sync_inputs: tuple[SimpleFilter, SimpleFilter] | None = None
         self._sync_stamps: dict[int, int] = {}
 
@@ -171,7 +170,8 @@ class PairRecorderNode(ManagedNode):
         self._health = RecordingHealth(self._settings)
         self._streams['recording'] = self._health
         self._recorded = {}
-        self._before_clock = []
+        self._before_clock.clear()
+        self._before_clock_bytes = 0
         self._synchronize()
         self._add_stream(self._settings.radar_topic, 0, RADAR_TYPES)
         self._add_stream(self._settings.image_topic, 1, IMAGE_TYPES)
@@ -401,18 +401,20 @@ class PairRecorderNode(ManagedNode):
             if self.context.ok():
                 self._input_failed(stream, error)
             return
-        latency = None if not message.stamp_ns else (message.received_ns - message.stamp_ns) * 1e-9
+        latency = None
+        if message.stamp_ns and message.received_ns:
+            latency = (message.received_ns - message.stamp_ns) * 1e-9
         stream.succeed(time.perf_counter() - began, latency)
 
     def _record(self, message: RawMessage, stream: RecordedStream) -> None:
         assert self._recording is not None
-        if message.received_ns == 0:  # simulated time has not begun: there is no time to record it at
-            self._before_clock.append((stream, message))
-            del self._before_clock[:-KEPT_BEFORE_CLOCK]
+        if message.received_ns == 0:
+            self._wait_for_clock(message, stream)
             return
-        for early_stream, early in self._before_clock:
+        while self._before_clock:
+            early_stream, early = self._before_clock.popleft()
             self._recording.receive(early_stream.topic, message.received_ns, early.stamp_ns, early.data)
-        self._before_clock.clear()
+        self._before_clock_bytes = 0
         key = self._recording.receive(stream.topic, message.received_ns, message.stamp_ns, message.data)
         if self._sync_inputs is not None and stream.index is not None and message.stamp_ns:
             if message.stamp_ns < self._sync_stamps.get(stream.index, 0) - STAMP_JUMP_NS:
@@ -420,6 +422,18 @@ class PairRecorderNode(ManagedNode):
             assert self._sync_inputs is not None
             self._sync_stamps[stream.index] = message.stamp_ns
             self._sync_inputs[stream.index].signalMessage(Keyed(message.header, key))
+
+    def _wait_for_clock(self, message: RawMessage, stream: RecordedStream) -> None:
+        """Simulated time has not begun, so there is no time to record a message at: keep the latest ones until then."""
+        if not self._before_clock:
+            self._warn(stream, 'use_sim_time: messages wait for the first /clock')
+        self._before_clock.append((stream, message))
+        self._before_clock_bytes += len(message.data)
+        while self._before_clock_bytes > self._settings.queue_bytes:
+            lost_stream, lost = self._before_clock.popleft()
+            self._before_clock_bytes -= len(lost.data)
+            lost_stream.lost_before_clock += 1
+            lost_stream.alarms.ring(f'{lost_stream.lost_before_clock} messages lost while waiting for /clock')
 
     def _synchronize(self) -> None:
         """Begin anew with message_filters' synchronizer, where that is to find the pairs."""
@@ -453,13 +467,19 @@ class PairRecorderNode(ManagedNode):
 
     def _take_events(self) -> None:
         """Log what happened, show it on /diagnostics, and end where the recording has ended by itself."""
-        changed = False
+        if self._log_events() and self._recording is not None:
+            self._tell()
+            self.publish_diagnostics()
+
+    def _log_events(self) -> bool:
+        """Whether anything has happened."""
+        happened = False
         while True:
             try:
                 event = self._events.get_nowait()
             except Empty:
-                break
-            changed = True
+                return happened
+            happened = True
             health = self._recorded.get(event.topic) or self._health
             if event.level is Level.WARN:
                 health.alarms.ring(event.message)
@@ -473,9 +493,6 @@ class PairRecorderNode(ManagedNode):
                 self.get_logger().info(event.message)
             if event.kind is EventKind.FAILED:
                 self._health.failed = True
-        if changed and self._recording is not None:
-            self._tell()
-            self.publish_diagnostics()
 
     def _warn(self, stream: RecordedStream, text: str) -> None:
         stream.alarms.ring(text)
@@ -490,6 +507,7 @@ class PairRecorderNode(ManagedNode):
                     self._recorded[topic].counts = counts
             self._publish_status()
             if self._health.statistics.state is State.STOPPED and self.value('exit_when_finished'):
+                self._log_events()  # whether it failed was told before it ended, but perhaps not yet heard
                 self.finish(1 if self._health.failed else 0)
 
     def _publish_status(self) -> None:

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from radio_visual_ssl.bags.messages import RclpyTypes, serialized_stamp_ns, stamp_from_ns
+from radio_visual_ssl.bags.messages import MessageError, RclpyTypes, serialized_stamp_ns, stamp_from_ns
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RawMessage:
 
     Attributes:
         data: CDR bytes as they came.
-        stamp_ns: of the header, as it came; None for a type without a header.
+        stamp_ns: of the header, as it came, 0 where the bytes end before it; None for a type without a header.
         received_ns: when it arrived, in the node's time.
         offset_ns: added to the stamp for message filters.
     """
@@ -103,8 +103,15 @@ class RawSubscriber(SimpleFilter):
         # The middleware's time of arrival knows nothing of a busy executor, nor of simulated time.
         simulated = self._clock.ros_time_is_active
         received_ns = self._clock.now().nanoseconds if simulated else info['received_timestamp']
-        stamp_ns = serialized_stamp_ns(data) if self._stamped else None
-        self.signalMessage(RawMessage(data, stamp_ns, received_ns, self._offset_ns))
+        self.signalMessage(RawMessage(data, self._stamp_ns(data), received_ns, self._offset_ns))
+
+    def _stamp_ns(self, data: bytes) -> int | None:
+        if not self._stamped:
+            return None
+        try:
+            return serialized_stamp_ns(data)
+        except MessageError:  # torn bytes are recorded, too, as a message without a stamp
+            return 0
 
 
 def has_header(message_type: type[Any]) -> bool:

@@ -51,6 +51,7 @@ class RecordedStream(StreamHealth):
         missing_since: s, monotonic, since when nobody publishes it; infinite once that was said, None = somebody does.
         restarts: times that a new publisher took the place of one that left.
         lost: messages that were sent but never arrived here.
+        lost_before_clock: messages that no room was left for while simulated time had not begun.
         counts: what became of the others.
         alarms: what has happened to it.
     """
@@ -73,6 +74,7 @@ class RecordedStream(StreamHealth):
         self.subscriber: RawSubscriber | None = None
         self.restarts = 0
         self.lost = 0
+        self.lost_before_clock = 0
         self.counts = StreamCounts()
         self.similar = similar
         self.missing_since: float | None = None
@@ -106,6 +108,7 @@ class RecordedStream(StreamHealth):
             'publishers': ', '.join(self.source.nodes) if self.source is not None else '',
             'restarts': str(self.restarts),
             'lost_in_transport': str(self.lost),
+            'lost_before_clock': str(self.lost_before_clock),
             **{name: str(count) for name, count in dataclasses.asdict(self.counts).items() if name != 'received'},
         }
         status.values = [*status.values, *key_values(values)]

@@ -314,6 +314,7 @@ def test_messages_that_cannot_be_paired_are_named_and_the_node_lives_on(graph, r
     images.publish(image_message(0))
     process.wait_for_line('/bad/camera/image_raw.*(zero|0)')
     graph.wait_for_status(f'{name}/camera/image_raw', WARN)
+    images.publish(b'\x00\x01\x00\x00torn')
     # a right publisher in place of the wrong one is taken
     assert wrong.stop() == 0
     graph.node.destroy_publisher(images)
@@ -322,47 +323,66 @@ def test_messages_that_cannot_be_paired_are_named_and_the_node_lives_on(graph, r
     bag = finish(process, tmp_path / 'bag')
     assert len(bag.stamps('/bad/radar/heatmap')) == 10
     assert len(pair_stamps(bag, '/bad/pairs')) == 10
+    torn = [message.data for message in bag.raw_messages(['/bad/camera/image_raw']) if len(message.data) < 12]
+    assert [bytes(data) for data in torn] == [b'\x00\x01\x00\x00torn']
 
 
-@pytest.mark.parametrize(
-    ('parameters', 'said'),
-    [
-        ({'output': 'FILE'}, 'exists already'),
-        ({'output': 'FILE/bag'}, 'FILE'),
-        ({'slop_s': -1.0}, "parameter 'slop_s': expected seconds from 0 on, got -1.0"),
-        ({'extra_topics': "['pairs']"}, "parameter 'extra_topics': expected topics of others, got 'pairs', my own"),
-        ({'min_free_bytes': 10**18}, 'free space'),
-    ],
-    ids=['existing output', 'output below a file', 'slop', 'own topic', 'full disk'],
-)
-def test_what_cannot_be_recorded_is_refused_and_ends_the_process_where_asked(recorder, tmp_path, parameters, said):
+def test_what_cannot_be_recorded_is_refused_until_the_node_is_told_better(graph, recorder, tmp_path):
     (tmp_path / 'FILE').write_text('mine')
-    given = {name: str(tmp_path / value) if name == 'output' else value for name, value in parameters.items()}
-    process = recorder('/refused', exit_when_finished=True, **given)
-    assert process.wait() == 1
-    assert said in process.output
+    process = recorder('/mended', output=tmp_path / 'FILE')
+    node = '/mended/pair_recorder_node'
+    process.wait_for_line('exists already')
+    assert graph.state(node) == 'inactive'
+    graph.wait_for_status('mended/pair_recorder_node: state', ERROR, 'exists already')
+    assert graph.set_parameter(node, 'output', str(tmp_path / 'FILE/bag')).successful
+    assert not graph.change_state(node, 'activate')
+    process.wait_for_line('FILE/bag: cannot be written')
+    assert graph.set_parameter(node, 'output', str(tmp_path / 'better')).successful
+
+    assert graph.change_state(node, 'cleanup')
+    for name, wrong, right, transition, said in (
+        ('slop_s', -1.0, 0.025, 'configure', "parameter 'slop_s': expected seconds from 0 on, got -1.0"),
+        (
+            'extra_topics',
+            ['pairs'],
+            [''],
+            'configure',
+            "'extra_topics': expected topics of others, got 'pairs', my own",
+        ),
+        ('min_free_bytes', 10**18, 10**6, 'activate', 'MB of free space at least'),
+    ):
+        assert graph.set_parameter(node, name, wrong).successful
+        if transition == 'activate':
+            assert graph.change_state(node, 'configure')
+        assert not graph.change_state(node, transition), name
+        process.wait_for_line(said)
+        if transition == 'activate':
+            assert graph.change_state(node, 'cleanup')
+        assert graph.set_parameter(node, name, right).successful
+
+    assert graph.change_state(node, 'configure')
+    assert graph.change_state(node, 'activate')
+    Sensors(graph, '/mended').wait().run(0.3)
+    assert graph.change_state(node, 'deactivate')
+    assert len(BagReader(tmp_path / 'better').stamps('/mended/radar/heatmap')) == 6
+    assert process.stop() == 0
     assert 'Traceback' not in process.output
     assert (tmp_path / 'FILE').read_text() == 'mine'
 
 
-def test_after_a_refusal_the_node_can_be_told_better(graph, recorder, tmp_path):
+def test_a_process_that_was_to_end_with_its_recording_ends_where_there_can_be_none(recorder, tmp_path):
     (tmp_path / 'bag').mkdir()
-    process = recorder('/mended')
-    process.wait_for_line('exists already')
-    assert graph.state('/mended/pair_recorder_node') == 'inactive'
-    graph.wait_for_status('mended/pair_recorder_node: state', ERROR, 'exists already')
-    assert graph.set_parameter('/mended/pair_recorder_node', 'output', str(tmp_path / 'better')).successful
-    assert graph.change_state('/mended/pair_recorder_node', 'activate')
-    Sensors(graph, '/mended').wait().run(0.3)
-    assert graph.change_state('/mended/pair_recorder_node', 'deactivate')
-    assert len(BagReader(tmp_path / 'better').stamps('/mended/radar/heatmap')) == 6
-    assert process.stop() == 0
+    process = recorder('/refused', exit_when_finished=True)
+    assert process.wait() == 1
+    assert 'exists already' in process.output
 
 
-def test_a_duration_ends_the_process(recorder, tmp_path):
-    process = recorder('/timed', max_duration_s=0.5, exit_when_finished=True)
+def test_a_duration_begins_with_the_sensors_and_ends_the_process(graph, recorder, tmp_path):
+    process = recorder('/timed', max_duration_s=0.2, exit_when_finished=True, input_timeout=0.5)
+    process.wait_for_line('waiting for /timed/camera/image_raw: nobody publishes it')
+    Sensors(graph, '/timed').wait().run(0.15)
     assert process.wait() == 0
-    assert BagReader(tmp_path / 'bag').streams['/timed/pairs'].count == 0
+    assert len(pair_stamps(BagReader(tmp_path / 'bag'), '/timed/pairs')) == 3
 
 
 @pytest.fixture(scope='module')
@@ -434,6 +454,8 @@ def test_a_clock_that_jumps_back_ends_nothing(graph, recorder, tmp_path):
     sensors = Sensors(graph, '/back')
     process = recorder('/back', use_sim_time=True)
     sensors.wait()
+    sensors.run(0.1, begin_s=99.0)
+    process.wait_for_line('messages wait for the first /clock')
     clock = graph.publisher(Clock, '/clock')
     for begin_s in (100.0, 10.0):
         for _ in range(3):
@@ -443,7 +465,7 @@ def test_a_clock_that_jumps_back_ends_nothing(graph, recorder, tmp_path):
         time.sleep(0.2)
     graph.wait_for_status('back/pair_recorder_node: recording', WARN, 'clock jumped by -90')
     bag = finish(process, tmp_path / 'bag')
-    assert len(bag.stamps('/back/radar/heatmap')) == 20
+    assert len(bag.stamps('/back/radar/heatmap')) == 22, 'those from before the first /clock, too'
     assert sorted(pair_stamps(bag, '/back/pairs')) == expected_pairs(sensors)
     assert {stamp.time_ns - START_NS for stamp in bag.raw_messages(['/back/radar/heatmap'])} == {10**10, 10**11}
 

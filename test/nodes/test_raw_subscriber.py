@@ -137,8 +137,11 @@ def test_a_latched_topic_is_subscribed_with_room_for_all_its_publishers(graph, l
 def test_topics_with_a_similar_name_or_of_the_type_are_proposed(graph, listener):
     graph.node.create_publisher(Image, '/front/radar/heatmaps', 10)
     graph.node.create_publisher(Image, '/mono', 10)
+    graph.node.create_publisher(Image, '/front/radar/heatmap/preview', 10)
+    graph.wait_until(lambda: listener.node.count_publishers('/front/radar/heatmap/preview'), 'the publishers')
     graph.wait_until(lambda: listener.node.count_publishers('/mono'), 'the publishers')
-    assert "did you mean '/front/radar/heatmaps'" in similar_topics(listener.node, '/front/radar/heatmap')
+    assert "did you mean '/front/radar/heatmaps'?" in similar_topics(listener.node, '/front/radar/heatmap')
     of_type = similar_topics(listener.node, '/x', ['sensor_msgs/msg/Image'])
     assert of_type.startswith('; topics of such a type: ')
+    assert 'preview' not in of_type
     assert similar_topics(listener.node, '/x') == ''
