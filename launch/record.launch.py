@@ -43,7 +43,12 @@ ARGUMENTS: tuple[Argument, ...] = (
     ('image_topic', '', 'Topic of images, raw or compressed. Empty: as in params_file (camera/image_raw).', None),
     ('extra_topics', '', 'Further topics to record, with commas between. Empty: as in params_file.', None),
     ('output', '', 'Folder of the new bag, strftime codes are filled in. Empty: as in params_file.', None),
-    ('duration', '', 'Seconds after which recording, and the launch, end. Empty: on Ctrl-C.', None),
+    (
+        'duration',
+        '',
+        'Seconds from the first radar frame or image on, after which recording, and the launch, end. Empty: on Ctrl-C.',
+        None,
+    ),
     ('record_on_start', 'true', 'false waits for the service ~/start (or ~/snapshot).', BOOLEAN),
     ('pairs_only', '', 'Leave out radar frames and images without a partner. Empty: as in params_file.', None),
     ('sync', '', "nearest or approximate (message_filters'). Empty: as in params_file.", None),
@@ -54,8 +59,8 @@ ARGUMENTS: tuple[Argument, ...] = (
     (
         'input',
         'auto',
-        'What the radar sends: heatmaps, or raw cubes of which heatmap_node is to form heatmaps. auto: cubes with '
-        'simulate:=true.',
+        'What the radar sends: heatmaps, or raw cubes (radar/cube) of which heatmap_node is to form heatmaps, to '
+        'record or show them. auto: cubes with simulate:=true, or where the name of radar_topic ends in cube.',
         ['auto', 'cube', 'heatmap'],
     ),
     ('view', 'auto', 'Start pair_view_node, which publishes pairs/preview. auto: with rviz:=true.', ['auto', *BOOLEAN]),
@@ -88,8 +93,9 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     simulate, sim_time = arguments['simulate'] == 'true', arguments['use_sim_time'] == 'true'
     view = arguments['view'] == 'true' or (arguments['view'] == 'auto' and arguments['rviz'] == 'true')
     radar_input = arguments['input']
+    cubes_recorded = records_cubes(arguments)
     if radar_input == 'auto':
-        radar_input = 'cube' if simulate else 'heatmap'
+        radar_input = 'cube' if simulate or cubes_recorded else 'heatmap'
     if simulate and arguments['camera']:
         raise ValueError(
             f'camera: expected none with simulate:=true, which brings its own, got {arguments["camera"]!r}'
@@ -106,7 +112,7 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         }
     if arguments['camera']:
         nodes['camera_node'] = {**common, 'source': arguments['camera']}
-    if radar_input == 'cube' or view:
+    if view or (radar_input == 'cube' and not cubes_recorded):
         nodes['heatmap_node'] = {**common, 'input': radar_input}
     if view:
         nodes['pair_view_node'] = {**common, **view_parameters(arguments)}
@@ -158,7 +164,11 @@ def free_output(output: str) -> str:
 def view_parameters(arguments: dict[str, str]) -> dict[str, object]:
     """Topics of the pair view: heatmaps are shown, also where raw cubes are recorded."""
     parameters: dict[str, object] = given(arguments, 'image_topic')
-    radar_topic = arguments['radar_topic']
-    if radar_topic and not radar_topic.endswith('cube'):
-        parameters['heatmap_topic'] = radar_topic
+    if arguments['radar_topic'] and not records_cubes(arguments):
+        parameters['heatmap_topic'] = arguments['radar_topic']
     return parameters
+
+
+def records_cubes(arguments: dict[str, str]) -> bool:
+    """Whether it is raw cubes that go into the bag, as far as the name of their topic tells."""
+    return arguments['radar_topic'].endswith('cube')

@@ -214,7 +214,7 @@ def pair(
         list[str], typer.Option(metavar='OLD=NEW', help='New name of a topic; give it again for more.')
     ] = NOTHING,
     default_names: Annotated[
-        bool, typer.Option('--default-names', help='Give the two streams the names that other commands look for.')
+        bool, typer.Option('--default-names', help='Give the two streams and the truth the names that others look for.')
     ] = False,
     compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
     as_json: Json = False,
@@ -389,7 +389,9 @@ def record(
     output: Annotated[
         str, typer.Option(help='The new bag, never overwritten; strftime codes are filled in. Default: pairs_<time>.')
     ] = '',
-    duration: Annotated[float, typer.Option(help='Seconds to record; 0 = until Ctrl-C.', min=0)] = 0.0,
+    duration: Annotated[
+        float, typer.Option(help='Seconds from the first radar frame or image on; 0 = until Ctrl-C.', min=0)
+    ] = 0.0,
     simulate: Annotated[bool, typer.Option('--simulate', help='Record a simulated radar and camera.')] = False,
     rviz: Annotated[bool, typer.Option('--rviz', help='Open RViz with the live pair view.')] = False,
     namespace: Annotated[str, typer.Option(help='ROS namespace of nodes and topics.')] = '',
