@@ -127,26 +127,32 @@ class Channel:
         rows = len(delays)
         cycles = delays * (self._sign * self._middle)
         cycles -= np.rint(cycles)
-        angle = (2 * np.pi * cycles).astype(np.float32)
-        echo_real, echo_imag = np.cos(angle), np.sin(angle)
-        echo_real, echo_imag = (
-            amplitudes.real * echo_real - amplitudes.imag * echo_imag,
-            amplitudes.real * echo_imag + amplitudes.imag * echo_real,
-        )
+        angle = cycles.astype(np.float32)
+        angle *= np.float32(2 * np.pi)
+        angle += np.angle(amplitudes)
+        size = np.abs(amplitudes)
+        echo_real, echo_imag = size * np.cos(angle), size * np.sin(angle)
         # place on the periodic delay grid; exp(-j 2 pi n x) is the transform's sign
         place = delays * (-self._sign * self._step * self._cells)
         first = np.ceil(place - TAPS / 2)
         fraction = (first - place).astype(np.float32)
-        cell = np.mod(first, self._cells).astype(np.int64)  # bincount is many times slower with other integers
-        taps = np.arange(TAPS)[:, None, None]
-        offset = (fraction + taps.astype(np.float32)) * np.float32(2 / TAPS)
-        weight = np.exp(np.float32(SHAPE) * (np.sqrt(np.maximum(1 - offset * offset, 0)) - 1))
         # a margin instead of a modulo for every tap
         width = self._cells + TAPS
-        target = (cell + (np.arange(rows) * width)[:, None] + taps).ravel()
+        cell = first.astype(np.int64)  # bincount is many times slower with other integers
+        cell %= self._cells
+        cell += (np.arange(rows) * width)[:, None]
+        taps = np.arange(TAPS)[:, None, None]
+        weight = (fraction + taps.astype(np.float32)) * np.float32(2 / TAPS)
+        weight *= weight
+        np.sqrt(np.maximum(1 - weight, 0), out=weight)
+        weight -= 1
+        weight *= np.float32(SHAPE)
+        np.exp(weight, out=weight)
+        target = (cell + taps).ravel()
         grid = np.empty((rows, width), dtype=np.complex64)
         grid.real = np.bincount(target, (weight * echo_real).ravel(), rows * width).reshape(rows, width)
-        grid.imag = np.bincount(target, (weight * echo_imag).ravel(), rows * width).reshape(rows, width)
+        weight *= echo_imag
+        grid.imag = np.bincount(target, weight.ravel(), rows * width).reshape(rows, width)
         grid[:, :TAPS] += grid[:, self._cells :]
         spectrum = scipy.fft.fft(grid[:, : self._cells], axis=1)
         half = self._count // 2

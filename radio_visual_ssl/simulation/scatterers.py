@@ -21,8 +21,8 @@ REFERENCE_RANGE = 30.0  # m
 
 # scatterers along (length, width) of each side and over its height, and on top
 _DENSITY = {
-    'car': ((9, 5), 2, 8),
-    'van': ((9, 5), 3, 8),
+    'car': ((7, 4), 2, 6),
+    'van': ((7, 4), 3, 6),
     'cart': ((4, 3), 2, 2),
     'wall': ((8, 0), 3, 0),
     'building': ((8, 3), 3, 0),
