@@ -220,7 +220,7 @@ def measure(command: list[str | Path], case: str, seconds: float, bag: Path | No
     recorded = lost = size = 0
     if bag is not None:
         reader = BagReader(bag)
-        recorded = sum(reader.streams[topic].count for topic in (RADAR_TOPIC, IMAGE_TOPIC))
+        recorded = sum(reader.streams[topic].count for topic in (RADAR_TOPIC, IMAGE_TOPIC) if topic in reader.streams)
         if '/pairs' in reader.streams:
             found = {
                 (stamp_to_ns(pair.header.stamp), stamp_to_ns(pair.image_stamp)) for _, pair in reader.messages('/pairs')

@@ -2,6 +2,7 @@
 """record.launch.py through ``ros2 launch`` and the command line: a bag that is judged like any other, a clean end."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,7 +85,7 @@ def assert_all_ended(process):
 
 
 def test_a_simulation_is_recorded_for_its_duration_and_judged_like_any_other_bag(launch, simulated, tmp_path):
-    process = launch(**simulated, duration=6, output='bag')
+    process = launch(**simulated, duration=2.5, output='bag')
     assert process.wait(90) == 0, process.output
     assert_all_ended(process)
     bag = BagReader(tmp_path / 'bag')
@@ -141,12 +142,13 @@ def test_a_camera_through_opencv_is_recorded_with_a_radar_that_is_there(graph, l
 
 
 def test_the_command_line_starts_the_launch_file(run, simulated, tmp_path):
-    options = ['--simulate', '--duration', '4', '--output', 'bag']
+    options = ['--simulate', '--duration', '1.5', '--output', 'bag', '--radar-topic', 'radar/cube']
     more = [f'{name}:={simulated[name]}' for name in ('scene', 'radar')]
     process = run('radio-visual-ssl', 'record', *options, *more, 'pairs_only:=true')
     assert process.wait(90) == 0, process.output
     bag = BagReader(tmp_path / 'bag')
-    assert bag.streams['/camera/image_raw'].count == bag.streams['/pairs'].count
+    assert bag.streams['/radar/cube'].count == bag.streams['/camera/image_raw'].count == bag.streams['/pairs'].count > 5
+    assert 'heatmap_node' not in process.output, 'nobody looks at heatmaps'
 
 
 def test_without_ros_the_command_line_says_what_is_missing(tmp_path):
@@ -168,11 +170,23 @@ def test_without_ros_the_command_line_says_what_is_missing(tmp_path):
         ({'simulate': 'true', 'camera': '0'}, 'camera: expected none with simulate:=true'),
         ({'params_file': '/no/file.yaml'}, "params_file: expected a parameter file, got '/no/file.yaml'"),
         ({'compress': 'a bit'}, "compress: expected true or false, got 'a bit'"),
+    ],
+    ids=['existing output', 'duration', 'negative duration', 'two cameras', 'params_file', 'compress'],
+)
+def test_a_wrong_argument_is_named_before_anything_starts(describe, arguments, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        describe('record.launch.py', **arguments)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        ({'duration': 'long'}, "duration: expected a number, got 'long'"),
         ({'sync': 'magic'}, "parameter 'sync': expected one of 'nearest', 'approximate', got 'magic'"),
     ],
-    ids=['existing output', 'duration', 'negative duration', 'two cameras', 'params_file', 'compress', 'sync'],
+    ids=['refused by the launch file', 'refused by a node'],
 )
-def test_a_wrong_argument_is_named_and_nothing_is_left_running(launch, arguments, said):
+def test_after_a_wrong_argument_nothing_is_left_running(launch, arguments, said):
     process = launch(**arguments)
     assert process.wait(60) != 0
     assert said in process.output
