@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-# threads of a matrix product that wait for each other make it 20 times slower where other processes are busy
+# threads of a matrix product that wait for each other make it 20 times slower where other processes are busy; numpy
+# reads this when it is first imported, which pytest plugins must not do before (see addopts)
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
 REPOSITORY = Path(__file__).resolve().parents[1]
