@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -223,13 +224,19 @@ def _topics(repairs: list['_FileRepair']) -> list[tuple[str, str, str, str]]:
     for repair in repairs:
         for channel in repair.index.channels.values():
             schema = repair.index.schemas.get(channel.schema_id)
-            try:
-                qos = dump_qos_v8(parse_qos(channel.metadata.get('offered_qos_profiles', '')))
-            except (ReaderError, KeyError, TypeError):
-                qos = ''
+            qos = _qos_of_version_8(channel.metadata.get('offered_qos_profiles', ''))
             type_hash = channel.metadata.get('topic_type_hash', '')
             topics.setdefault(channel.topic, (channel.topic, schema.name if schema else '', qos, type_hash))
     return list(topics.values())
+
+
+@cache
+def _qos_of_version_8(text: str) -> str:
+    """QoS profiles as metadata of version 8 has them; empty where there are none that can be read."""
+    try:
+        return str(dump_qos_v8(parse_qos(text)))
+    except (ReaderError, KeyError, TypeError, ValueError, AttributeError):  # all that rosbags raises of broken text
+        return ''
 
 
 @dataclass

@@ -305,6 +305,20 @@ def test_chunked_files_of_other_writers_are_completed(tmp_path, compression, kee
     assert repair_bag(lone).sound
 
 
+@pytest.mark.parametrize('qos', ['- history: null', 'a: [', '- 3', 'none'])
+def test_topics_whose_qos_cannot_be_read_go_without(tmp_path, qos):
+    lone = tmp_path / 'lone.mcap'
+    with lone.open('wb') as stream:
+        writer = Writer(stream, compression=CompressionType.NONE)
+        writer.start(profile='ros2')
+        schema = writer.register_schema(TYPE, 'ros2msg', typestore().generate_msgdef(TYPE)[0].encode())
+        channel = writer.register_channel('/data', 'cdr', schema, {'offered_qos_profiles': qos})
+        writer.add_message(channel, 1, payload(1), 1)
+        writer.finish()
+    os.truncate(lone, lone.stat().st_size - 10)
+    assert repair_bag(lone).messages == 1
+
+
 @pytest.mark.parametrize('chunked', [False, True])
 def test_files_without_an_index_are_completed(tmp_path, chunked):
     lone = tmp_path / 'lone.mcap'
