@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 Pictures = NDArray[np.float32]
@@ -228,7 +228,7 @@ def _fit(sums: _Sums, lags: Floats, rng: np.random.Generator, draws: int) -> _Fi
     freedom = max(carrying - 1.0, 1.0)
     systematic = float(np.hypot(WHEREABOUTS * _width(lags, curve), FLOOR))
     error = float(np.hypot(np.std(drawn), systematic))
-    half = float(np.hypot(stats.t.ppf(0.975, freedom) * np.std(drawn), stats.norm.ppf(0.975) * systematic))
+    half = float(np.hypot(stdtrit(freedom, 0.975) * np.std(drawn), ndtri(0.975) * systematic))
     low, high = (float(value) for value in np.quantile(drawn, (0.025, 0.975)))
     drift, drift_error = _drift(sums, lags, offset, rng, draws)
     return _Fit(offset, error, min(low, offset - half), max(high, offset + half), drift, drift_error, freedom)
@@ -269,7 +269,7 @@ def _judge(found: TimeOffset, fit: _Fit, settings: OffsetSettings) -> TimeOffset
     if half > settings.widest_s:
         reason = f'too little happens in the recording: the offset would be {would_be}'
         return replace(found, reason=reason, drift_reason='without an offset there is no drift')
-    width = float(stats.t.ppf(0.975, fit.freedom)) * fit.drift_error * 1e6
+    width = float(stdtrit(fit.freedom, 0.975)) * fit.drift_error * 1e6
     if not np.isfinite(width):
         return replace(found, offset_s=fit.offset, drift_reason='the recording is too short')
     drift = fit.drift * 1e6
