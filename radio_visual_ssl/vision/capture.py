@@ -446,7 +446,7 @@ def find_source(text: str) -> Source:
         raise ValueError(
             'source: expected a camera index (0), a device, a file, a folder of pictures or a URL, got nothing'
         )
-    if text.isdigit():
+    if text.isdecimal():
         return Device(f'/dev/video{int(text)}')
     if text.startswith('/dev/'):
         return Device(text)
@@ -484,8 +484,9 @@ def natural_order(path: Path) -> list[tuple[int, int, str]]:
 
 
 def hide_password(url: str) -> str:
-    """A URL without its password."""
-    return re.sub(r'(://[^/@]*?):[^/@]*@', r'\1:***@', url)
+    """A URL without its password, be it before the host or, as many cameras have it, a parameter."""
+    url = re.sub(r'(://[^/@]*?):[^/@]*@', r'\1:***@', url)
+    return re.sub(r'(?i)([?&;](?:pass|passwd|password|pwd|psw|token|key|auth)=)[^&;#]*', r'\1***', url)
 
 
 def explain_url(url: str) -> str:

@@ -150,6 +150,8 @@ def test_a_file_without_permission_is_refused(video, tmp_path):
 
 def test_passwords_are_not_shown():
     assert find_source('rtsp://user:p4ss@camera/1').name == 'rtsp://user:***@camera/1'
+    name = find_source('http://camera/video?user=me&pwd=p4ss&size=vga').name
+    assert name == 'http://camera/video?user=me&pwd=***&size=vga'
 
 
 # ---- recorded sources
