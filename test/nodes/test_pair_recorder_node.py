@@ -105,9 +105,9 @@ def recorder(graph, tmp_path):
 
     started = []
 
-    def start(namespace, **parameters):
+    def start(namespace, *arguments, **parameters):
         given = {'output': tmp_path / 'bag', 'min_free_bytes': 1_000_000, **parameters}
-        started.append(graph.start_node('pair_recorder_node', '-r', f'__ns:={namespace}', **given))
+        started.append(graph.start_node('pair_recorder_node', '-r', f'__ns:={namespace}', *arguments, **given))
         return started[-1]
 
     yield start
@@ -406,41 +406,42 @@ def played(tmp_path_factory):
     return path
 
 
-AWAITED = "['/radar/heatmap', '/camera/image_raw', '/radar/heatmap_info']"
+def awaited(recorders):
+    return str([f'{topic} {recorders}' for topic in ('/radar/heatmap', '/camera/image_raw', '/radar/heatmap_info')])
 
 
-@pytest.mark.parametrize('sync', ['nearest', 'approximate'])
-def test_a_looping_bag_is_paired_in_each_round(graph, recorder, played, tmp_path, sync):
-    process = recorder(f'/loop_{sync}', sync=sync)
+def test_a_looping_bag_is_paired_in_each_round(graph, recorder, played, tmp_path):
+    recorders = {
+        sync: recorder('/loop', '-r', f'__node:={sync}', sync=sync, output=tmp_path / sync)
+        for sync in ('nearest', 'approximate')
+    }
     player = graph.start_node(
-        'player_node', '-r', f'__ns:=/loop_{sync}', bag=played, loop=True, rate=3.0, wait_for_subscribers=AWAITED
+        'player_node', '-r', '__ns:=/loop', bag=played, loop=True, rate=3.0, wait_for_subscribers=awaited(2)
     )
     player.wait_for_line('starts again', timeout=30)
     player.wait_for_line('starts again', start=len(player.lines))
     time.sleep(0.3)
     assert player.stop() == 0
-    process.wait_for_line('stamps jumped')
-    bag = finish(process, tmp_path / 'bag')
-    stamps = bag.stamps(f'/loop_{sync}/radar/heatmap').tolist()
-    rounds = 1 + sum(later < earlier for earlier, later in pairwise(stamps))
-    assert rounds == 3
-    pairs = pair_stamps(bag, f'/loop_{sync}/pairs')
-    in_round = [0]
-    for (earlier, _), (later, _) in pairwise(pairs):
-        in_round[-1] += 1
-        if later < earlier:
-            in_round.append(0)
-    assert len(in_round) == rounds
-    if sync == 'nearest':
-        assert min(in_round[0] + 1, in_round[1]) >= 39, 'a round lost its pairs'
-    else:
-        assert min(in_round[:2]) > 20, 'the synchronizer did not begin anew'
+    in_rounds = {}
+    for sync, process in recorders.items():
+        process.wait_for_line('stamps jumped')
+        bag = finish(process, tmp_path / sync)
+        stamps = bag.stamps('/loop/radar/heatmap').tolist()
+        assert sum(later < earlier for earlier, later in pairwise(stamps)) == 2, 'three rounds'
+        in_rounds[sync] = [0]
+        for (earlier, _), (later, _) in pairwise(pair_stamps(bag, '/loop/pairs')):
+            in_rounds[sync][-1] += 1
+            if later < earlier:
+                in_rounds[sync].append(0)
+        assert len(in_rounds[sync]) == 3, sync
+    assert min(in_rounds['nearest'][0] + 1, in_rounds['nearest'][1]) >= 39, 'a round lost its pairs'
+    assert min(in_rounds['approximate'][:2]) > 20, 'the synchronizer did not begin anew'
 
 
 def test_simulated_time_is_the_time_of_the_bag(graph, recorder, played, tmp_path):
     process = recorder('/sim', use_sim_time=True)
     player = graph.start_node(
-        'player_node', '-r', '__ns:=/sim', bag=played, publish_clock=True, rate=3.0, wait_for_subscribers=AWAITED
+        'player_node', '-r', '__ns:=/sim', bag=played, publish_clock=True, rate=3.0, wait_for_subscribers=awaited(1)
     )
     assert player.wait(40) == 0
     time.sleep(0.3)
