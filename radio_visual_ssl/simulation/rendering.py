@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import cv2
 import numpy as np
@@ -243,18 +243,20 @@ class Renderer:
 
     def _paint_sky(self, canvas: Canvas) -> None:
         """Sky and skyline, or the ceiling of a hall."""
-        rays = self._pinhole.rays() @ self._camera.rotation
-        rays /= np.sqrt(np.einsum('ijk,ijk->ij', rays, rays))[:, :, None]
+        rays = self._pinhole.rays().astype(np.float32)
+        axes = self._camera.rotation.astype(np.float32)
+        up, length = rays @ axes[:, 2], np.sqrt(np.einsum('ijk,ijk->ij', rays, rays))
         ceiling = self._layout.scene.lighting.ceiling
         if ceiling is not None:
-            distance = (ceiling - self._height - self._eye[2]) / np.maximum(rays[:, :, 2], 1e-3)
-            x, y = (self._eye[axis] + rays[:, :, axis] * distance for axis in (0, 1))
+            share = (ceiling - self._height - self._eye[2]) / np.maximum(up, 1e-3)
+            x, y = (self._eye[axis] + rays @ axes[:, axis] * share for axis in (0, 1))
             lamp = (np.mod(x, 5.0) < 2.4) & (np.mod(y, 4.0) < 0.5)
             beam = np.mod(x + 1.3, 5.0) < 0.4
             grey = np.where(lamp, 2.1, np.where(beam, 0.7, 1.0))[:, :, None] * CEILING
-            canvas.image[:] = np.clip(self._through_air(grey, np.minimum(distance, FAR)), 0, 255).astype(np.uint8)
+            colours = self._through_air(grey, np.minimum(share * length, FAR))
+            canvas.image[:] = np.clip(colours, 0, 255).astype(np.uint8)
             return
-        share = np.clip(rays[:, :, 2] / 0.35, 0.0, 1.0).astype(np.float32) ** np.float32(0.7)
+        share = np.clip(up / length / np.float32(0.35), 0.0, 1.0) ** np.float32(0.7)
         for channel in range(3):
             low, high = self._haze[channel], self._zenith[channel]
             canvas.image[:, :, channel] = low + np.float32(high - low) * share
@@ -334,8 +336,8 @@ class _Floor:
         rays = rays[self._rows]
         self._distance = (eye[2] + height) / -rays[:, 2]
         self.local = eye[:2] + rays[:, :2] * self._distance[:, None]
-        rng = np.random.default_rng((layout.seed, 2**31 + 1))
-        self._tile = _noise_tile(rng)
+        self._tile = _noise_tile()
+        self._shift = np.random.default_rng((layout.seed, 2**31 + 1)).integers(0, 10 * _NOISE_CELLS, 2)
         self._fade = np.exp(-self._distance / 14.0).astype(np.float32)
 
     def seen(self, sensors: Pose) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -350,8 +352,8 @@ class _Floor:
 
     def _noise(self, x: NDArray[np.float64], y: NDArray[np.float64], cell: float) -> NDArray[np.float32]:
         """Noise of variance 1 over the plane, with cells of a size in m; it repeats after 256."""
-        column = (x * (1 / cell)).astype(np.int64) & (_NOISE_CELLS - 1)
-        row = (y * (1 / cell)).astype(np.int64) & (_NOISE_CELLS - 1)
+        column = (x * (1 / cell) + self._shift[0]).astype(np.int64) & (_NOISE_CELLS - 1)
+        row = (y * (1 / cell) + self._shift[1]).astype(np.int64) & (_NOISE_CELLS - 1)
         return self._tile.ravel()[row * _NOISE_CELLS + column]
 
 
@@ -376,8 +378,10 @@ def _shaped(body: Body, walked: float) -> Solid:
     return Solid.of(mesh(body, walked), body.number)
 
 
-def _noise_tile(rng: np.random.Generator) -> NDArray[np.float32]:
-    tile = ndimage.gaussian_filter(rng.standard_normal((_NOISE_CELLS, _NOISE_CELLS)), 1.0, mode='wrap')
+@cache
+def _noise_tile() -> NDArray[np.float32]:
+    noise = np.random.default_rng(0).standard_normal((_NOISE_CELLS, _NOISE_CELLS))
+    tile = ndimage.gaussian_filter(noise, 1.0, mode='wrap')
     return (tile / tile.std()).astype(np.float32)
 
 
