@@ -364,6 +364,9 @@ class McapFile:
             metadata: its content.
         """
         self.write_chunk()
+        if self._small:  # topics without a message: the summary may only repeat what the data section declares
+            self._put([self._small])
+            self._begin_chunk()
         self._put([self.index.ending(self._offset, name, metadata)])
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A growing bag: every reader opens it, each file stands alone, and a full disk ends it cleanly."""
 
+import itertools
 import resource
 import shutil
 import struct
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mcap.reader import make_reader
-from mcap.records import Chunk, ChunkIndex, Footer, MessageIndex, Statistics
+from mcap.records import Channel, Chunk, ChunkIndex, DataEnd, Footer, MessageIndex, Statistics
 from mcap.stream_reader import StreamReader
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Qos, QosDurability
@@ -504,3 +505,16 @@ def test_a_limit_on_the_size_of_files_ends_the_bag_cleanly(tmp_path):
     assert '/x: cannot be written: [Errno 27] File too large' in result.stdout
     assert 30 < len(list(BagReader(tmp_path / 'x').raw_messages())) < 43
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 3_000_000
+
+
+def test_topics_without_a_message_are_declared_before_the_summary(tmp_path):
+    with StreamingBag(tmp_path / 'x') as bag:
+        bag.add_topic('/data', 'std_msgs/msg/String')
+        bag.write('/data', 1, text('x'))
+        bag.flush()
+        bag.add_topic('/silent', 'std_msgs/msg/String')
+    with (tmp_path / 'x' / 'x_0.mcap').open('rb') as stream:
+        data = itertools.takewhile(lambda record: not isinstance(record, DataEnd), StreamReader(stream).records)
+        assert [record.topic for record in data if isinstance(record, Channel)] == ['/data', '/silent']
+    assert BagReader(tmp_path / 'x').streams['/silent'].count == 0
+    assert repair_bag(tmp_path / 'x').sound
