@@ -137,7 +137,7 @@ class Renderer:
         pinhole = self._pinhole
         wide = 0.5 * pinhole.width / pinhole.focal[0]
         inside = (np.abs(optical[:, 0]) < wide * optical[:, 2] + radii * np.hypot(1.0, wide)) & (optical[:, 2] < FAR)
-        return [placed[index] for index in np.flatnonzero(inside & (optical[:, 2] > -radii))]
+        return [placed[index] for index in np.flatnonzero(inside & (optical[:, 2] > -radii)).tolist()]
 
     def _shape(self, body: Body, pose: Pose) -> Solid:
         """A mover as it is at that point of its walk."""
