@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulated data sets: what they hold, that they resume, and that workers change nothing."""
 
+import fcntl
 import filecmp
 import json
+import os
 import subprocess
 import sys
 import time
@@ -151,6 +153,18 @@ def test_other_settings_and_other_folders_are_refused(made, files, tmp_path):
     (tmp_path / 'note.txt').write_text('mine')
     with pytest.raises(DatasetError, match='expected a new or empty folder, or a data set; it holds note.txt'):
         generate(plan_of(files), tmp_path)
+
+
+def test_two_runs_in_one_folder_do_not_mix(files, tmp_path):
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(DatasetError, match='another process is making a data set here'):
+            generate(plan_of(files), tmp_path)
+    finally:
+        os.close(handle)
+    with pytest.raises(DatasetError, match='workers: expected at least 1, got 0'):
+        generate(plan_of(files), tmp_path, workers=0)
 
 
 def test_raw_cubes_and_images_are_written_where_asked_for(files, tmp_path):
