@@ -385,6 +385,16 @@ class VideoFile(RecordedSource):
                 raise ValueError(f'{path}: expected a video file or a picture, got nothing that OpenCV can read')
         finally:
             capture.release()
+        self._begin()
+
+    def open(self, settings: CaptureSettings) -> str:
+        """Nothing is held open between two passes, but the time goes on."""
+        self._begin()
+        return super().open(settings)
+
+    def _begin(self) -> None:
+        self._limit = RateLimit()
+        self._clock = self._waited = 0.0  # s, of what was played, and since the last picture that was taken
 
     def pictures(self, rate: Callable[[], float]) -> Iterator[tuple[float, NDArray[np.uint8] | str]]:
         """At their own times; those that come sooner than the rate allows are not decoded into pictures."""
@@ -394,21 +404,20 @@ class VideoFile(RecordedSource):
         try:
             nominal = capture.get(cv2.CAP_PROP_FPS)
             period = 1.0 / nominal if 0.01 < nominal <= 1000 else 0.04
-            limit = RateLimit()
-            clock, last, waited = 0.0, -1.0, 0.0
+            last = -1.0
             while capture.grab():
                 position = capture.get(cv2.CAP_PROP_POS_MSEC) * 1e-3
                 interval = position - last if last >= 0 else period
                 if not 0 < interval <= LARGEST_INTERVAL:
                     interval = period
                 last = position
-                clock += interval
-                waited += interval
-                if not limit.admits(clock, rate()):
+                self._clock += interval
+                self._waited += interval
+                if not self._limit.admits(self._clock, rate()):
                     continue
                 good, image = capture.retrieve()
+                waited, self._waited = self._waited, 0.0
                 yield waited, np.asarray(image) if good and image is not None else f'{self.name}: a damaged picture'
-                waited = 0.0
         finally:
             capture.release()
 

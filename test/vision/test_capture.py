@@ -180,6 +180,14 @@ def test_a_looping_video_goes_on_without_a_gap_or_a_step_back(video):
     assert np.all(np.diff([picture.stamp_ns for picture in taken.pictures]) > 0)
 
 
+def test_a_rate_holds_where_a_video_begins_again(video):
+    source = find_source(str(video))
+    source.open(CaptureSettings())
+    intervals = [interval for _ in range(3) for interval, _ in source.pictures(lambda: 7.0)]
+    assert 7 <= len(intervals) <= 9
+    assert min(intervals[1:]) > 0.09
+
+
 def test_pictures_of_a_folder_come_in_natural_order_at_the_asked_rate(folder):
     with Taken(find_source(str(folder)), rate=50.0) as taken:
         taken.wait_for('ended')
