@@ -119,7 +119,9 @@ def inspect(
     ] = None,
     count: Annotated[int, typer.Option(help='Frames on the contact sheet; 0 = draw nothing.', min=0, max=20)] = 4,
     camera_offset: PairedOffset = None,
-    search: Annotated[float, typer.Option(metavar='S', help='Largest time offset that is looked for.')] = 2.0,
+    search: Annotated[
+        float, typer.Option(metavar='S', help='Largest time offset that is looked for.', min=0.1, max=60.0)
+    ] = 2.0,
     estimate: Annotated[bool, typer.Option(help='Estimate the time offset; --no-estimate only reads stamps.')] = True,
     as_json: Json = False,
 ) -> None:
