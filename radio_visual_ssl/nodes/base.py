@@ -146,6 +146,22 @@ class ManagedNode(LifecycleNode):
         """Whether the user gave this parameter at the start (file, command line or launch)."""
         return name in self._parameter_overrides
 
+    def resolve(self, parameter: str, topic: str) -> str:
+        """Full name of a topic that a parameter names.
+
+        Raises:
+            ValueError: no name, or one that no topic can have; the message names the parameter.
+        """
+        if not topic:
+            raise ValueError(f"parameter '{parameter}': expected the name of a topic, got none")
+        try:
+            return self.resolve_topic_name(topic)
+        except Exception as error:  # rcl's errors share no class
+            reason = str(error).partition(', at ')[0]  # of rcl's source
+            raise ValueError(
+                f"parameter '{parameter}': expected the name of a topic, got {topic!r}: {reason}"
+            ) from error
+
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
         """Check and take over parameters, all or none; a refusal gives its reason and is logged."""
         try:

@@ -211,6 +211,11 @@ class PairRecorderNode(ManagedNode):
         self._made_services.clear()
         self._pairs_out = self._status_out = None
 
+    def close(self) -> int:
+        """End; exit code 1 where the last recording could not be completed."""
+        code = super().close()
+        return 1 if self._health.failed else code
+
     def check_parameters(self, values: Mapping[str, Value]) -> None:
         """Refuse settings that contradict each other, and topics that are recorded anyway."""
         settings = self._read_settings(values)
@@ -219,7 +224,7 @@ class PairRecorderNode(ManagedNode):
         own = {settings.pairs_topic, settings.annotations_topic}
         for name in ('standard_topics', 'extra_topics'):
             for topic in values[name]:
-                if topic and self.resolve_topic_name(topic) in own:
+                if topic and self.resolve(name, topic) in own:
                     raise ValueError(f"parameter '{name}': expected topics of others, got {topic!r}, my own")
 
     def notes(self) -> dict[str, str]:
@@ -229,9 +234,7 @@ class PairRecorderNode(ManagedNode):
     def _read_settings(self, values: Mapping[str, Value]) -> RecordingSettings:
         topics = {name: self.resolve_topic_name(topic) for name, topic in OWN_TOPICS.items()}
         for name in ('radar_topic', 'image_topic'):
-            if not values[name]:
-                raise ValueError(f"parameter '{name}': expected the name of a topic, got none")
-            topics[name] = self.resolve_topic_name(values[name])
+            topics[name] = self.resolve(name, values[name])
         return settings_from_parameters(RecordingSettings, '', {**values, **topics})
 
     # ---- services

@@ -120,10 +120,9 @@ class PairViewNode(ManagedNode):
         self._info = self._preview = self._output = None
 
     def check_parameters(self, values: Mapping[str, Value]) -> None:
-        """Refuse topics without a name."""
+        """Refuse what no topic can be named."""
         for name in ('heatmap_topic', 'image_topic'):
-            if not values[name]:
-                raise ValueError(f"parameter '{name}': expected the name of a topic, got none")
+            self.resolve(name, values[name])
 
     def parameters_changed(self, names: set[str]) -> None:
         """Draw anew."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder as a process: what sensors send is in the bag byte for byte, and what goes wrong is told."""
 
+import os
+import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -349,6 +351,13 @@ def test_what_cannot_be_recorded_is_refused_until_the_node_is_told_better(graph,
             'configure',
             "'extra_topics': expected topics of others, got 'pairs', my own",
         ),
+        (
+            'extra_topics',
+            ['bad name'],
+            [''],
+            'configure',
+            "'extra_topics': expected the name of a topic, got 'bad name'",
+        ),
         ('min_free_bytes', 10**18, 10**6, 'activate', 'MB of free space at least'),
     ):
         assert graph.set_parameter(node, name, wrong).successful
@@ -383,6 +392,38 @@ def test_a_duration_begins_with_the_sensors_and_ends_the_process(graph, recorder
     Sensors(graph, '/timed').wait().run(0.15)
     assert process.wait() == 0
     assert len(pair_stamps(BagReader(tmp_path / 'bag'), '/timed/pairs')) == 3
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """16 MB."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mount = ['mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', folder]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip('mounting a small tmpfs is not permitted here')
+    yield folder
+    subprocess.run(['umount', '-l', folder], check=True)
+
+
+@pytest.mark.parametrize('exits', [True, False])
+def test_a_recording_that_cannot_go_on_ends_in_the_open_with_exit_code_1(graph, recorder, small_disk, exits):
+    namespace = f'/full_{exits}'.lower()
+    images = graph.node.create_publisher(Image, f'{namespace}/camera/image_raw', 10)
+    process = recorder(namespace, output=small_disk / 'bag', min_free_bytes=8_000_000, exit_when_finished=exits)
+    graph.wait_until(images.get_subscription_count, 'the recorder')
+    time.sleep(0.3)
+    for index in range(10):
+        images.publish(image_to_message(np.zeros((600, 600, 3), np.uint8), 'rgb8', START_NS + index, 'camera', TYPES))
+        time.sleep(0.02)
+    process.wait_for_line('the disk is almost full: . MB left, the limit is 8 MB; .* messages')
+    if exits:
+        assert process.wait() == 1
+    else:
+        graph.wait_for_status(f'{namespace[1:]}/pair_recorder_node: recording', ERROR, 'the disk is almost full')
+        assert process.stop() == 1
+    assert 'Traceback' not in process.output
+    assert BagReader(small_disk / 'bag').streams[f'{namespace}/camera/image_raw'].count > 0
 
 
 @pytest.fixture(scope='module')
