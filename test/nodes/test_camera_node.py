@@ -3,10 +3,12 @@
 
 import signal
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not built or not on the path (make build)')
 
@@ -15,6 +17,7 @@ from mjpeg_server import MjpegServer
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from radio_visual_ssl.bags.messages import stamp_to_ns
+from radio_visual_ssl.nodes.camera_node import PARAMETERS
 from radio_visual_ssl.nodes.qos import latched_qos
 
 WIDTH, HEIGHT = 320, 240
@@ -248,3 +251,10 @@ def test_images_go_out_uncalibrated_where_the_calibration_is_of_another_size(gra
     assert graph.set_parameter('/h/camera_node', 'crop_x', 0).successful
     graph.wait_for_status('h/camera_node: capture', DiagnosticStatus.WARN)
     assert node.stop() == 0
+
+
+def test_the_example_file_holds_every_parameter_with_its_default():
+    content = yaml.safe_load((Path(__file__).parents[2] / 'config' / 'camera.yaml').read_text())
+    values = content['/**/camera_node']['ros__parameters']
+    compressed = {f'compressed.{name}': value for name, value in values.pop('compressed').items()}
+    assert values | compressed == {spec.name: spec.default for spec in PARAMETERS}
