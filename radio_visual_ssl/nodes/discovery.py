@@ -89,13 +89,14 @@ def find_source(node: Node, topic: str) -> Source | None:
     )
 
 
-def similar_topics(node: Node, topic: str, types: Collection[str] = ()) -> str:
+def similar_topics(node: Node, topic: str, types: Collection[str] = (), besides: Collection[str] = ()) -> str:
     """What might have been meant by a topic that nobody publishes.
 
     Args:
         node: whose graph is searched.
         topic: resolved name.
         types: message types that would do; topics of these are named where no name is similar.
+        besides: topics that are in use already, so they are not meant.
 
     Returns:
         ``; did you mean '/a' or '/b'?``, ``; topics of such a type: /c, /d``, or the empty text.
@@ -103,7 +104,7 @@ def similar_topics(node: Node, topic: str, types: Collection[str] = ()) -> str:
     known = {
         name: kinds
         for name, kinds in node.get_topic_names_and_types()
-        if name != topic and not name.endswith(PICTURES) and node.count_publishers(name) > 0
+        if name not in (topic, *besides) and not name.endswith(PICTURES) and node.count_publishers(name) > 0
     }
     if near := similar_names(topic, known):
         return near

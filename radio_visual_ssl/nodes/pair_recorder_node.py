@@ -291,7 +291,7 @@ class PairRecorderNode(ManagedNode):
             lambda: self.count_publishers(topic),
             index=index,
             wanted=wanted,
-            similar=lambda: similar_topics(self, topic, wanted),
+            similar=lambda: similar_topics(self, topic, wanted, self._recorded),
         )
         self._recorded[topic] = self._streams[topic] = stream
 

@@ -141,6 +141,7 @@ def test_topics_with_a_similar_name_or_of_the_type_are_proposed(graph, listener)
     graph.wait_until(lambda: listener.node.count_publishers('/front/radar/heatmap/preview'), 'the publishers')
     graph.wait_until(lambda: listener.node.count_publishers('/mono'), 'the publishers')
     assert "did you mean '/front/radar/heatmaps'?" in similar_topics(listener.node, '/front/radar/heatmap')
+    assert 'heatmaps' not in similar_topics(listener.node, '/front/radar/heatmap', besides=['/front/radar/heatmaps'])
     of_type = similar_topics(listener.node, '/x', ['sensor_msgs/msg/Image'])
     assert of_type.startswith('; topics of such a type: ')
     assert 'preview' not in of_type
