@@ -21,10 +21,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    program = 'from radio_visual_ssl.cli import main; main()'
+    program = REPOSITORY / 'scripts' / 'radio-visual-ssl'
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get('PYTHONPATH')]))
     return subprocess.run(
-        [sys.executable, '-c', program, *map(str, arguments)],
+        [sys.executable, program, *map(str, arguments)],
         cwd=folder, env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -184,3 +184,13 @@ def test_help_names_each_verb(tmp_path: Path) -> None:
     assert result.returncode == 0
     for verb in ('import', 'inspect', 'evaluate', 'heatmap'):
         assert verb in result.stdout
+
+
+def test_simulate_makes_a_data_set_with_several_workers(tmp_path):
+    size = ('--frames', 4, '--instances', 2, '--image-size', '64x48', '--workers', 2)
+    result = run(
+        'simulate', 'parking_lot', '--radar', 'ofdm_28ghz_100mhz_8rx', *size, '--out', 'set', '--json', folder=tmp_path
+    )
+    report = last_json(result)
+    assert (report['frames'], report['instances']) == (4, 2)
+    assert len(list((tmp_path / 'set').glob('*/metadata.yaml'))) == 2
