@@ -85,7 +85,7 @@ RECORDER_PARAMETERS = (
         'queue_depth', 30, 'Messages of a topic that the middleware keeps for this node.', 1, 1000, static=True
     ),
     ParameterSpec(
-        'sync_queue_size', 30, "sync approximate: messages of a stream that wait for the other's.", 1, 1000, static=True
+        'sync_queue_size', 30, "sync approximate: messages of a stream that wait for the other's.", 1, 100, static=True
     ),
 )
 

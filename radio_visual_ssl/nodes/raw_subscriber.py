@@ -102,7 +102,8 @@ class RawSubscriber(SimpleFilter):
             self._number = number
         # The middleware's time of arrival knows nothing of a busy executor, nor of simulated time.
         simulated = self._clock.ros_time_is_active
-        received_ns = self._clock.now().nanoseconds if simulated else info['received_timestamp']
+        received_ns = 0 if simulated else info['received_timestamp']
+        received_ns = received_ns or self._clock.now().nanoseconds  # 0: a middleware that does not tell
         self.signalMessage(RawMessage(data, self._stamp_ns(data), received_ns, self._offset_ns))
 
     def _stamp_ns(self, data: bytes) -> int | None:
