@@ -97,7 +97,7 @@ class RaytracedChannel:
         )
         if layout.ego is None:
             self._clutter = self._trace_clutter(0.0, KEPT['mast'], rays)
-            self._clutter_cube = self._response(self._clutter, moving=False)
+            self._clutter_cube = self.response(self._clutter, moving=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -116,19 +116,19 @@ class RaytracedChannel:
 
     def cube_and_counts(self, time: float) -> tuple[NDArray[np.complex64], dict[int, int]]:
         """The cube, and how many paths lead to each mover that is present (1 for a point reflector in sight)."""
-        movers, counts = self._trace_movers(time)
-        echoes = [self._response(movers)]
+        movers, counts = self.mover_echoes(time)
+        echoes = [self.response(movers)]
         if self._layout.ego is None:
             echoes.append(self._clutter_cube)
             if counts:
                 echoes.append(self._shadow(time))
         else:
-            echoes.append(self._response(self._trace_clutter(time, KEPT['ego'], EGO_CLUTTER_RAYS)))
+            echoes.append(self.response(self._trace_clutter(time, KEPT['ego'], EGO_CLUTTER_RAYS)))
         return self._receiver.samples(echoes, time), counts
 
     def path_counts(self, time: float) -> dict[int, int]:
         """How many paths lead to each mover that is present, by its number."""
-        return self._trace_movers(time)[1]
+        return self.mover_echoes(time)[1]
 
     def _ground_coefficient(self) -> float:
         ground = self._layout.scene.ground
@@ -198,7 +198,7 @@ class RaytracedChannel:
             {f'mover-{number}': surfaces[number].points if number in surfaces else None for number in self._movers}
         )
 
-    def _trace_movers(self, time: float) -> tuple[Echoes, dict[int, int]]:
+    def mover_echoes(self, time: float) -> tuple[Echoes, dict[int, int]]:
         """Echoes of the movers, and the number of paths to each that is present."""
         poses = self._scene_poses(time)
         if self._mover_tracer is None or all(pose is None for pose in poses.values()):
@@ -333,7 +333,7 @@ class RaytracedChannel:
             radar, self._clutter.back + radar
         )
         lost = self._clutter.chosen(np.flatnonzero(hidden))
-        return self._response(replace(lost, amplitude=-lost.amplitude), moving=False)
+        return self.response(replace(lost, amplitude=-lost.amplitude), moving=False)
 
     def _seen(self, points: NDArray[np.float64], sensors: Pose) -> NDArray[np.float64]:
         """Points (K, 3) of the scene frame in the radar frame."""
@@ -383,7 +383,7 @@ class RaytracedChannel:
         owner = np.broadcast_to(np.asarray(body, dtype=np.int64), amplitude.shape)
         return Echoes(out, back, velocity_out, velocity_back, echo, owner)
 
-    def _response(self, echoes: Echoes, moving: bool = True) -> NDArray[np.complex64]:
+    def response(self, echoes: Echoes, moving: bool = True) -> NDArray[np.complex64]:
         """The noiseless cube."""
         channel = self._receiver.channel
         if not moving:

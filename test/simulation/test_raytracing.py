@@ -151,7 +151,7 @@ def test_a_wall_hides_what_is_behind_it_and_mirrors_what_is_before_it():
     assert behind.path_counts(0.0)[1] == 0
     beside = replace(scene, walls=(Wall((4.0, 8.0), (40.0, 8.0), 5.0),))
     mirror = RaytracedChannel(RaytracedSimulator(beside, PROFILE, 0, image_size=SIZE).layout, PROFILE, rays=1_000_000)
-    echoes, _ = mirror._trace_movers(0.0)
+    echoes, _ = mirror.mover_echoes(0.0)
     image = np.unique(np.round(echoes.out[:, 1] - echoes.back[:, 1]))
     assert image.min() < -10 and image.max() > 10
 
