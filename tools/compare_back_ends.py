@@ -37,7 +37,7 @@ SIZE = (320, 240)
 STRONG = 80.0  # dB, reference ratio at which the noise does not matter
 DRAWS = 64
 # dBsm, means of the linear values in 3GPP TR 38.901 V19, clause 7.9.2.1: human, vehicle and automated guided vehicle
-# (0.5 x 1.0 x 0.5 m, a fifth of the surface of our cart)
+# (0.5 x 1.0 x 0.5 m, a third of the upright surface of our cart)
 PUBLISHED = {'pedestrian': -1.37, 'car': 11.25, 'van': 11.25, 'cart': -4.25, 'cyclist': None}
 # seeds with several targets by day
 PICTURES = {'parking_lot': 3, 'street': 1, 'indoor_hall': 2}
@@ -209,6 +209,7 @@ def pictures(profile: RadarProfile) -> Json:
                 if target.in_radar_view:
                     axis.plot(math.degrees(target.azimuth), target.range, 'o', mfc='none', mec='w', ms=12)
             axis.invert_xaxis()
+            axis.set_ylim(0, 60)
             axis.set_title(f'{title}: range, m, against azimuth, deg')
     path = IMAGES / 'back_ends.png'
     figure.savefig(path, dpi=60)

@@ -299,7 +299,10 @@ class RaytracedChannel:
             self._place(self._clutter_tracer, self._surfaces(time))
             depth = 1
         traced = self._clutter_tracer.paths(place, rays, depth, mirrors=False)
-        traced = traced.chosen(np.flatnonzero(self._seen(traced.vertices[0], sensors)[:, 0] > 0))
+        ground = [part.name for part in self._clutter_parts].index(GROUND)
+        # nothing from behind the antennas; from an ego vehicle, the description's ground begins some metres ahead
+        nearest = np.where(traced.part[0] == ground, max(self._layout.scene.ground.x[0], 0.0), 0.0)
+        traced = traced.chosen(np.flatnonzero(self._seen(traced.vertices[0], sensors)[:, 0] > nearest))
         owners = np.zeros(traced.part.shape, dtype=np.int64)
         coefficient = np.ones(len(traced.amplitude))
         for index, part in enumerate(self._clutter_parts):
