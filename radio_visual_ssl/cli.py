@@ -422,7 +422,9 @@ def simulate(
     ),
     frames: Annotated[int, typer.Option(help='Pairs in all.', min=1)] = 2000,
     seed: Annotated[int, typer.Option(help='Draws everything that is drawn.', min=0)] = 0,
-    backend: Annotated[str, typer.Option(help='scatter: fast point scatterers and rasteriser.')] = 'scatter',
+    backend: Annotated[
+        str, typer.Option(help='scatter: fast point scatterers and rasteriser. raytraced: Sionna RT and Mitsuba, slow.')
+    ] = 'scatter',
     instances: Annotated[
         int, typer.Option(help='Of the scene, a bag each. Default: 60 (train 40, val 10, test 10), 10 frames or more.')
     ] = 0,
