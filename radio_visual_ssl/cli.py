@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -56,7 +57,7 @@ def main() -> None:
     try:
         app()
     except (OSError, ValueError) as error:
-        messages.print(f'[bold red]error:[/] {error}', highlight=False, soft_wrap=True)
+        messages.print(f'[bold red]error:[/] {escape(str(error))}', highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
