@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The radio encoder: one normalised key per cell of a heatmap, which knows what is there and where it is."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from radio_visual_ssl.models.cell_grid import CellGrid, Pair
+from radio_visual_ssl.models.polar_layers import ChannelNorm, PolarConv2d, PolarCoordinates, check_maps
+from radio_visual_ssl.radar.grid import PolarGrid
+
+
+class RadioEncoder(nn.Module):
+    """A few convolutions with a small receptive field, then the cell's coordinates, then layers within the cell.
+
+    LRL-style (arXiv 2206.06424): the encoder keeps the grid, so that attention over its cells is a place. A wide
+    receptive field would let any cell describe the whole scene; here a cell sees ``receptive_field`` bins and nothing
+    else (no normalisation crosses cells). The attention peak may still stand anywhere in a target's receptive field.
+
+    Args:
+        grid: of the heatmaps.
+        input_channels: maps per frame, such as `log_power` of the heatmap, of the part above a background, Doppler.
+        embedding_dim: length D of a key.
+        width: channels inside.
+        kernels: of the convolutions in order, odd; one number or (range, azimuth) each.
+        strides: as many; their product is the output stride.
+        coordinate_bands: octaves of the coordinate features, see `PolarCoordinates`.
+
+    Attributes:
+        grid, input_channels, embedding_dim: as given.
+        cells: the output's cells; ``cells.decode`` takes them back to m and rad.
+
+    Raises:
+        ValueError: no or unequal numbers of kernels and strides, or numbers out of range; the message names the field.
+    """
+
+    def __init__(
+        self,
+        grid: PolarGrid,
+        input_channels: int = 1,
+        embedding_dim: int = 64,
+        width: int = 32,
+        kernels: Sequence[Pair] = (5, 3),
+        strides: Sequence[Pair] = (2, 1),
+        coordinate_bands: int = 6,
+    ) -> None:
+        super().__init__()
+        for name, value in (('input_channels', input_channels), ('embedding_dim', embedding_dim), ('width', width)):
+            if value < 1:
+                raise ValueError(f'{name}: expected a whole number from 1 on, got {value}')
+        if not kernels or len(kernels) != len(strides):
+            raise ValueError(f'kernels, strides: expected as many of each, got {tuple(kernels)} and {tuple(strides)}')
+        self.grid, self.input_channels, self.embedding_dim = grid, input_channels, embedding_dim
+        cells, channels = CellGrid.of(grid), input_channels
+        layers: list[nn.Module] = []
+        for kernel, stride in zip(kernels, strides, strict=True):
+            convolution = PolarConv2d(cells, channels, width, kernel, stride)
+            layers += [convolution, ChannelNorm(width), nn.GELU()]
+            cells, channels = convolution.cells, width
+        self.cells: CellGrid = cells
+        self.local = nn.Sequential(*layers)
+        self.coordinates = PolarCoordinates(cells, coordinate_bands)
+        self.head = nn.Sequential(
+            nn.Conv2d(width + self.coordinates.channels, 2 * width, 1),
+            nn.GELU(),
+            nn.Conv2d(2 * width, embedding_dim, 1),
+        )
+
+    @property
+    def receptive_field(self) -> tuple[int, int]:
+        """Heatmap bins along (range, azimuth) that a cell sees, centred on the cell."""
+        return self.cells.receptive_field
+
+    @property
+    def output_stride(self) -> tuple[int, int]:
+        """Heatmap bins from cell to cell along (range, azimuth)."""
+        return self.cells.stride
+
+    def forward(self, heatmaps: Tensor) -> Tensor:
+        """Keys of unit length.
+
+        Args:
+            heatmaps: (B, input_channels, range_bins, azimuth_bins), finite.
+
+        Returns:
+            (B, D, rows, columns) of ``self.cells``.
+
+        Raises:
+            ValueError: heatmaps of another shape.
+        """
+        check_maps('heatmaps', heatmaps, self.input_channels, self.grid.shape)
+        return functional.normalize(self.head(self.coordinates(self.local(heatmaps))), dim=1)
