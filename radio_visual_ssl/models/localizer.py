@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The radio localizer: heatmaps to target centres, several per frame, each with a score and a position covariance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from radio_visual_ssl.models.attention import is_local_maximum
+from radio_visual_ssl.models.cell_grid import CellGrid, Pair
+from radio_visual_ssl.models.polar_layers import ChannelNorm, PolarConv2d, PolarCoordinates, check_maps
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.target import Target
+
+RARE = -4.6
+"""Log-odds of a target in a cell before training, 1 %: the focal loss starts small (arXiv 1708.02002, section 3.3)."""
+
+LOG_VARIANCE_LIMIT = 8.0
+"""Predicted standard deviations stay between 1/55 and 55 cells."""
+
+
+class LocalizerOutput(NamedTuple):
+    """What the network says of each cell.
+
+    Attributes:
+        centre: (B, rows, columns) log-odds that a target's centre is in the cell.
+        offset: (B, 2, rows, columns) from the cell's centre to the target's, along (range, azimuth), in cells.
+        log_variance: (B, 2, rows, columns) of the offset, log cells^2.
+    """
+
+    centre: Tensor
+    offset: Tensor
+    log_variance: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Targets found in one frame, highest score first; numpy arrays of N.
+
+    Attributes:
+        score: in [0, 1].
+        range, azimuth: m and rad, as the radar reads them (slant range; anticlockwise from x forward).
+        position: (N, 2) m, (x, y) in the radar's plane.
+        covariance: (N, 2, 2) m^2 of (x, y).
+    """
+
+    score: NDArray[np.float64]
+    range: NDArray[np.float64]
+    azimuth: NDArray[np.float64]
+    position: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    def to_targets(self) -> list[Target]:
+        """The same as targets on the ground plane of the radar frame."""
+        return [
+            Target(float(x), float(y), covariance=covariance, score=float(score))
+            for (x, y), covariance, score in zip(self.position, self.covariance, self.score, strict=True)
+        ]
+
+
+class _Residual(nn.Module):
+    """Two convolutions, the first dilated, added to the input; the grid stays."""
+
+    def __init__(self, cells: CellGrid, width: int, dilation: Pair) -> None:
+        super().__init__()
+        first = PolarConv2d(cells, width, width, 3, dilation=dilation)
+        self.cells = first.cells
+        self.layers = nn.Sequential(ChannelNorm(width), nn.GELU(), first, nn.GELU(), nn.Conv2d(width, width, 1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + self.layers(maps)
+
+
+class LocalizerNetwork(nn.Module):
+    """One strided convolution, dilated residual blocks, and per cell a centre, an offset and its variance.
+
+    After CenterNet (arXiv 1904.07850): targets are local maxima of a centre map, their sub-cell place is regressed. The
+    receptive field may be wide here, unlike the encoder's: a label says where the target is. All convolutions keep the
+    grid, so that cells decode exactly, and wrap with it.
+
+    Args:
+        grid: of the heatmaps.
+        input_channels: maps per frame: `log_power` of the heatmap and of a background-subtracted one, Doppler.
+        width: channels inside.
+        kernel, stride: of the first convolution; the stride is the output's.
+        dilations: of the residual blocks.
+        coordinate_bands: octaves of the coordinate features, few: a localizer should not know places by heart.
+
+    Attributes:
+        grid, input_channels: as given.
+        cells: the output's cells.
+
+    Raises:
+        ValueError: numbers out of range; the message names the field.
+    """
+
+    def __init__(
+        self,
+        grid: PolarGrid,
+        input_channels: int = 2,
+        width: int = 32,
+        kernel: Pair = 5,
+        stride: Pair = 2,
+        dilations: Sequence[Pair] = (1, 2, 4, 2, 1),
+        coordinate_bands: int = 2,
+    ) -> None:
+        super().__init__()
+        for name, value in (('input_channels', input_channels), ('width', width)):
+            if value < 1:
+                raise ValueError(f'{name}: expected a whole number from 1 on, got {value}')
+        self.grid, self.input_channels = grid, input_channels
+        stem = PolarConv2d(CellGrid.of(grid), input_channels, width, kernel, stride)
+        coordinates = PolarCoordinates(stem.cells, coordinate_bands)
+        layers: list[nn.Module] = [stem, coordinates, nn.Conv2d(width + coordinates.channels, width, 1)]
+        cells = stem.cells
+        for dilation in dilations:
+            block = _Residual(cells, width, dilation)
+            layers.append(block)
+            cells = block.cells
+        self.cells = cells
+        output = nn.Conv2d(width, 5, 1)
+        nn.init.normal_(output.weight, std=0.01)
+        self.layers = nn.Sequential(*layers, ChannelNorm(width), nn.GELU(), output)
+
+    @property
+    def receptive_field(self) -> tuple[int, int]:
+        """Heatmap bins along (range, azimuth) that a cell sees."""
+        return self.cells.receptive_field
+
+    def forward(self, heatmaps: Tensor) -> LocalizerOutput:
+        """What each cell holds.
+
+        Args:
+            heatmaps: (B, input_channels, range_bins, azimuth_bins), finite.
+
+        Raises:
+            ValueError: heatmaps of another shape.
+        """
+        check_maps('heatmaps', heatmaps, self.input_channels, self.grid.shape)
+        maps = self.layers(heatmaps)
+        return LocalizerOutput(
+            maps[:, 0] + RARE, maps[:, 1:3], maps[:, 3:5].clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
+        )
+
+
+def decode(
+    output: LocalizerOutput,
+    cells: CellGrid,
+    threshold: float = 0.1,
+    count: int = 32,
+    separation: float = 1.0,
+    variance_scale: float = 1.0,
+) -> list[Detections]:
+    """Targets of each frame: local maxima of the centre map, moved by their offsets, the best of near ones kept.
+
+    The covariance is diagonal along (range, azimuth) and turned to (x, y) by the polar grid's Jacobian.
+
+    Args:
+        output: of `LocalizerNetwork`, B frames.
+        cells: of the network.
+        threshold: lowest score.
+        count: most targets per frame.
+        separation: m; of two targets that decode to places nearer than this, the one with the higher score stays.
+        variance_scale: calibrates the predicted variances, see `radio_visual_ssl.models.localizer_loss`.
+
+    Returns:
+        B detections.
+
+    Raises:
+        ValueError: a threshold outside [0, 1], a count below 1, a negative separation, or a scale that is not positive.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f'threshold: expected a score from 0 to 1, got {threshold}')
+    if count < 1:
+        raise ValueError(f'count: expected a whole number from 1 on, got {count}')
+    if not separation >= 0:
+        raise ValueError(f'separation: expected 0 m or more, got {separation}')
+    if not variance_scale > 0:
+        raise ValueError(f'variance_scale: expected a positive number, got {variance_scale}')
+    score = output.centre.detach().float().sigmoid()
+    kept = torch.where(is_local_maximum(score, cells.wraps), score, -1.0).flatten(1)
+    # one more candidate for each that a nearer one may take away
+    scores, flat = kept.topk(min(2 * count, kept.shape[1]), dim=1)
+    offset = output.offset.detach().float().flatten(2).gather(2, flat[:, None].expand(-1, 2, -1))
+    variance = output.log_variance.detach().float().flatten(2).gather(2, flat[:, None].expand(-1, 2, -1)).exp()
+    row = (flat // cells.shape[1]).cpu().numpy() + offset[:, 0].cpu().numpy()
+    column = (flat % cells.shape[1]).cpu().numpy() + offset[:, 1].cpu().numpy()
+    range_, azimuth = cells.decode(row, column)
+    height, angle = cells.cell_size(row, column)
+    spread = variance.cpu().numpy().astype(np.float64) * variance_scale * np.stack((height, angle), axis=1) ** 2
+    position = np.stack((range_ * np.cos(azimuth), range_ * np.sin(azimuth)), axis=-1)
+    covariance = polar_covariance(range_, azimuth, spread[:, 0], spread[:, 1])
+    detections = []
+    for frame, frame_scores in enumerate(scores.cpu().numpy().astype(np.float64)):
+        chosen = _separated(position[frame], frame_scores, threshold, separation)[:count]
+        detections.append(
+            Detections(
+                frame_scores[chosen],
+                range_[frame, chosen],
+                azimuth[frame, chosen],
+                position[frame, chosen],
+                covariance[frame, chosen],
+            )
+        )
+    return detections
+
+
+def polar_covariance(
+    range_: NDArray[np.float64],
+    azimuth: NDArray[np.float64],
+    range_variance: NDArray[np.float64],
+    azimuth_variance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Covariance of (x, y), (..., 2, 2) m^2, to first order, of places whose range and azimuth err independently.
+
+    Args:
+        range_: (...) m.
+        azimuth: (...) rad.
+        range_variance: (...) m^2.
+        azimuth_variance: (...) rad^2.
+    """
+    along = np.stack((np.cos(azimuth), np.sin(azimuth)), axis=-1)
+    across = np.stack((-np.sin(azimuth), np.cos(azimuth)), axis=-1) * np.asarray(range_)[..., None]
+    variances = np.stack(np.broadcast_arrays(range_variance, azimuth_variance), axis=-1)
+    axes = np.stack((along, across), axis=-1)
+    return np.einsum('...ik,...k,...jk->...ij', axes, variances, axes)
+
+
+def _separated(
+    position: NDArray[np.float64], scores: NDArray[np.float64], threshold: float, separation: float
+) -> NDArray[np.int64]:
+    """Indices of candidates, given highest score first, that no better one is too near to."""
+    candidates = np.flatnonzero(scores >= threshold)
+    distance = np.linalg.norm(position[candidates, None] - position[None, candidates], axis=-1)
+    alive = np.ones(len(candidates), dtype=bool)
+    for best in range(len(candidates)):
+        if alive[best]:
+            alive[best + 1 :] &= distance[best, best + 1 :] >= separation
+    return candidates[alive]

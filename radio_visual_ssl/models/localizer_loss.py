@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the localizer learns: centre and offset maps of labelled places, and losses that outlying labels do not rule."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from radio_visual_ssl.models.cell_grid import CellGrid
+from radio_visual_ssl.models.localizer import LocalizerOutput
+
+OFFSET_LOSSES = ('student_t', 'huber')
+
+
+@dataclass(frozen=True, eq=False)
+class LocalizerLabels:
+    """Labels as maps over the cells of F frames.
+
+    Attributes:
+        centre: (F, rows, columns) 1 in the cell nearest to a label, falling off around it (Gaussian), else 0.
+        centre_weight: (F, rows, columns) the label's confidence in the cells where ``centre`` is 1, else 0.
+        offset: (F, 2, rows, columns) cells, from a cell's centre to the nearest label's place, where weighted.
+        offset_weight: (F, rows, columns) confidence times ``centre`` in the cells near a label, else 0.
+    """
+
+    centre: Tensor
+    centre_weight: Tensor
+    offset: Tensor
+    offset_weight: Tensor
+
+
+def encode_labels(
+    cells: CellGrid,
+    range_: Tensor,
+    azimuth: Tensor,
+    frame: Tensor,
+    frames: int,
+    confidence: Tensor | None = None,
+    sigma: float = 0.75,
+    least_sigma: float = 0.7,
+) -> LocalizerLabels:
+    """Places of several targets in several frames as maps (CenterNet, arXiv 1904.07850, section 3).
+
+    Args:
+        cells: of the network.
+        range_: (N,) m, as the radar reads it; places outside the grid are left out.
+        azimuth: (N,) rad, as the radar reads it.
+        frame: (N,) int64, from 0 to frames - 1.
+        frames: F.
+        confidence: (N,) in [0, 1]; None = 1.
+        sigma: m, of the Gaussian, along range and across it.
+        least_sigma: cells, lower bound of it, which a wide beam or cell needs.
+
+    Returns:
+        Maps of F frames on the device of ``range_``, float32.
+
+    Raises:
+        ValueError: shapes that differ, frames out of range, or sigmas that are not positive.
+    """
+    confidence = torch.ones_like(range_) if confidence is None else confidence
+    shapes = {tuple(each.shape) for each in (range_, azimuth, frame, confidence)}
+    if len(shapes) != 1 or range_.dim() != 1:
+        raise ValueError(f'range_, azimuth, frame, confidence: expected the same shape (N,), got {sorted(shapes)}')
+    if len(frame) and (frame.min() < 0 or frame.max() >= frames):
+        raise ValueError(f'frame: expected 0 to {frames - 1}, got {int(frame.min())} to {int(frame.max())}')
+    if not (sigma > 0 and least_sigma > 0):
+        raise ValueError(f'sigma, least_sigma: expected positive numbers, got {sigma} m and {least_sigma} cells')
+    device, (rows, columns) = range_.device, cells.shape
+    place = cells.index(range_.double().cpu().numpy(), azimuth.double().cpu().numpy())
+    row, column = (torch.from_numpy(each) for each in place)
+    inside = torch.isfinite(row) & torch.isfinite(column)
+    row, column = row[inside], column[inside]
+    height, angle = (torch.from_numpy(each) for each in cells.cell_size(row.numpy(), column.numpy()))
+    inside = inside.to(device)
+    spread_row = (sigma / height).clamp_min(least_sigma).float().to(device)
+    across = range_[inside].double().cpu().clamp_min(1e-3) * angle
+    spread_column = (sigma / across).clamp(least_sigma, columns / 4).float().to(device)
+    row, column = row.float().to(device), column.float().to(device)
+    frame, confidence = frame[inside], confidence[inside].float()
+    near_row, near_column = row.round().clamp(0, rows - 1), column.round()
+    near_column = near_column % columns if cells.wraps else near_column.clamp(0, columns - 1)
+    down = torch.arange(rows, device=device) - near_row[:, None]
+    right = _around(torch.arange(columns, device=device) - near_column[:, None], cells)
+    bump = torch.exp(
+        -0.5 * ((down / spread_row[:, None])[:, :, None] ** 2 + (right / spread_column[:, None])[:, None, :] ** 2)
+    )
+    centre = torch.zeros(frames, rows * columns, device=device)
+    centre.scatter_reduce_(0, frame[:, None].expand(-1, rows * columns), bump.flatten(1), 'amax')
+    centre = centre.view(frames, rows, columns)
+    # a cell within about one sigma learns the way to the label whose bump is the highest there
+    learns = (bump >= centre[frame]) & (bump >= math.exp(-0.75))
+    label, cell_row, cell_column = learns.nonzero(as_tuple=True)
+    offset = torch.zeros(frames, 2, rows, columns, device=device)
+    weight, centre_weight = torch.zeros_like(centre), torch.zeros_like(centre)
+    offset[frame[label], 0, cell_row, cell_column] = row[label] - cell_row
+    offset[frame[label], 1, cell_row, cell_column] = _around(column[label] - cell_column, cells)
+    weight[frame[label], cell_row, cell_column] = confidence[label] * bump[learns]
+    centre_weight.index_put_((frame, near_row.long(), near_column.long()), confidence)
+    return LocalizerLabels(centre, centre_weight, offset, weight)
+
+
+def _around(columns: Tensor, cells: CellGrid) -> Tensor:
+    """Differences of columns, the short way where the grid wraps."""
+    half = cells.shape[1] / 2
+    return torch.remainder(columns + half, cells.shape[1]) - half if cells.wraps else columns
+
+
+class LocalizerLoss(nn.Module):
+    """Penalty-reduced focal loss of the centre map plus a robust loss of the offsets.
+
+    Centre: CenterNet's equation 1 (arXiv 1904.07850), divided by the sum of confidences. Offset, per axis, in cells:
+
+    - ``student_t``: negative log-likelihood of Student's t with the predicted scale: an outlying label pulls less the
+      further it is off, and the scale that is learned is that of the labels that agree;
+    - ``huber``: without variance; the network's log-variances stay untrained.
+
+    Args:
+        offset_loss: as above.
+        degrees_of_freedom: of Student's t; fewer = more robust.
+        delta: cells, where Huber's loss turns linear.
+        offset_weight: of the offset loss against the centre loss.
+        alpha, beta: exponents of the focal loss.
+
+    Raises:
+        ValueError: an unknown loss, or a number that is not positive.
+    """
+
+    def __init__(
+        self,
+        offset_loss: Literal['student_t', 'huber'] = 'student_t',
+        degrees_of_freedom: float = 3.0,
+        delta: float = 0.5,
+        offset_weight: float = 1.0,
+        alpha: float = 2.0,
+        beta: float = 4.0,
+    ) -> None:
+        super().__init__()
+        if offset_loss not in OFFSET_LOSSES:
+            raise ValueError(f'offset_loss: expected one of {", ".join(OFFSET_LOSSES)}, got {offset_loss!r}')
+        numbers = {'degrees_of_freedom': degrees_of_freedom, 'delta': delta, 'alpha': alpha, 'beta': beta}
+        for name, value in numbers.items():
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f'{name}: expected a positive number, got {value}')
+        if not (math.isfinite(offset_weight) and offset_weight >= 0):
+            raise ValueError(f'offset_weight: expected 0 or more, got {offset_weight}')
+        self.offset_loss, self.degrees_of_freedom, self.delta = offset_loss, degrees_of_freedom, delta
+        self.offset_weight, self.alpha, self.beta = offset_weight, alpha, beta
+
+    def forward(self, output: LocalizerOutput, labels: LocalizerLabels, visible: Tensor | None = None) -> Tensor:
+        """The loss of F frames.
+
+        Args:
+            output: of the network.
+            labels: see `encode_labels`.
+            visible: (F, rows, columns) or broadcastable, in [0, 1]: weight of each cell in the centre loss; 0 where the
+                camera cannot see, so that no label could be there. Cells that hold a label always count.
+
+        Returns:
+            Scalar; an empty frame adds what its false centres cost.
+
+        Raises:
+            ValueError: maps of different shapes.
+        """
+        if output.centre.shape != labels.centre.shape:
+            raise ValueError(
+                f'labels: expected shape {tuple(output.centre.shape)} of the output, got {tuple(labels.centre.shape)}'
+            )
+        count = labels.centre_weight.sum().clamp_min(1.0)
+        loss = self._centre(output.centre.float(), labels, visible).sum() / count
+        if not self.offset_weight:
+            return loss
+        weight = labels.offset_weight[:, None]
+        offset = (self._offset(output, labels) * weight).sum() / weight.sum().clamp_min(1.0)
+        return loss + self.offset_weight * offset
+
+    def _centre(self, logit: Tensor, labels: LocalizerLabels, visible: Tensor | None) -> Tensor:
+        """(F, rows, columns) focal loss."""
+        probability = logit.sigmoid()
+        hit = -functional.logsigmoid(logit) * (1 - probability) ** self.alpha * labels.centre_weight
+        false = -functional.logsigmoid(-logit) * probability**self.alpha * (1 - labels.centre) ** self.beta
+        return hit + (false if visible is None else false * visible)
+
+    def _offset(self, output: LocalizerOutput, labels: LocalizerLabels) -> Tensor:
+        """(F, 2, rows, columns) loss of the offsets."""
+        error = output.offset.float() - labels.offset
+        if self.offset_loss == 'huber':
+            return functional.huber_loss(error, torch.zeros_like(error), reduction='none', delta=self.delta)
+        log_variance, freedom = output.log_variance.float(), self.degrees_of_freedom
+        tail = torch.log1p(error**2 / (freedom * log_variance.exp()))
+        return 0.5 * log_variance + 0.5 * (freedom + 1) * tail
