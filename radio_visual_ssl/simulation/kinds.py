@@ -70,7 +70,7 @@ KINDS: dict[str, Kind] = {
     'van': Kind((5.2, 2.0, 2.2), 15.0, PAINTS, aspect_db=_VEHICLE),
     'pedestrian': Kind((0.5, 0.6, 1.75), 0.5, CLOTHES, 'human'),
     'cyclist': Kind((1.8, 0.6, 1.75), 1.5, CLOTHES, 'human', _CYCLE),
-    'cart': Kind((1.4, 0.8, 1.1), 3.0, ((206, 120, 32), (60, 90, 140), (120, 124, 128)), aspect_db=_VEHICLE),
+    'cart': Kind((1.4, 0.8, 1.1), 1.5, ((206, 120, 32), (60, 90, 140), (120, 124, 128)), aspect_db=_VEHICLE),
     # a corner reflector on a tripod: one point at its top, the same from everywhere, for tests and calibration
     'reflector': Kind((0.3, 0.3, 1.0), 10.0, ((170, 172, 176),)),
 }

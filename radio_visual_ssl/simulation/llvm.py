@@ -20,8 +20,9 @@ class RaytracingUnavailable(OSError):  # noqa: N818 - a state of this machine ra
 def libraries() -> dict[int, Path]:
     """Paths of the LLVM libraries of this machine, by major version."""
     found: dict[int, Path] = {}
-    for folder in (*_FOLDERS, *Path('/usr/lib').glob('llvm-*/lib')):
-        for path in sorted(Path(folder).glob('libLLVM*.so*')):
+    folders = [*map(Path, _FOLDERS), *Path('/usr/lib').glob('llvm-*/lib')]
+    for folder in folders:
+        for path in sorted(folder.glob('libLLVM*.so*')):
             version = re.match(r'libLLVM(?:-|\.so\.)(\d+)', path.name)
             if version:
                 found.setdefault(int(version[1]), path)

@@ -394,7 +394,8 @@ class RaytracedChannel:
         return channel.response(echoes.out, echoes.amplitude, echoes.velocity_out, echoes.back, echoes.velocity_back)
 
 
-_NOTHING = Echoes(*(np.zeros((0, 3)) for _ in range(4)), np.zeros(0, dtype=np.complex64), np.zeros(0, dtype=np.int64))
+_NOWHERE = np.zeros((0, 3))
+_NOTHING = Echoes(_NOWHERE, _NOWHERE, _NOWHERE, _NOWHERE, np.zeros(0, dtype=np.complex64), np.zeros(0, dtype=np.int64))
 
 
 def _joined(parts: list[Echoes]) -> Echoes:
