@@ -2,6 +2,7 @@
 """Who belongs to whom in a frame: probabilities of one-to-one pairs of instances and candidates."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +87,8 @@ def _by_subsets(odds: NDArray[np.float64]) -> Association:
     forward, backward = np.zeros(shape), np.empty(shape)
     forward[(0, *(0,) * instances)] = 1
     backward[-1] = 1
-    free = [(*(slice(None),) * i, 0) for i in range(instances)]
-    taken = [(*(slice(None),) * i, 1) for i in range(instances)]
+    free: list[tuple[Any, ...]] = [(*(slice(None),) * i, 0) for i in range(instances)]
+    taken: list[tuple[Any, ...]] = [(*(slice(None),) * i, 1) for i in range(instances)]
     for i in range(instances):
         backward[-1][free[i]] *= missed[i]
     for c in range(candidates):
