@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cuts what moves in a picture into instances, and says which of them may be several targets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.vision.mask_settings import MaskSettings
+from radio_visual_ssl.vision.masks import FrameMasks, TargetMask
+
+_NECK = 0.5  # two bodies touch where the bridge is at most this part of the thinner one
+_LEAST_PART = 0.2  # of an instance's area, below which a part is no body of its own
+
+
+def find_instances(
+    foreground: NDArray[np.uint8],
+    settings: MaskSettings = MaskSettings(),
+    picture: tuple[int, int] | None = None,
+    shadow: NDArray[np.bool_] | None = None,
+) -> list[TargetMask]:
+    """Cuts a foreground into instances.
+
+    Gaps are closed over a length that grows with the picture, holes are filled, blobs too small for a target are
+    dropped. Pieces one above the other, of like width and with a small gap, are one target that something divides or
+    whose middle looks like the background. A blob with a narrow bridge is two targets side by side; where one part
+    stands on the other it may as well be one, and is only suspected.
+
+    Args:
+        foreground: (H, W), 0 = background.
+        settings: closing, smallest and separate.
+        picture: (width, height) px of the records, where the foreground is of a scaled picture.
+        shadow: (H, W), over which no gap is closed.
+
+    Returns:
+        The largest first.
+    """
+    rows, columns = foreground.shape
+    size = 2 * round(settings.closing * rows / 2) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    # a margin, or closing would pull in the border of the picture
+    padded = cv2.copyMakeBorder((foreground > 0).astype(np.uint8), size, size, size, size, cv2.BORDER_CONSTANT, value=0)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)[size:-size, size:-size]
+    if shadow is not None:
+        closed = closed * (~shadow | (foreground > 0)).astype(np.uint8)
+    contours = cv2.findContours(np.ascontiguousarray(closed), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    filled = np.zeros((rows, columns), np.uint8)
+    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(filled, connectivity=8)
+    least = max(settings.smallest * rows * columns, 3.0)
+    blobs = [
+        _Blob(int(left), int(top), labels[top : top + height, left : left + width] == index)
+        for index, (left, top, width, height, area) in enumerate(boxes[:count].tolist())
+        if index and area >= least / 4
+    ]
+    found: list[TargetMask] = []
+    scaled = picture or (columns, rows)
+    for blob in _join(blobs):
+        if np.count_nonzero(blob.mask) < least:
+            continue
+        parts, merged = _separate(blob, least) if settings.separate else ([blob], False)
+        lowest = max(part.bottom for part in parts)
+        for part in parts:
+            record = _record(part, (columns, rows), scaled)
+            touches_nearer = len(parts) > 1 and part.bottom < lowest
+            found.append(replace(record, merged=merged, split=len(parts) > 1, occluded=touches_nearer))
+    return sorted(found, key=lambda instance: -instance.area)
+
+
+@dataclass(frozen=True, eq=False)
+class _Blob:
+    """A piece of foreground: its box's first pixel, and the mask within the box."""
+
+    left: int
+    top: int
+    mask: NDArray[np.bool_]
+    pieces: int = 1
+
+    @property
+    def right(self) -> int:
+        return self.left + int(self.mask.shape[1])
+
+    @property
+    def bottom(self) -> int:
+        return self.top + int(self.mask.shape[0])
+
+    def with_(self, other: '_Blob') -> '_Blob':
+        left, top = min(self.left, other.left), min(self.top, other.top)
+        mask = np.zeros((max(self.bottom, other.bottom) - top, max(self.right, other.right) - left), np.bool_)
+        for blob in (self, other):
+            mask[blob.top - top : blob.bottom - top, blob.left - left : blob.right - left] |= blob.mask
+        return _Blob(left, top, mask, self.pieces + other.pieces)
+
+    def belongs_to(self, other: '_Blob') -> bool:
+        """Whether two pieces stand one above the other, are of like width and have a small gap."""
+        narrow, wide = sorted((self.right - self.left, other.right - other.left))
+        common = min(self.right, other.right) - max(self.left, other.left)
+        gap = max(self.top, other.top) - min(self.bottom, other.bottom)
+        height = max(self.bottom, other.bottom) - min(self.top, other.top)
+        return common >= 0.6 * narrow and wide <= 2.5 * narrow and gap <= 0.2 * height
+
+
+def _join(blobs: list[_Blob]) -> list[_Blob]:
+    """Puts the pieces of one target together."""
+    joined: list[_Blob] = []
+    for blob in sorted(blobs, key=lambda blob: -blob.mask.size):
+        mate = next((index for index, other in enumerate(joined) if blob.belongs_to(other)), None)
+        if mate is None:
+            joined.append(blob)
+        else:
+            joined[mate] = joined[mate].with_(blob)
+    return joined
+
+
+def _separate(blob: _Blob, least: float) -> tuple[list[_Blob], bool]:
+    """Cuts a blob at its narrowest bridge, if it has one.
+
+    Returns:
+        Its parts, or itself, and whether it is suspected to be several targets all the same.
+    """
+    padded = np.pad(blob.mask, 1).astype(np.uint8)
+    depth = np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5), np.float32)
+    smallest = max(least, _LEAST_PART * np.count_nonzero(blob.mask))
+    for level in np.unique(np.clip(np.linspace(1.0, _NECK * float(depth.max()), 8), 1.0, None)):
+        count, cores = cv2.connectedComponents((depth > level).astype(np.uint8))
+        if count < 3:
+            continue
+        peaks = np.zeros(count, np.float32)
+        np.maximum.at(peaks, cores.ravel(), depth.ravel())
+        thick = [core for core in range(1, count) if _NECK * peaks[core] >= level]
+        if len(thick) < 2:
+            continue
+        seeds = np.isin(cores, thick)
+        _, nearest = cv2.distanceTransformWithLabels(
+            (~seeds).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
+        )
+        nearest = nearest[1:-1, 1:-1]
+        parts = [_cut(blob, blob.mask & (nearest == label)) for label in np.unique(nearest[blob.mask])]
+        if min(np.count_nonzero(part.mask) for part in parts) < smallest:
+            continue
+        if any(_stands_on(a, b) or _stands_on(b, a) for a in parts for b in parts if a is not b):
+            return [blob], True
+        return parts, False
+    return [blob], False
+
+
+def _cut(blob: _Blob, mask: NDArray[np.bool_]) -> _Blob:
+    """The part of a blob where the mask is."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left = int(rows[0]), int(columns[0])
+    return _Blob(blob.left + left, blob.top + top, mask[top : rows[-1] + 1, left : columns[-1] + 1], blob.pieces)
+
+
+def _stands_on(upper: _Blob, lower: _Blob) -> bool:
+    """Whether one part is mostly above the other, and within its width."""
+    common = min(upper.right, lower.right) - max(upper.left, lower.left)
+    above = upper.bottom - lower.top < 0.3 * (upper.bottom - upper.top)
+    return above and common >= 0.7 * (upper.right - upper.left)
+
+
+def _record(blob: _Blob, working: tuple[int, int], picture: tuple[int, int]) -> TargetMask:
+    """The record of a blob, in the pixels of the picture."""
+    left, top, mask = blob.left, blob.top, blob.mask
+    if working != picture:
+        columns = _source(picture[0], working[0])
+        rows = _source(picture[1], working[1])
+        chosen_rows = np.flatnonzero((rows >= blob.top) & (rows < blob.bottom))
+        chosen_columns = np.flatnonzero((columns >= blob.left) & (columns < blob.right))
+        left, top = int(chosen_columns[0]), int(chosen_rows[0])
+        mask = mask[np.ix_(rows[chosen_rows] - blob.top, columns[chosen_columns] - blob.left)]
+    return TargetMask(left, top, mask.copy(), picture, fragments=blob.pieces)
+
+
+def _source(wanted: int, present: int) -> NDArray[np.int64]:
+    """(wanted,) the pixel of a scaled line that each pixel of the full one lies in."""
+    return (np.arange(wanted) * present) // wanted
+
+
+def suspect_in_time(frames: Sequence[FrameMasks], overlap: float = 0.5) -> list[FrameMasks]:
+    """Flags instances that the frames before or after show as several, offline.
+
+    An instance that covers most of two or more of a neighbouring frame's is suspected to be those merged. So is all
+    that follows it one to one until the two part again; where they never do, it was rather one target in two pieces.
+    Small fragments do not count.
+
+    Args:
+        frames: of one clip, in order of time, close enough that a target overlaps itself.
+        overlap: share of an instance's mask that must lie under the other one to be linked.
+
+    Returns:
+        The same frames with more instances `merged`.
+    """
+    found = [frame.instances for frame in frames]
+    joined, followed = _merges(found, overlap)
+    parted, preceded = (flags[::-1] for flags in _merges(found[::-1], overlap))
+    return [
+        replace(
+            frame,
+            instances=tuple(
+                replace(instance, merged=instance.merged or a or b or (c and d))
+                for instance, a, b, c, d in zip(frame.instances, *flags, strict=True)
+            ),
+        )
+        for frame, *flags in zip(frames, joined, parted, followed, preceded, strict=True)
+    ]
+
+
+def _merges(frames: Sequence[Sequence[TargetMask]], overlap: float) -> tuple[list[list[bool]], list[list[bool]]]:
+    """For each instance of each frame: whether it covers several of the frame before; and whether it follows one."""
+    several: list[list[bool]] = []
+    since: list[list[bool]] = []
+    for index, instances in enumerate(frames):
+        several.append([])
+        since.append([])
+        for instance in instances:
+            before = [
+                place
+                for place, other in enumerate(frames[index - 1] if index else ())
+                if other.area >= _LEAST_PART * instance.area and other.covered_by(instance) >= overlap
+            ]
+            alone = len(before) == 1 and frames[index - 1][before[0]].iou(instance) >= overlap
+            several[-1].append(len(before) > 1)
+            since[-1].append(len(before) > 1 or (alone and since[index - 1][before[0]]))
+    return several, since
