@@ -10,7 +10,8 @@ from radio_visual_ssl.learning.visual_map import MapSettings, VisualMap
 def ground(count, seed=0):
     """Features and exact (range, azimuth) of points on the ground before a camera 4 m above it, tilted by 9 degrees."""
     rng = np.random.default_rng(seed)
-    x, y = rng.uniform(8, 40, count), rng.uniform(-10, 10, count)
+    x = rng.uniform(8, 40, count)
+    y = x * rng.uniform(-0.5, 0.5, count)
     depth = x * np.cos(0.157) + 4 * np.sin(0.157)
     features = np.column_stack((-y / depth, (4 * np.cos(0.157) - x * np.sin(0.157)) / depth, rng.normal(size=count)))
     return features, np.column_stack((np.sqrt(x**2 + y**2 + 16), np.arctan2(y, x)))
