@@ -36,6 +36,7 @@ _SAME_HUE = 3.6  # standard deviations from the background's colour, whatever it
 _BINS = 100  # of the ratio from 0 to 1
 _PLAUSIBLE_GAIN = (0.6, 1.6)  # exposure against the background's
 _OTHER_LIGHT = 20.0  # grey levels by which most pixels differ in another light
+_OUTLINE = 20.0  # grey levels over two pixels
 _BACKGROUNDS = 3  # lights that one clip may be seen in
 
 
@@ -86,12 +87,20 @@ class Difference:
         strength: (H, W) float32, norm over the three colours, in standard deviations of the noise.
         ratio: (H, W) float32, brightness against the background's, along its colour.
         same_hue: (H, W) bool, whether the colour is the background's, but for the brightness.
+        background: (H, W, 3) float32, at the picture's exposure.
     """
 
     changed: NDArray[np.bool_]
     strength: NDArray[np.float32]
     ratio: NDArray[np.float32]
     same_hue: NDArray[np.bool_]
+    background: NDArray[np.float32]
+
+    @property
+    def outlines(self) -> NDArray[np.bool_]:
+        """(H, W) bool, where the background itself has a strong edge: what stands there may hide targets behind it."""
+        steps = [cv2.Sobel(self.background, cv2.CV_32F, dx, dy, scale=0.25) for dx, dy in ((1, 0), (0, 1))]
+        return np.asarray(np.max(np.maximum(np.abs(steps[0]), np.abs(steps[1])), axis=2) > _OUTLINE, np.bool_)
 
     @property
     def darkened(self) -> NDArray[np.bool_]:
@@ -140,7 +149,7 @@ class Level:
         along = np.einsum('ijk,ijk->ij', off, lit) / (np.einsum('ijk,ijk->ij', lit, lit) + 1.0)
         across = (off - along[:, :, None] * lit) / self.noise
         same_hue = np.einsum('ijk,ijk->ij', across, across) < _SAME_HUE**2
-        return Difference(strength > settings.threshold, strength, 1.0 + along, same_hue)
+        return Difference(strength > settings.threshold, strength, 1.0 + along, same_hue, lit)
 
 
 def _steady(noise: NDArray[np.float32]) -> NDArray[np.float32]:

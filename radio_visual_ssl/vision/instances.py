@@ -12,6 +12,9 @@ from radio_visual_ssl.vision.mask_settings import MaskSettings
 from radio_visual_ssl.vision.masks import FrameMasks, TargetMask
 
 _NECK = 0.5  # two bodies touch where the bridge is at most this part of the thinner one
+_BESIDE = 1  # px beyond a blob's last one where an outline is looked for
+_HIDDEN_FOOT = 0.6  # of the foot
+_HIDDEN_SIDE = 0.8  # of a side
 _LEAST_PART = 0.2  # of an instance's area, below which a part is no body of its own
 
 
@@ -20,6 +23,7 @@ def find_instances(
     settings: MaskSettings = MaskSettings(),
     picture: tuple[int, int] | None = None,
     shadow: NDArray[np.bool_] | None = None,
+    outlines: NDArray[np.bool_] | None = None,
 ) -> list[TargetMask]:
     """Cuts a foreground into instances.
 
@@ -33,6 +37,7 @@ def find_instances(
         settings: closing, smallest and separate.
         picture: (width, height) px of the records, where the foreground is of a scaled picture.
         shadow: (H, W), over which no gap is closed.
+        outlines: (H, W), edges of the background; what ends there at its foot or its side may be hidden behind it.
 
     Returns:
         The largest first.
@@ -64,8 +69,8 @@ def find_instances(
         lowest = max(part.bottom for part in parts)
         for part in parts:
             record = _record(part, (columns, rows), scaled)
-            touches_nearer = len(parts) > 1 and part.bottom < lowest
-            found.append(replace(record, merged=merged, split=len(parts) > 1, occluded=touches_nearer))
+            hidden = part.bottom < lowest or (outlines is not None and _ends_at(part, outlines))
+            found.append(replace(record, merged=merged, split=len(parts) > 1, occluded=hidden))
     return sorted(found, key=lambda instance: -instance.area)
 
 
@@ -158,6 +163,21 @@ def _stands_on(upper: _Blob, lower: _Blob) -> bool:
     common = min(upper.right, lower.right) - max(upper.left, lower.left)
     above = upper.bottom - lower.top < 0.3 * (upper.bottom - upper.top)
     return above and common >= 0.7 * (upper.right - upper.left)
+
+
+def _ends_at(blob: _Blob, outlines: NDArray[np.bool_]) -> bool:
+    """Whether most of a blob's foot, left or right side lies along outlines of the background."""
+    padded = np.pad(outlines, _BESIDE)
+    near = padded[blob.top : blob.bottom + 2 * _BESIDE, blob.left : blob.right + 2 * _BESIDE]
+    mask = np.pad(blob.mask, _BESIDE)
+    sides = [(mask, near), (mask.T, near.T), (mask.T[::-1], near.T[::-1])]
+    for (ends, edges), part in zip(sides, (_HIDDEN_FOOT, _HIDDEN_SIDE, _HIDDEN_SIDE), strict=True):
+        columns = np.flatnonzero(ends.any(axis=0))
+        last = len(ends) - 1 - np.argmax(ends[::-1, columns], axis=0)
+        rows = np.minimum(last + np.arange(_BESIDE + 1)[:, None], len(ends) - 1)
+        if np.mean(edges[rows, columns].any(axis=0)) > part:
+            return True
+    return False
 
 
 def _record(blob: _Blob, working: tuple[int, int], picture: tuple[int, int]) -> TargetMask:

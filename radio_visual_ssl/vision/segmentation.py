@@ -148,7 +148,8 @@ class MaskMaker:
             return FrameMasks(Outcome.JUMP, changed=share)
         shadow = self._shadow(difference)
         foreground = self._foreground(difference, shadow)
-        instances = find_instances(foreground, self.settings, (picture.shape[1], picture.shape[0]), shadow)
+        size = (picture.shape[1], picture.shape[0])
+        instances = find_instances(foreground, self.settings, size, shadow, difference.outlines)
         return FrameMasks(Outcome.SEGMENTED, tuple(instances), share)
 
     def _foreground(self, difference: Difference, shadow: NDArray[np.bool_] | None) -> NDArray[np.uint8]:

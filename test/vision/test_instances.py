@@ -104,6 +104,28 @@ def test_a_head_is_no_other():
     assert not instance.split and not instance.merged
 
 
+@pytest.mark.parametrize(
+    ('outline', 'hidden'),
+    [
+        ((0, 58, 320, 3), True),  # all along the foot
+        ((0, 58, 42, 3), False),  # a corner of it
+        ((59, 0, 3, 240), True),  # all along the right side
+        ((39, 0, 3, 240), True),  # all along the left side
+        ((0, 39, 320, 3), False),  # along the top: whatever hides a target from above
+        ((0, 70, 320, 3), False),  # on the ground before it
+    ],
+)
+def test_what_ends_at_an_outline_of_the_background_may_be_hidden(outline, hidden):
+    outlines = foreground_with(outline) > 0
+    (instance,) = find_instances(foreground_with((40, 40, 20, 20)), outlines=outlines)
+    assert instance.occluded == hidden
+
+
+def test_outlines_in_the_border_of_the_picture_are_no_error():
+    (instance,) = find_instances(foreground_with((0, 200, 30, 40)), outlines=np.ones((240, 320), np.bool_))
+    assert instance.occluded and instance.truncated
+
+
 def test_masks_come_in_the_pixels_of_the_picture():
     foreground = foreground_with((20, 30, 30, 20), (100, 60, 10, 30), (0, 200, 40, 40))
     for factor in (2, 3):

@@ -24,17 +24,19 @@ def ground(seed=0, shape=SHAPE):
     return coarse * (1.0, 0.95, 0.9)
 
 
-def clip(frames=40, *, shadow=False, gain=None, still=None, scale=1, seed=1):
+def clip(frames=40, *, plain=False, shadow=False, gain=None, still=None, scale=1, seed=1):
     """Pictures and true masks of a box that goes from left to right over the ground, with noise.
 
     Args:
+        plain: ground of one colour.
         shadow: darken a patch on its right.
         gain: (frames,) exposure.
         still: frames in which it does not move, from the start on.
         scale: of the picture.
     """
     rng = np.random.default_rng(seed)
-    background = ground().repeat(scale, axis=0).repeat(scale, axis=1)
+    background = np.full((*SHAPE, 3), 100.0) if plain else ground()
+    background = background.repeat(scale, axis=0).repeat(scale, axis=1)
     pictures, masks = [], []
     for frame in range(frames):
         left = scale * round(5 + 88 * max(frame - (still or 0), 0) / frames)
@@ -156,6 +158,23 @@ class TestShadows:
         assert frames[30].instances[0].area > 290
         taken = offline(pictures, shadows='remove')[1][30].instances
         assert sum(instance.area for instance in taken) < 200
+
+
+class TestHidden:
+    def test_who_passes_behind_something_is_suspected_to_be_hidden(self):
+        pictures, _ = clip(plain=True)
+        for picture in pictures:
+            picture[56:70, 50:75] = 20
+        _, frames = offline(pictures)
+        flagged = [
+            (instance.left, instance.occluded)
+            for frame in frames
+            for instance in frame.instances
+            if not 40 < instance.left < 75
+        ]
+        assert flagged and not any(occluded for _, occluded in flagged)
+        behind = [instance for frame in frames for instance in frame.instances if 50 <= instance.left <= 60]
+        assert behind and all(instance.occluded for instance in behind)
 
 
 class TestLight:
