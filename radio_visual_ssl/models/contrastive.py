@@ -20,7 +20,8 @@ class AttentionPooling(nn.Module):
     """One score per attention map: how well the best cells of a frame answer a query.
 
     - ``max``: the strongest cell, as EZ-VSL (arXiv 2203.09324).
-    - ``logsumexp``: ``T log mean exp(A / T)``, between mean and max; every cell learns, which helps early.
+    - ``logsumexp``: ``T log mean exp(A / T)``, between mean and max; every cell learns, so that training starts where
+      the maximum, which moves one cell at a time, may not.
     - ``topk``: mean of the k strongest cells.
 
     Args:
@@ -33,7 +34,7 @@ class AttentionPooling(nn.Module):
     """
 
     def __init__(
-        self, kind: Literal['max', 'logsumexp', 'topk'] = 'max', temperature: float = 0.05, k: int = 4
+        self, kind: Literal['max', 'logsumexp', 'topk'] = 'logsumexp', temperature: float = 0.05, k: int = 4
     ) -> None:
         super().__init__()
         if kind not in POOLINGS:
@@ -93,7 +94,7 @@ class MaskedContrastiveLoss(nn.Module):
 
     Args:
         temperature: tau; where learned, the first value.
-        pooling: of the attention; None = the maximum.
+        pooling: of the attention; None = `AttentionPooling` as it is by default.
         learn_temperature: learn log(tau), held at `LEAST_TEMPERATURE` or more.
         exclusion_s: s, frames of a sequence that are nearer in time are no negatives.
         gather_distributed: negatives from all processes of the process group; without one there is this process alone.

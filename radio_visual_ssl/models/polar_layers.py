@@ -32,6 +32,7 @@ class PolarConv2d(nn.Conv2d):
         cells: of the input.
         input_channels, output_channels: numbers of channels.
         kernel, stride, dilation: one number, or (range, azimuth).
+        symmetric: use the mean of the kernel and its mirror images along range and azimuth.
 
     Raises:
         ValueError: an even kernel, or settings that `CellGrid.convolved` refuses.
@@ -45,6 +46,7 @@ class PolarConv2d(nn.Conv2d):
         kernel: Pair,
         stride: Pair = 1,
         dilation: Pair = 1,
+        symmetric: bool = False,
     ) -> None:
         kernels, dilations = as_pair('kernel', kernel, 1), as_pair('dilation', dilation, 1)
         strides = as_pair('stride', stride, 1)
@@ -55,12 +57,17 @@ class PolarConv2d(nn.Conv2d):
         padding = (half[0], 0 if cells.wraps else half[1])
         super().__init__(input_channels, output_channels, kernels, strides, padding, dilations)
         self.cells = cells.convolved(kernels, strides, half, dilations)
+        self.symmetric = symmetric
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, rows, columns) to (B, output_channels, rows', columns') of ``self.cells``."""
         if self._circle:
             maps = torch.cat((maps[..., -self._circle :], maps, maps[..., : self._circle]), dim=-1)
-        return super().forward(maps)
+        weight = self.weight
+        if self.symmetric:
+            weight = (weight + weight.flip(-1)) / 2
+            weight = (weight + weight.flip(-2)) / 2
+        return self._conv_forward(maps, weight, self.bias)
 
 
 class ChannelNorm(nn.Module):

@@ -50,7 +50,7 @@ def test_logsumexp_goes_from_the_mean_to_the_maximum():
 
 def test_scores_are_the_best_cells_of_every_frame_for_every_query():
     keys, queries, _ = _batch()
-    scores = pooled_scores(keys, queries, AttentionPooling())
+    scores = pooled_scores(keys, queries, AttentionPooling('max'))
     assert tuple(scores.shape) == (4, 5)
     assert scores[2, 3] == pytest.approx(max(float(key @ queries[2]) for key in keys[3].flatten(1).T), abs=1e-6)
 
@@ -90,7 +90,7 @@ def test_the_background_query_is_one_more_negative_of_its_own_frame_alone():
 def test_background_queries_go_in_by_frame():
     keys, queries, frames = _batch()
     background = functional.normalize(torch.randn(5, 8), dim=1)
-    loss = MaskedContrastiveLoss()
+    loss = MaskedContrastiveLoss(pooling=AttentionPooling('max'))
     has = torch.tensor([True, False, True, True, False])
     scores = torch.einsum('fd,fdp->fp', background, keys.flatten(2)).amax(1).masked_fill(~has, NOWHERE)
     expected = loss.loss_of_scores(pooled_scores(keys, queries, loss.pooling), frames, scores)

@@ -79,6 +79,15 @@ def test_a_planted_point_comes_back_within_a_tenth_of_a_cell(grid, kernels, stri
     assert error.max() < 0.1
 
 
+def test_a_mirrored_heatmap_has_mirrored_features_unless_kernels_are_free():
+    grid = PolarGrid(np.arange(49) * 0.375, np.arcsin(np.linspace(-0.95, 0.95, 41)))
+    maps = torch.randn(1, 1, 49, 41)
+    for symmetric in (True, False):
+        local = RadioEncoder(grid, 1, 8, 8, symmetric=symmetric).local
+        for axis in (-1, -2):
+            assert torch.allclose(local(maps).flip(axis), local(maps.flip(axis)), atol=1e-5) == symmetric
+
+
 def test_the_default_field_is_small_against_the_map():
     assert RadioEncoder(SECTOR).receptive_field == (9, 9)
 
