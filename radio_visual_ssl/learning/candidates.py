@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster
+from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 
@@ -177,3 +178,44 @@ def _apart(peaks: list[Target], radius: float) -> list[Target]:
         if not kept or np.min(np.hypot(*(places[kept] - places[index]).T)) > radius:
             kept.append(int(index))
     return [peaks[index] for index in kept]
+
+
+def attention_weights(
+    attention: NDArray[np.floating],
+    grid: PolarGrid,
+    candidates: Candidates,
+    range_std: float = 2.0,
+    azimuth_std: float = 0.08,
+) -> NDArray[np.float64]:
+    """What a contrastive model's attention says of each candidate.
+
+    Attention may look at any cell that gives a target away, beside it or at its sidelobes; so each candidate gets the
+    attention around it, by a normal law of the offset in range and azimuth.
+
+    Args:
+        attention: (I, R, A), a map for each instance: logits over the temperature they were trained with.
+        grid: of its cells.
+        candidates: of the same frame.
+        range_std: m, of the offset in range.
+        azimuth_std: rad, of the offset in azimuth.
+
+    Returns:
+        (I, C), the softmax over the cells gathered at each candidate.
+
+    Raises:
+        ValueError: attention of another shape or not finite, or a deviation that is not positive.
+    """
+    if attention.ndim != 3 or attention.shape[1:] != grid.shape:
+        raise ValueError(f'attention: expected (instances, *{grid.shape}) as its grid has it, got {attention.shape}')
+    if not np.all(np.isfinite(attention)):
+        raise ValueError('attention: expected finite logits')
+    if range_std <= 0 or azimuth_std <= 0:
+        raise ValueError(f'range_std, azimuth_std: expected positive numbers, got {range_std}, {azimuth_std}')
+    if attention.size == 0:
+        return np.zeros((len(attention), len(candidates)))
+    share = np.exp(attention - attention.max(axis=(1, 2), keepdims=True), dtype=np.float64)
+    share /= share.sum(axis=(1, 2), keepdims=True)
+    along = np.exp(-0.5 * ((grid.range[:, None] - candidates.range) / range_std) ** 2)
+    turned = np.mod(grid.azimuth[:, None] - candidates.azimuth + np.pi, 2 * np.pi) - np.pi
+    across = np.exp(-0.5 * (turned / azimuth_std) ** 2)
+    return np.einsum('irc,rc->ic', share @ across, along)

@@ -69,8 +69,9 @@ class FrameEvidence:
         weight: (I,) in [0, 1], trust in the mask: less for truncated, merged or occluded ones, which then count less
             in the fit, and are labelled with confidence only where the radar agrees; 0 leaves them out of the fit.
             None = 1.
-        attention: (I, C) not negative: where a contrastive model looks for each instance, at the candidates; any
-            scale by row, a row of zeros knows nothing. None = no such model.
+        attention: (I, C) not negative: where a contrastive model looks for each instance, at the candidates (see
+            ``learning.candidates.attention_weights``); any scale by row, a row of zeros knows nothing. None = no such
+            model.
     """
 
     scene: str
@@ -116,7 +117,8 @@ class SelfLabelSettings:
         start_std: m and rad, inflation of the first iteration without attention; half of that with it.
         tolerance: the fit ends when the mean log evidence of an instance changes by less.
         attention_trust: share of the prior over candidates that follows the attention; the rest is even.
-        valid_prior: belief that a mask shows a target at the place where its geometry says so.
+        valid_prior: belief that a mask shows a target at the place where its geometry says so; on a parking lot every
+            fifth target stood partly behind something that has no mask.
         use_snr: learn how strong the candidates of targets and of clutter are.
         error_tolerance: m, a label's confidence is the belief that its error is smaller.
         shuffles: times that instances are offered candidates of other scenes, to see what is found by chance.
@@ -137,7 +139,7 @@ class SelfLabelSettings:
     start_std: tuple[float, float] = (4.0, 0.12)
     tolerance: float = 1e-4
     attention_trust: float = 0.8
-    valid_prior: float = 0.95
+    valid_prior: float = 0.85
     use_snr: bool = True
     error_tolerance: float = 2.0
     shuffles: int = 4

@@ -4,7 +4,13 @@
 import numpy as np
 import pytest
 
-from radio_visual_ssl.learning.candidates import Candidates, CandidateSettings, find_candidates, static_level
+from radio_visual_ssl.learning.candidates import (
+    Candidates,
+    CandidateSettings,
+    attention_weights,
+    find_candidates,
+    static_level,
+)
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target
@@ -110,3 +116,29 @@ def test_wrong_input_is_named():
         Candidates(np.ones(2), np.ones(1), np.ones((2, 2)), np.ones(2), np.ones(2))
     with pytest.raises(ValueError, match='beyond 0 m'):
         Candidates(np.zeros(1), np.ones(1), np.ones((1, 2)), np.ones(1), np.ones(1))
+
+
+def test_attention_beside_a_candidate_speaks_for_it():
+    found = Candidates.of([Target(12.0, 0.0), Target(0.0, 20.0), Target(30.0, 5.0)])
+    logits = np.zeros((2, *GRID.shape))
+    row, column = (round(float(index)) for index in GRID.index(13.0, 0.05))
+    logits[0, row, column] = 20.0
+    weights = attention_weights(logits, GRID, found)
+    assert weights.shape == (2, 3)
+    assert weights[0, 0] > 100 * weights[0, 1:].max()
+    assert weights[1, 0] == pytest.approx(weights[1, 2], rel=0.3)
+
+
+def test_attention_of_no_instance_or_to_no_candidate_is_empty():
+    assert attention_weights(np.zeros((0, *GRID.shape)), GRID, Candidates.of([Target(9.0, 0.0)])).shape == (0, 1)
+    assert attention_weights(np.zeros((2, *GRID.shape)), GRID, Candidates.of([])).shape == (2, 0)
+
+
+def test_attention_that_does_not_fit_is_refused():
+    none = Candidates.of([])
+    with pytest.raises(ValueError, match='attention: expected'):
+        attention_weights(np.zeros((1, 3, 3)), GRID, none)
+    with pytest.raises(ValueError, match='finite'):
+        attention_weights(np.full((1, *GRID.shape), np.nan), GRID, none)
+    with pytest.raises(ValueError, match='range_std'):
+        attention_weights(np.zeros((1, *GRID.shape)), GRID, none, range_std=0.0)
