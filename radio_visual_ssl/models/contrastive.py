@@ -70,9 +70,10 @@ def pooled_scores(keys: Tensor, queries: Tensor, pooling: nn.Module) -> Tensor:
         pooling: see `AttentionPooling`.
 
     Returns:
-        (Q, F) float32.
+        (Q, F) float32, under automatic mixed precision too: half precision would round cosines to 1/256.
     """
-    return pooling(torch.einsum('qd,fdp->qfp', queries.float(), keys.flatten(2).float()))
+    with torch.autocast(keys.device.type, enabled=False):
+        return pooling(torch.einsum('qd,fdp->qfp', queries.float(), keys.flatten(2).float()))
 
 
 class MaskedContrastiveLoss(nn.Module):
@@ -224,8 +225,8 @@ class MaskedContrastiveLoss(nn.Module):
 
     def _background_scores(self, keys: Tensor, background: Tensor, valid: Tensor | None) -> Tensor:
         """(F,) pooled attention of each frame to its own background query."""
-        attention = torch.einsum('fd,fdp->fp', background.float(), keys.flatten(2).float())
-        scores = self.pooling(attention)
+        with torch.autocast(keys.device.type, enabled=False):
+            scores = self.pooling(torch.einsum('fd,fdp->fp', background.float(), keys.flatten(2).float()))
         return scores if valid is None else scores.masked_fill(~valid.bool(), float('-inf'))
 
 

@@ -18,9 +18,10 @@ class RadioEncoder(nn.Module):
     receptive field would let any cell describe the whole scene; here a cell sees ``receptive_field`` bins and nothing
     else (no normalisation crosses cells).
 
-    Contrastive learning asks for any cell that gives the target away, and settles on one beside it: on toy scenes the
-    median attention peak stood up to 1 m and 7 degrees off. Kernels that are their own mirror images cannot tell which
-    side the target is on, so that the cell on the target is the only one without doubt: within 0.04 m and 0.4 degrees.
+    Contrastive learning asks for any cell that gives the target away, and settles on one beside it: on the toy scenes
+    of test_learning_correspondence.py the median attention peak stood up to 1 m and 7 degrees off. Kernels that are
+    their own mirror images cannot tell which side the target is on, so that the cell on the target is the only one
+    without doubt: within 0.04 m and 0.4 degrees.
 
     Args:
         grid: of the heatmaps.

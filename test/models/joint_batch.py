@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of several processes that share a batch: prints its loss and writes its gradients. Run by test_contrastive.py.
+"""One of several processes that share batches: prints their losses and writes their gradients.
 
-Arguments: rank, number of processes, file to meet at, file of the batch, folder for the gradients.
+Run by test_contrastive.py. Arguments: rank, number of processes, file to meet at, file of the batches, folder for the
+gradients.
 """
 
 import json
@@ -15,23 +16,26 @@ from radio_visual_ssl.models.contrastive import AttentionPooling, MaskedContrast
 
 rank, processes = int(sys.argv[1]), int(sys.argv[2])
 distributed.init_process_group('gloo', f'file://{sys.argv[3]}', rank=rank, world_size=processes)
-batch = torch.load(sys.argv[4])
-frames = slice(*batch['frames'][rank])
-mine = (batch['query_frame'] >= frames.start) & (batch['query_frame'] < frames.stop)
-# the weights stand for a model that all processes share
-weights = batch['weights'].requires_grad_()
 loss_function = MaskedContrastiveLoss(0.1, AttentionPooling('logsumexp'), exclusion_s=0.5, gather_distributed=True)
-loss = loss_function(
-    torch.einsum('fdrc,de->ferc', batch['keys'][frames], weights),
-    batch['queries'][mine] @ weights,
-    batch['query_frame'][mine] - frames.start,
-    background=batch['background'][frames] @ weights,
-    has_background=batch['has_background'][frames],
-    stamps_ns=batch['stamps_ns'][frames],
-    sequence=batch['sequence'][frames],
-    excluded=batch['excluded'][frames],
-)
-loss.backward()
-torch.save(weights.grad, Path(sys.argv[5]) / f'{rank}.pt')
+losses, gradients, counts = [], [], []
+for batch in torch.load(sys.argv[4]):
+    frames = slice(*batch['frames'][rank])
+    mine = (batch['query_frame'] >= frames.start) & (batch['query_frame'] < frames.stop)
+    weights = batch['weights'].requires_grad_()  # they stand for a model that all processes share
+    loss = loss_function(
+        torch.einsum('fdrc,de->ferc', batch['keys'][frames], weights),
+        batch['queries'][mine] @ weights,
+        batch['query_frame'][mine] - frames.start,
+        background=batch['background'][frames] @ weights,
+        has_background=batch['has_background'][frames],
+        stamps_ns=batch['stamps_ns'][frames],
+        sequence=batch['sequence'][frames],
+        excluded=batch['excluded'][frames],
+    )
+    loss.backward()
+    losses.append(loss.item())
+    gradients.append(weights.grad)
+    counts.append(int(mine.sum()))
+torch.save(gradients, Path(sys.argv[5]) / f'{rank}.pt')
 distributed.destroy_process_group()
-print(json.dumps({'loss': loss.item(), 'queries': int(mine.sum())}))
+print(json.dumps({'losses': losses, 'queries': counts}))

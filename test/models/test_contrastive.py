@@ -146,6 +146,14 @@ def test_half_precision_keys_do_not_spoil_the_loss():
     assert half == pytest.approx(float(loss(keys, queries, frames)), rel=0.1)
 
 
+def test_automatic_mixed_precision_does_not_touch_the_loss():
+    keys, queries, frames = _batch()
+    loss = MaskedContrastiveLoss(0.02)
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = loss(keys, queries, frames, background=keys[:, :, 0, 0])
+    torch.testing.assert_close(mixed, loss(keys, queries, frames, background=keys[:, :, 0, 0]))
+
+
 @pytest.mark.parametrize(
     ('settings', 'field'),
     [
@@ -194,47 +202,51 @@ def test_batches_that_do_not_fit_are_refused():
         SceneContrastiveLoss()(keys, queries)
 
 
-@pytest.mark.parametrize('last_frames', [2, 4])
-def test_two_processes_have_the_loss_and_gradient_of_the_joint_batch(tmp_path, last_frames):
-    """Queries are uneven: five and one, then six and none; so are the frames."""
-    keys, queries, query_frame = _batch(7, (0, 0, 1, 2, 2, 4 if last_frames == 2 else 2), seed=3)
-    split = 7 - last_frames
-    if last_frames == 2:
-        query_frame[-1] = 6
+def _joint_batch(query_frame, split):
+    keys, queries, query_frame = _batch(7, query_frame, seed=3)
+    generator = torch.Generator().manual_seed(9)
     excluded = torch.zeros(7, 7, dtype=torch.bool)
     excluded[0, 6] = True
-    batch = {
+    return {
         'keys': keys,
         'queries': queries,
         'query_frame': query_frame,
-        'background': functional.normalize(torch.randn(7, 8, generator=torch.Generator().manual_seed(9)), dim=1),
+        'background': functional.normalize(torch.randn(7, 8, generator=generator), dim=1),
         'has_background': torch.tensor([True, True, False, True, True, False, True]),
         'stamps_ns': torch.tensor([0, 4, 8, 12, 3, 30, 40]) * 10**8,
         'sequence': torch.tensor([0, 0, 0, 0, 0, 1, 1]),
         'excluded': excluded,
-        'weights': torch.randn(8, 8, generator=torch.Generator().manual_seed(4)) / 3,
+        'weights': torch.randn(8, 8, generator=generator) / 3,
         'frames': [(0, split), (split, 7)],
     }
-    torch.save(batch, tmp_path / 'batch.pt')
+
+
+def test_two_processes_have_the_loss_and_gradient_of_the_joint_batch(tmp_path):
+    """Frames are uneven; so are the queries: five and one, then six and none, then none at all."""
+    batches = [_joint_batch((0, 0, 1, 2, 2, 6), 5), _joint_batch((0, 0, 1, 2, 2, 2), 3), _joint_batch((), 3)]
+    torch.save(batches, tmp_path / 'batches.pt')
     script = [sys.executable, str(Path(__file__).with_name('joint_batch.py'))]
-    rest = ['2', str(tmp_path / 'meet'), str(tmp_path / 'batch.pt'), str(tmp_path)]
+    rest = ['2', str(tmp_path / 'meet'), str(tmp_path / 'batches.pt'), str(tmp_path)]
     environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY), 'OMP_NUM_THREADS': '1'}
     processes = [
         subprocess.Popen([*script, str(rank), *rest], stdout=subprocess.PIPE, text=True, env=environment)
         for rank in range(2)
     ]
     answers = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
-    weights = batch['weights'].requires_grad_()
-    loss = MaskedContrastiveLoss(0.1, AttentionPooling('logsumexp'), exclusion_s=0.5)(
-        torch.einsum('fdrc,de->ferc', keys, weights),
-        queries @ weights,
-        query_frame,
-        background=batch['background'] @ weights,
-        **{name: batch[name] for name in ('has_background', 'stamps_ns', 'sequence', 'excluded')},
-    )
-    loss.backward()
-    assert [answer['queries'] for answer in answers] == ([5, 1] if last_frames == 2 else [6, 0])
-    for answer in answers:
-        assert answer['loss'] == pytest.approx(loss.item(), abs=1e-5)
-    mean = (torch.load(tmp_path / '0.pt') + torch.load(tmp_path / '1.pt')) / 2
-    torch.testing.assert_close(mean, weights.grad, atol=1e-5, rtol=1e-4)
+    assert [answer['queries'] for answer in answers] == [[5, 6, 0], [1, 0, 0]]
+    gradients = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    alone = MaskedContrastiveLoss(0.1, AttentionPooling('logsumexp'), exclusion_s=0.5)
+    for index, batch in enumerate(batches):
+        weights = batch['weights'].requires_grad_()
+        loss = alone(
+            torch.einsum('fdrc,de->ferc', batch['keys'], weights),
+            batch['queries'] @ weights,
+            batch['query_frame'],
+            background=batch['background'] @ weights,
+            **{name: batch[name] for name in ('has_background', 'stamps_ns', 'sequence', 'excluded')},
+        )
+        loss.backward()
+        for answer in answers:
+            assert answer['losses'][index] == pytest.approx(loss.item(), abs=1e-5)
+        mean = (gradients[0][index] + gradients[1][index]) / 2
+        torch.testing.assert_close(mean, weights.grad, atol=1e-5, rtol=1e-4)
