@@ -3,10 +3,12 @@
 
 Backgrounds:
 
-- ``median``: temporal median and median absolute deviation of each pixel over frames from all of the clip, thresholded
-  with hysteresis (Canny 1986) in units of the noise. Offline it needs no warm-up and sees small targets in low
-  contrast; live it follows the light as an approximate median: McFarlane & Schofield, "Segmentation and tracking of
-  piglets in images", Machine Vision and Applications 8, 1995.
+- ``median``: the narrowest cluster of each pixel's values over frames from all of the clip, a temporal median that
+  bears more targets, thresholded with hysteresis (Canny 1986) in units of the noise. Offline it needs no warm-up, but
+  a clip in which targets move on: of 20 s it finds most of them, of a second next to none. It sees small targets in
+  low contrast. Live it follows the light as an approximate median: McFarlane & Schofield, "Segmentation and tracking of
+  piglets in images", Machine Vision and Applications 8, 1995. What flutters for most of the time, such as leaves, is
+  calmer with ``mog2``.
 - ``mog2``: mixture of Gaussians: Zivkovic, "Improved adaptive Gaussian mixture model for background subtraction", ICPR
   2004, in OpenCV's implementation.
 - ``knn``: kernel density of the nearest samples: Zivkovic & van der Heijden, "Efficient adaptive density estimation per
@@ -19,6 +21,7 @@ But one sun darkens all that it does not reach by one ratio. ``ShadowRatio`` fin
 ratios; where there is none, nothing is taken for a shadow.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -36,6 +39,8 @@ _SAME_HUE = 3.6  # standard deviations from the background's colour, whatever it
 _BINS = 100  # of the ratio from 0 to 1
 _PLAUSIBLE_GAIN = (0.6, 1.6)  # exposure against the background's
 _OTHER_LIGHT = 20.0  # grey levels by which most pixels differ in another light
+_BACKGROUND_SHARE = 0.3  # of the time, in which a pixel shows the background
+_WIDTH_OF_NORMAL = 0.771  # standard deviations, of the middle 30 % of a normal distribution
 _OUTLINE = 20.0  # grey levels over two pixels
 _BACKGROUNDS = 3  # lights that one clip may be seen in
 
@@ -121,15 +126,34 @@ class Level:
 
     @classmethod
     def of(cls, frames: NDArray[np.uint8]) -> 'Level':
-        """Median and median absolute deviation of (N, H, W, 3) frames, row by row to spare memory."""
+        """Middle and width of the shortest interval that holds three tenths of the values of each pixel.
+
+        With half of them it is the least median of squares (Rousseeuw 1984), which targets that cover a pixel for
+        nearly half of the time neither shift nor widen, as they do a median and a median absolute deviation. With less
+        the background is found under targets of many colours too, such as people who walk towards the camera. What
+        lies beside the interval counts a little: of two narrow ones the background is the one that more values are in,
+        not a target that waits.
+
+        Args:
+            frames: (N, H, W, 3), in one light.
+        """
+        count = len(frames)
         picture = np.empty(frames.shape[1:], np.float32)
         noise = np.empty(frames.shape[1:], np.float32)
-        for row in range(0, frames.shape[1], 32):
-            part = np.sort(frames[:, row : row + 32], axis=0)
-            middle = part[len(part) // 2].astype(np.int16)
-            picture[row : row + 32] = middle
-            deviation = np.sort(np.abs(part - middle).astype(np.uint8), axis=0)
-            noise[row : row + 32] = 1.4826 * deviation[len(part) // 2].astype(np.float32)
+        held = max(math.ceil(_BACKGROUND_SHARE * count), 1)
+        more = min(math.ceil(1.4 * held), count) - held
+        for row in range(0, frames.shape[1], 32):  # spares memory
+            values = np.sort(frames[:, row : row + 32], axis=0).astype(np.int16)
+            widths = values[held - 1 :] - values[: count - held + 1]
+            above = np.full_like(widths, 255)
+            above[: len(widths) - more] = values[held - 1 + more :] - values[: count - held + 1 - more]
+            below = np.full_like(widths, 255)
+            below[more:] = values[held - 1 + more :] - values[: count - held + 1 - more]
+            first = np.argmin(4 * widths + np.minimum(above, below), axis=0)[None]
+            low = np.take_along_axis(values, first, axis=0)[0].astype(np.float32)
+            width = np.take_along_axis(widths, first, axis=0)[0].astype(np.float32)
+            picture[row : row + 32] = low + width / 2
+            noise[row : row + 32] = width / _WIDTH_OF_NORMAL
         return cls(picture, _steady(noise))
 
     def gain(self, picture: NDArray[np.uint8]) -> float:
@@ -178,7 +202,7 @@ class Background(Protocol):
 
 
 class MedianBackground:
-    """One temporal median for each light that the clip is seen in."""
+    """One background for each light that the clip is seen in."""
 
     def __init__(self, settings: MaskSettings) -> None:
         self._settings = settings

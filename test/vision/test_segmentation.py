@@ -94,6 +94,22 @@ class TestOffline:
         pictures, masks = clip(45, still=15)
         assert tally(offline(pictures)[1], masks).recall == 1.0
 
+    @pytest.mark.parametrize('colour', [20, 220])
+    def test_nor_is_one_where_the_camera_has_no_noise(self, colour):
+        pictures = [np.full((*SHAPE, 3), 110, np.uint8) for _ in range(40)]
+        for picture in pictures[10:25]:
+            picture[40:62, 30:44] = colour
+        _, frames = offline(pictures)
+        assert [len(frame.instances) for frame in frames] == [0] * 10 + [1] * 15 + [0] * 15
+
+    def test_one_of_many_colours_may_hide_the_ground_for_most_of_the_time(self):
+        rng = np.random.default_rng(8)
+        pictures = [np.clip(100 + rng.normal(0, 2, (*SHAPE, 3)), 0, 255).astype(np.uint8) for _ in range(60)]
+        for picture in pictures[:36]:
+            picture[40:62, 30:44] = rng.integers(120, 255, 3)
+        _, frames = offline(pictures)
+        assert [len(frame.instances) for frame in frames] == [1] * 36 + [0] * 24
+
     def test_order_of_the_pictures_does_not_matter(self):
         pictures, _ = clip(30)
         maker, backwards = MaskMaker(), MaskMaker()
