@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who belongs to whom in a frame: probabilities of one-to-one pairs of instances and candidates."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ EXACT_INSTANCES = 8
 _LARGEST_LOG = 60.0
 # Of a pair that is as good as impossible.
 _LEAST_ODDS = 1e-9
+# Sums over pairings that are kept at once, 8 bytes each, twice.
+_SUMS_AT_ONCE = 1 << 21
 _SWEEPS = 100
 _TOLERANCE = 1e-6
 
@@ -68,10 +70,20 @@ def associate(log_odds: NDArray[np.float64], exact_instances: int = EXACT_INSTAN
     width = max(1, int(np.max(np.sum(best > _LEAST_ODDS, axis=1))))
     order = np.argpartition(-best, width - 1, axis=1)[:, None, :width]
     chosen = np.take_along_axis(odds, order, axis=2)
-    found = _by_subsets(chosen) if instances <= exact_instances else _by_belief_propagation(chosen)
+    found = _by_subsets_in_parts(chosen) if instances <= exact_instances else _by_belief_propagation(chosen)
     pair = np.zeros_like(odds)
     np.put_along_axis(pair, np.broadcast_to(order, chosen.shape), found.pair, axis=2)
     return Association(pair, found.missed, found.log_evidence)
+
+
+def _by_subsets_in_parts(odds: NDArray[np.float64]) -> Association:
+    """Exact, so many frames at a time that the sums fit into memory."""
+    frames, instances, candidates = odds.shape
+    size = max(1, _SUMS_AT_ONCE // ((candidates + 1) << instances))
+    parts = [_by_subsets(odds[start : start + size]) for start in range(0, frames, size)]
+    return Association(
+        *(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Association))
+    )
 
 
 def _by_subsets(odds: NDArray[np.float64]) -> Association:

@@ -51,6 +51,13 @@ def test_who_is_sure_of_a_candidate_drives_the_other_one_to_its_second_choice():
     assert found.pair[0, 1, 1] > 0.9
 
 
+def test_frames_do_not_depend_on_each_other_however_many_there_are():
+    log_odds = np.random.default_rng(1).normal(0, 2, (150, 8, 70))
+    together, alone = associate(log_odds), associate(log_odds[140:141])
+    np.testing.assert_allclose(together.pair[140], alone.pair[0], atol=1e-12)
+    assert together.log_evidence[140] == pytest.approx(alone.log_evidence[0])
+
+
 def test_overwhelming_odds_stay_finite():
     found = associate(np.full((1, 4, 4), 1e4))
     np.testing.assert_allclose(found.pair, 0.25, atol=1e-6)
