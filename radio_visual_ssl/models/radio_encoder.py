@@ -21,7 +21,7 @@ class RadioEncoder(nn.Module):
     Contrastive learning asks for any cell that gives the target away, and settles on one beside it: on the toy scenes
     of test_learning_correspondence.py the median attention peak stood up to 1 m and 7 degrees off. Kernels that are
     their own mirror images cannot tell which side the target is on, so that the cell on the target is the only one
-    without doubt: within 0.04 m and 0.4 degrees.
+    without doubt: within 0.12 m and 0.4 degrees in three of three seeds.
 
     Args:
         grid: of the heatmaps.
