@@ -37,8 +37,7 @@ def mask_features(masks: Sequence[TargetMask]) -> NDArray[np.float64]:
 def mask_weights(masks: Sequence[TargetMask], doubtful: float = _DOUBTFUL_WEIGHT) -> NDArray[np.float64]:
     """(I,) trust in each mask: its detector's score, less where it is truncated, merged, split or occluded.
 
-    With a weight of zero such masks have no part in the map, but the map then knows nothing of what looks like them:
-    of 600 frames of the simulated parking lot 1.7 % of the labels were more than 4 m off, with a quarter 0.2 %.
+    With a weight of zero such masks have no part in the map, which then knows nothing of what looks like them.
 
     Args:
         masks: of one picture.
