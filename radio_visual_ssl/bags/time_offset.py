@@ -126,11 +126,15 @@ class _Sums:
         product: (B, L) of the changes of both streams, as shares of what full agreement would give in all blocks; NaN
             at lags where too little overlaps.
         share: (B,) of the radar's changes.
+        block: (B,) which of all blocks these are; those without a change are left out.
+        blocks: number of all blocks, the same under every hypothesis.
     """
 
     time: Floats
     product: Floats
     share: Floats
+    block: NDArray[np.intp]
+    blocks: int
 
     def curve(self, weights: Floats | None = None) -> Floats:
         """(..., L) correlation, for (..., B) weights of the blocks; NaN where too little overlaps."""
@@ -170,8 +174,8 @@ def estimate_time_offset(
         if not np.any(np.isfinite(curve)):
             return cannot_tell('the stamps of radar and camera overlap too little, or nothing changes in one of them')
         if signs is None:
-            signs = rng.choice([-1.0, 1.0], (settings.draws, len(sums.time)))
-        reached = np.maximum(reached, np.nanmax(sums.curve(signs), axis=1))
+            signs = rng.choice([-1.0, 1.0], (settings.draws, sums.blocks))
+        reached = np.maximum(reached, np.nanmax(sums.curve(signs[:, sums.block]), axis=1))
         if best is None or np.nanmax(curve) > best[0]:
             best = float(np.nanmax(curve)), number, sums, curve
         if progress is not None:
@@ -346,7 +350,8 @@ def _correlate(excerpts: Sequence[Excerpt], lags: Floats, spans_s: Sequence[floa
     busy = energy > 0
     product[:, ~reached] = np.nan
     time = np.concatenate([begin + length / 2 for begin, length in zip(begins, lengths, strict=True)])
-    return _Sums(time[busy], product[busy], energy[busy] / max(float(energy.sum()), 1e-30)) if busy.any() else None
+    share = energy[busy] / max(float(energy.sum()), 1e-30)
+    return _Sums(time[busy], product[busy], share, np.flatnonzero(busy), len(busy)) if busy.any() else None
 
 
 def _step(excerpt: Excerpt, span_s: float) -> int:

@@ -132,6 +132,17 @@ def test_where_nothing_overlaps_or_moves_the_reason_is_given():
     assert 'both sensors are there, got 0' in estimate(dataclasses.replace(apart, image_s=apart.image_s + 500)).reason
 
 
+def test_under_some_hypothesis_the_radar_may_see_nothing_for_a_while():
+    whole = excerpt(0.123)
+    idle = whole.radar.copy()
+    idle[whole.radar_s > 45] = 0.0
+    blind = dataclasses.replace(whole, radar=idle)
+    for order in ((whole, blind), (blind, whole)):
+        found = estimate_time_offset([lambda part=part: [part] for part in order], ['first', 'second'])
+        assert found.offset_s == pytest.approx(0.123, abs=0.01)
+        assert found.probability_of_chance < 0.01
+
+
 def test_a_search_range_must_be_one():
     with pytest.raises(ValueError, match='search_s: expected more than 0'):
         OffsetSettings(search_s=0.0)
