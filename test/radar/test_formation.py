@@ -283,7 +283,7 @@ def test_a_heatmap_says_what_made_it(echo):
     [
         {},
         {'azimuth_bins': 8, 'doppler_reduction': 'mean'},
-        {'remove_static_clutter': True, 'range_bins': 300, 'doppler_bins': 256, 'max_range': 5.0},
+        {'remove_static_clutter': True, 'range_bins': 600, 'doppler_bins': 256, 'max_range': 5.0},
     ],
 )
 def test_all_back_ends_agree(echo, name, settings):
