@@ -7,13 +7,10 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.learning.candidates import Candidates
-from radio_visual_ssl.learning.self_labels import (
-    FrameEvidence,
-    SelfLabelError,
-    SelfLabels,
-    SelfLabelSettings,
-    label_frames,
-)
+from radio_visual_ssl.learning.frame_evidence import FrameEvidence
+from radio_visual_ssl.learning.label_frames import label_frames
+from radio_visual_ssl.learning.label_settings import SelfLabelError, SelfLabelSettings
+from radio_visual_ssl.learning.self_labels import SelfLabels
 
 HEIGHT, FOCAL, PITCH = 4.0, 1.0, np.radians(9.0)
 FAST = SelfLabelSettings(folds=3, restarts=4)
