@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: one safetensors file with weights, radar geometry, preprocessing, calibration and provenance."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from radio_visual_ssl.models.radar_input import VERSION as INPUT_VERSION
+from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+
+Kind = Literal['contrastive', 'localizer']
+FORMAT = 1
+METADATA_KEY = 'radio_visual_ssl'
+_WEIGHTS = 'weights.'
+_GRID_TOLERANCE = 0.01  # of a bin: less than a message's float32 loses, more than any other radar would differ
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of the wanted kind, or one of another radar."""
+
+
+@dataclass(frozen=True, eq=False)
+class RadarGeometry:
+    """Which radar a network was trained for, and what its heatmaps look like.
+
+    Attributes:
+        name: of the radar; '' where unknown.
+        grid: of its heatmaps.
+        reference: what 0 dB stands for.
+        carrier_frequency, bandwidth: Hz, 0 where unknown.
+    """
+
+    name: str
+    grid: PolarGrid
+    reference: Reference = Reference.ARBITRARY
+    carrier_frequency: float = 0.0
+    bandwidth: float = 0.0
+
+    @classmethod
+    def of(cls, heatmap: Heatmap) -> 'RadarGeometry':
+        """That of a heatmap."""
+        return cls(heatmap.radar, heatmap.grid, heatmap.reference, heatmap.carrier_frequency, heatmap.bandwidth)
+
+    def difference(self, other: 'RadarGeometry') -> str:
+        """What makes another radar's heatmaps differ, as 'thing: expected ..., got ...'; '' where nothing does.
+
+        What either does not know (name, carrier, bandwidth) does not count.
+        """
+        if self.name and other.name and self.name != other.name:
+            return f'radar: expected {self.name!r}, got {other.name!r}'
+        if self.reference != other.reference:
+            return f'reference of 0 dB: expected {self.reference.name}, got {other.reference.name}'
+        for name in ('carrier_frequency', 'bandwidth'):
+            expected, got = getattr(self, name), getattr(other, name)
+            if expected and got and abs(expected - got) > 1e-4 * expected:
+                scale = 1e9 if name == 'carrier_frequency' else 1e6
+                unit = 'GHz' if name == 'carrier_frequency' else 'MHz'
+                return f'{name}: expected {expected / scale:g} {unit}, got {got / scale:g} {unit}'
+        if self.grid.shape != other.grid.shape:
+            return f'grid: expected {_bins(self.grid)}, got {_bins(other.grid)}'
+        for name in ('range', 'azimuth'):
+            expected, got = getattr(self.grid, name), getattr(other.grid, name)
+            if np.any(np.abs(expected - got) > _GRID_TOLERANCE * np.gradient(expected)):
+                return f'grid, {name} bins: expected {_bins(self.grid)}, got {_bins(other.grid)}'
+        if self.grid.wraps != other.grid.wraps:
+            return f'grid: expected wraps {self.grid.wraps}, got {other.grid.wraps}'
+        return ''
+
+
+def _bins(grid: PolarGrid) -> str:
+    low, high = np.degrees(grid.azimuth[[0, -1]])
+    return (
+        f'{grid.shape[0]} x {grid.shape[1]} bins of {grid.range[0]:.2f} to {grid.range[-1]:.2f} m'
+        f' and {low:.2f} to {high:.2f} deg'
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained network with all it takes to run it on the radar that it was trained for.
+
+    Attributes:
+        kind: what network it is.
+        weights: its tensors by name (``state_dict``).
+        radar: that it was trained for.
+        radar_input: how heatmaps become its input.
+        architecture: arguments of the network's class.
+        calibration: what the scores and variances mean, see `radio_visual_ssl.learning.calibration`.
+        provenance: package version, bags with content hashes, settings, seed, labels, seconds and the like.
+        path: of the file that it was read from; None for a new one.
+    """
+
+    kind: Kind
+    weights: Mapping[str, Tensor]
+    radar: RadarGeometry
+    radar_input: RadarInputSettings
+    architecture: Mapping[str, Any]
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint as one file, whole or not at all; one of that name is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        CheckpointError: the file cannot be written, or a value in it is neither text, number, list nor mapping.
+    """
+    path, radar = Path(path), checkpoint.radar
+    content = {
+        'format': FORMAT,
+        'kind': checkpoint.kind,
+        'radar': radar.name,
+        'reference': radar.reference.name,
+        'carrier_frequency': radar.carrier_frequency,
+        'bandwidth': radar.bandwidth,
+        'wraps': radar.grid.wraps,
+        'radar_input': {'version': INPUT_VERSION, **asdict(checkpoint.radar_input)},
+        'architecture': dict(checkpoint.architecture),
+        'calibration': dict(checkpoint.calibration),
+        'provenance': dict(checkpoint.provenance),
+    }
+    try:
+        text = json.dumps(content, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f'{path}: expected texts, finite numbers, lists and mappings, got {error}') from error
+    tensors = {
+        _WEIGHTS + name: weight.detach().to('cpu', copy=True).contiguous()
+        for name, weight in checkpoint.weights.items()
+    }
+    tensors['grid.range'] = torch.tensor(radar.grid.range)
+    tensors['grid.azimuth'] = torch.tensor(radar.grid.azimuth)
+    data = save(tensors, metadata={METADATA_KEY: text})
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f'{path}: cannot be written: {error}') from error
+    return path
+
+
+def load_checkpoint(path: str | Path, kind: Kind | None = None) -> Checkpoint:
+    """Read a checkpoint; no code of the file is run.
+
+    Args:
+        path: of the file.
+        kind: that is wanted; None = any.
+
+    Raises:
+        CheckpointError: no such file, a truncated one, another format or kind; the message names the file, what was
+            expected and got.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CheckpointError(f'{path}: expected a checkpoint (.safetensors), found no file')
+    try:
+        with safe_open(path, framework='pt') as file:
+            text = (file.metadata() or {}).get(METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f'{path}: expected a checkpoint (.safetensors), got a truncated or other file of'
+            f' {path.stat().st_size} bytes: {error}'
+        ) from error
+    if text is None:
+        raise CheckpointError(
+            f"{path}: expected metadata '{METADATA_KEY}' of a checkpoint, got another safetensors file"
+        )
+    try:
+        content = json.loads(text)
+        found = content['format'], content['kind']
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path}: expected JSON with format and kind in '{METADATA_KEY}', got {error!r}"
+        ) from error
+    if found[0] != FORMAT:
+        raise CheckpointError(f'{path}: expected format {FORMAT}, got {found[0]!r}')
+    if found[1] not in get_args(Kind) or kind not in (None, found[1]):
+        raise CheckpointError(
+            f'{path}: expected a checkpoint of kind {kind or " or ".join(get_args(Kind))}, got {found[1]}'
+        )
+    try:
+        return _checkpoint(path, content, tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f'{path}: expected the fields of a checkpoint, got {error!r}') from error
+
+
+def _checkpoint(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    """The parts of a file.
+
+    Raises:
+        KeyError, TypeError, ValueError: missing or wrong ones.
+    """
+    settings = dict(content['radar_input'])
+    version = settings.pop('version')
+    if version != INPUT_VERSION:
+        raise CheckpointError(f'{path}: expected input maps of version {INPUT_VERSION}, got {version}')
+    grid = PolarGrid(tensors['grid.range'].numpy(), tensors['grid.azimuth'].numpy(), bool(content['wraps']))
+    radar = RadarGeometry(
+        content['radar'],
+        grid,
+        Reference[content['reference']],
+        float(content['carrier_frequency']),
+        float(content['bandwidth']),
+    )
+    weights = {name.removeprefix(_WEIGHTS): each for name, each in tensors.items() if name.startswith(_WEIGHTS)}
+    return Checkpoint(
+        content['kind'],
+        weights,
+        radar,
+        RadarInputSettings(**settings),
+        content['architecture'],
+        content['calibration'],
+        content['provenance'],
+        path,
+    )

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the networks see of a heatmap: the same maps live and offline, causal, in order of time."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.models.polar_layers import DECIBEL
+from radio_visual_ssl.radar.background import MedianBackground
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.learning.recordings import Recording
+
+CHANNELS = ('power', 'change', 'moving')
+
+VERSION = 1
+"""Of the maps' definition: part of the key under which they are stored, and of checkpoints."""
+
+
+@dataclass(frozen=True)
+class RadarInputSettings:
+    """Which maps, and how they are made.
+
+    Attributes:
+        channels: in this order, of
+            ``power``: ``log(1 + power / noise)`` of the heatmap;
+            ``change``: the same of its power over the background (which counts as no less than the noise floor);
+            ``moving``: power times a soft gate ``v^2 / (v^2 + moving_speed^2)`` on the radial velocity of the cell's
+            strongest return, 0 where the velocity is unknown.
+        max_range: m, farther range bins are left out; 0 = all.
+        background_frames: heatmaps whose median is the background.
+        background_interval: learn every n-th heatmap alone.
+        moving_speed: m/s, radial speed at which the gate is half open.
+
+    Raises:
+        ValueError: a value out of range; the message names the field, what was expected and got.
+    """
+
+    channels: tuple[str, ...] = CHANNELS
+    max_range: float = 0.0
+    background_frames: int = 50
+    background_interval: int = 1
+    moving_speed: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the values; a list of channels becomes a tuple."""
+        channels = tuple(self.channels) if isinstance(self.channels, list | tuple) else (self.channels,)
+        if not channels or len(set(channels)) < len(channels) or not set(channels) <= set(CHANNELS):
+            raise ValueError(f'channels: expected some of {", ".join(CHANNELS)}, each once, got {self.channels!r}')
+        object.__setattr__(self, 'channels', channels)
+        for name in ('background_frames', 'background_interval'):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f'{name}: expected a whole number from 1 on, got {value!r}')
+        if not (np.isfinite(self.max_range) and self.max_range >= 0):
+            raise ValueError(f'max_range: expected 0 m or more, got {self.max_range!r}')
+        if not (np.isfinite(self.moving_speed) and self.moving_speed > 0):
+            raise ValueError(f'moving_speed: expected a positive number of m/s, got {self.moving_speed!r}')
+
+
+class RadarInput:
+    """Turns the heatmaps of one stream, fed in order of time, into the networks' input.
+
+    Values have the precision of float16, in which inputs are stored: what is trained on and what is seen live are the
+    same numbers.
+
+    Args:
+        settings: see `RadarInputSettings`.
+        grid: of the heatmaps.
+
+    Attributes:
+        settings: as given.
+        grid: of the maps: the heatmaps' up to ``max_range``.
+        channels: number of maps.
+
+    Raises:
+        ValueError: fewer than 2 range bins up to ``max_range``.
+    """
+
+    def __init__(self, settings: RadarInputSettings, grid: PolarGrid) -> None:
+        self.settings = settings
+        self._source = grid
+        rows = np.count_nonzero(grid.range <= settings.max_range) if settings.max_range else grid.shape[0]
+        if rows < 2:
+            raise ValueError(
+                f'max_range: expected at least the {grid.range[1]:.2f} m of the second range bin,'
+                f' got {settings.max_range:g} m'
+            )
+        self.grid = grid if rows == grid.shape[0] else PolarGrid(grid.range[:rows], grid.azimuth, grid.wraps)
+        self.channels = len(settings.channels)
+        self._background = MedianBackground(settings.background_frames, settings.background_interval)
+
+    def __call__(self, heatmap: Heatmap) -> NDArray[np.float32]:
+        """The maps of the next heatmap, whose values the background then learns.
+
+        Returns:
+            (C, R, A), finite.
+
+        Raises:
+            ValueError: another grid, cells that are NaN or infinite, or no velocity where a channel asks for it.
+        """
+        if heatmap.grid is not self._source and heatmap.grid != self._source:
+            raise ValueError(f'heatmap: expected the grid of shape {self._source.shape}, got another: {heatmap.grid}')
+        bad = heatmap.values.size - np.count_nonzero(np.isfinite(heatmap.values))
+        if bad:
+            raise ValueError(
+                f'heatmap: expected finite values (dB), got {bad} of {heatmap.values.size} NaN or infinite'
+            )
+        if 'moving' in self.settings.channels and heatmap.velocity is None:
+            raise ValueError("velocity: expected a radar that measures it, for the channel 'moving', got none")
+        rows = self.grid.shape[0]
+        floor = np.float32(heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else np.median(heatmap.values))
+        values = np.ascontiguousarray(heatmap.values[:rows], dtype=np.float32)
+        power = _log_power(values - floor)
+        maps = []
+        for channel in self.settings.channels:
+            if channel == 'power':
+                maps.append(power)
+            elif channel == 'change':
+                maps.append(self._change(heatmap, values, floor))
+            elif heatmap.velocity is not None:
+                speed = heatmap.velocity[:rows].astype(np.float16).astype(np.float32)
+                gate = speed**2 / (speed**2 + np.float32(self.settings.moving_speed) ** 2)
+                maps.append(np.where(np.isfinite(speed), power * gate, np.float32(0)))
+        return np.stack(maps).astype(np.float16).astype(np.float32)
+
+    def reset(self) -> None:
+        """Forget the background: the stream jumped or the radar moved."""
+        self._background.reset()
+
+    def _change(self, heatmap: Heatmap, values: NDArray[np.float32], floor: np.float32) -> NDArray[np.float32]:
+        """Log-power over the background of the heatmaps before this one; that of 0 dB everywhere on the first."""
+        level = self._background.level
+        self._background.update(replace(heatmap, values=values, grid=self.grid, velocity=None))
+        return _log_power(np.zeros_like(values) if level is None else values - np.maximum(level, floor))
+
+
+def _log_power(decibels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`models.polar_layers.log_power` of an array."""
+    return np.logaddexp(np.float32(0), decibels * np.float32(DECIBEL))
+
+
+def stream_inputs(heatmaps: Iterable[Heatmap], settings: RadarInputSettings, grid: PolarGrid) -> NDArray[np.float16]:
+    """(N, C, R, A) inputs of N heatmaps of one stream, in order of time.
+
+    Raises:
+        ValueError: as `RadarInput`.
+    """
+    radar_input = RadarInput(settings, grid)
+    maps = [radar_input(heatmap).astype(np.float16) for heatmap in heatmaps]
+    return np.stack(maps) if maps else np.zeros((0, radar_input.channels, *radar_input.grid.shape), np.float16)
+
+
+def recording_inputs(recording: 'Recording', settings: RadarInputSettings) -> NDArray[np.float16]:
+    """(N, C, R, A) inputs of a recording's frames, memory-mapped: made once, then kept beside its other arrays.
+
+    Raises:
+        ValueError: as `RadarInput`.
+    """
+    from radio_visual_ssl.learning.recordings import derived_array  # learning stands above models
+
+    key = f'input_{VERSION}_{"_".join(settings.channels)}_{settings.max_range:g}m'
+    if 'change' in settings.channels:
+        key += f'_{settings.background_frames}x{settings.background_interval}'
+    if 'moving' in settings.channels:
+        key += f'_{settings.moving_speed:g}'
+    heatmaps = (recording.heatmap(index) for index in range(len(recording)))
+    return derived_array(recording, key, lambda: stream_inputs(heatmaps, settings, recording.grid))

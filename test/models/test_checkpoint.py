@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: what comes back, and which files and radars are refused."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from radio_visual_ssl.models.checkpoint import (
+    METADATA_KEY,
+    Checkpoint,
+    CheckpointError,
+    RadarGeometry,
+    load_checkpoint,
+    save_checkpoint,
+)
+from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+
+GRID = PolarGrid(np.arange(20) * 0.5, np.arcsin(np.linspace(-0.9, 0.9, 12)))
+RADAR = RadarGeometry('one', GRID, Reference.NOISE_FLOOR, 28e9, 400e6)
+
+
+def _checkpoint(**changes):
+    checkpoint = Checkpoint(
+        'localizer',
+        torch.nn.Linear(3, 4).state_dict(),
+        RADAR,
+        RadarInputSettings(('power', 'change'), max_range=7.0),
+        {'width': 8, 'dilations': [1, 2]},
+        {'threshold': 0.3},
+        {'seed': 4, 'bags': {'a': 'hash'}},
+    )
+    return replace(checkpoint, **changes)
+
+
+def test_what_is_written_comes_back(tmp_path):
+    checkpoint = _checkpoint()
+    path = save_checkpoint(tmp_path / 'new' / 'model.safetensors', checkpoint)
+    back = load_checkpoint(path, 'localizer')
+    assert back.path == path and back.radar.grid == GRID
+    assert (back.kind, back.radar_input) == ('localizer', checkpoint.radar_input)
+    assert (back.architecture, back.calibration, back.provenance) == (
+        checkpoint.architecture,
+        checkpoint.calibration,
+        checkpoint.provenance,
+    )
+    assert back.radar.difference(RADAR) == RADAR.difference(back.radar) == ''
+    assert back.weights.keys() == checkpoint.weights.keys()
+    for name, weight in checkpoint.weights.items():
+        assert torch.equal(back.weights[name], weight)
+
+
+def test_writing_again_replaces_the_file_and_leaves_no_other(tmp_path):
+    path = tmp_path / 'model.safetensors'
+    save_checkpoint(path, _checkpoint())
+    save_checkpoint(path, _checkpoint(calibration={'threshold': 0.6}))
+    assert load_checkpoint(path).calibration == {'threshold': 0.6}
+    assert [each.name for each in tmp_path.iterdir()] == ['model.safetensors']
+
+
+def test_a_value_that_json_does_not_know_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(CheckpointError, match='finite numbers'):
+        save_checkpoint(tmp_path / 'model.safetensors', _checkpoint(calibration={'threshold': float('nan')}))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kept', [0, 5, 200, -8])
+def test_a_truncated_file_is_refused(tmp_path, kept):
+    path = save_checkpoint(tmp_path / 'model.safetensors', _checkpoint())
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(CheckpointError, match=r'model.safetensors: expected a checkpoint.*truncated'):
+        load_checkpoint(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match='found no file'):
+        load_checkpoint(tmp_path / 'none.safetensors')
+    path = tmp_path / 'model.pt'
+    torch.save({'weights': torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match='other file'):
+        load_checkpoint(path)
+    save_file({'weights.a': torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match='another safetensors file'):
+        load_checkpoint(path)
+
+
+def test_another_kind_or_format_is_refused(tmp_path):
+    path = save_checkpoint(tmp_path / 'model.safetensors', _checkpoint())
+    with pytest.raises(CheckpointError, match='expected a checkpoint of kind contrastive, got localizer'):
+        load_checkpoint(path, 'contrastive')
+    save_file({'weights.a': torch.zeros(3)}, path, {METADATA_KEY: json.dumps({'format': 9, 'kind': 'localizer'})})
+    with pytest.raises(CheckpointError, match='expected format 1, got 9'):
+        load_checkpoint(path)
+    save_file({'weights.a': torch.zeros(3)}, path, {METADATA_KEY: json.dumps({'format': 1, 'kind': 'localizer'})})
+    with pytest.raises(CheckpointError, match='radar_input'):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'name': 'two'}, "radar: expected 'one', got 'two'"),
+        ({'reference': Reference.MILLIWATT}, 'reference of 0 dB: expected NOISE_FLOOR, got MILLIWATT'),
+        ({'bandwidth': 500e6}, 'bandwidth: expected 400 MHz, got 500 MHz'),
+        ({'carrier_frequency': 77e9}, 'carrier_frequency: expected 28 GHz, got 77 GHz'),
+        ({'grid': PolarGrid(GRID.range[:9], GRID.azimuth)}, 'expected 20 x 12 bins.*got 9 x 12'),
+        ({'grid': PolarGrid(GRID.range * 1.1, GRID.azimuth)}, 'range bins.*9.50 m.*10.45 m'),
+        ({'grid': PolarGrid(GRID.range, GRID.azimuth, True)}, 'wraps'),
+    ],
+)
+def test_another_radar_is_told_apart(change, message):
+    assert re.search(message, RADAR.difference(replace(RADAR, **change)))
+
+
+def test_what_a_radar_does_not_tell_and_rounding_do_not_count():
+    rounded = PolarGrid(GRID.range.astype(np.float32), GRID.azimuth.astype(np.float32))
+    assert RADAR.difference(RadarGeometry('', rounded, Reference.NOISE_FLOOR)) == ''
+
+
+def test_the_geometry_of_a_heatmap():
+    values = np.zeros(GRID.shape, np.float32)
+    heatmap = Heatmap(values, GRID, Reference.NOISE_FLOOR, 0.0, None, 'one', 28e9, 400e6)
+    assert RADAR.difference(RadarGeometry.of(heatmap)) == ''
