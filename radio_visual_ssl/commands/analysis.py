@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""heatmap and evaluate: what a radar measured, and how well its targets are found."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from radio_visual_ssl.commands.options import Bag, Json, PairedOffset
+from radio_visual_ssl.commands.output import console, print_json, progress_bar, table
+from radio_visual_ssl.evaluation.metrics import View
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame
+
+DEFAULT: list[str] = ['cfar']
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(heatmap)
+    app.command()(evaluate)
+
+
+def heatmap(
+    capture: Annotated[Path, typer.Argument(metavar='FILE', help='A .npy cube or a DCA1000 .bin.', show_default=False)],
+    radar: Annotated[
+        str, typer.Option(help='Radar profile: a name in config/radars/ or a YAML file.', show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help='PNG: heatmap, range-Doppler map and movers.')] = None,
+    frame: Annotated[int, typer.Option(help='Frame of the capture.', min=0)] = 0,
+    count: Annotated[int, typer.Option(help='Most movers to list.', min=1, max=100)] = 5,
+    min_velocity: Annotated[
+        float | None, typer.Option(help='m/s below which nothing counts as a mover. Default: a few Doppler bins.')
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look into a raw capture: range-azimuth heatmap, range-Doppler map and the strongest movers."""
+    from radio_visual_ssl.radar.quicklook import draw_quick_look, quick_look
+
+    look = quick_look(capture, radar, frame=frame, count=count, min_velocity=min_velocity)
+    result = look.to_json()
+    rows = [
+        [str(number), *(f'{mover[key]:.2f}' for key in ('range_m', 'azimuth_deg', 'velocity_m_s', 'snr_db'))]
+        for number, mover in enumerate(result['movers'], 1)
+    ]
+    columns = ['', 'range (m)', 'azimuth (deg, + left)', 'velocity (m/s, + receding)', 'SNR (dB)']
+    table(f'{capture}: strongest movers', columns, rows)
+    if out is not None:
+        console.print(f'picture: {draw_quick_look(look, out)}', soft_wrap=True)
+    if as_json:
+        print_json(result)
+
+
+def evaluate(
+    bag: Bag,
+    backend: Annotated[list[str], typer.Option(help='What finds the targets; give it again to compare.')] = DEFAULT,
+    settings: Annotated[
+        str,
+        typer.Option(
+            help="Of the back end: 'auto' (those shipped for the bag's radar, if any), 'default', the name of a file "
+            'in config/<backend>/, or a path.'
+        ),
+    ] = 'auto',
+    view: Annotated[
+        View, typer.Option(help='Which true targets count: those that the camera sees, that the radar sees, or all.')
+    ] = 'camera',
+    report: Annotated[
+        Path | None, typer.Option(help='Folder for pictures: error curve, and the frame with the most targets.')
+    ] = None,
+    camera_offset: PairedOffset = None,
+    as_json: Json = False,
+) -> None:
+    """Judge localizers on a bag with ground truth: recall, precision, error and signed bias."""
+    from radio_visual_ssl.bags.reader import BagReader
+    from radio_visual_ssl.evaluation.backends import load_localizer
+    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bag
+    from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, table_rows
+
+    reader = BagReader(bag)
+    radar = reader.radar_name()
+    localizers = {name: load_localizer(name, settings, radar) for name in backend}
+    total = reader.streams[reader.radar_topic()].count
+    fullest: EvaluatedFrame | None = None
+    with progress_bar('evaluating') as progress:
+        done = 0
+
+        def on_frame(frame: EvaluatedFrame) -> None:
+            nonlocal done, fullest
+            done += 1
+            progress(done, total)
+            if report is not None and frame.matches and (fullest is None or _telling(frame) > _telling(fullest)):
+                fullest = frame
+
+        evaluation = evaluate_bag(
+            bag,
+            localizers,
+            view=view,
+            image_offset_s=camera_offset,
+            images=report is not None,
+            on_frame=on_frame,
+        )
+    columns = zip(*table_rows(evaluation.metrics), strict=True)
+    header, *rows = ([str(cell) for cell in column] for column in columns)
+    table(f'{bag}, targets in view of the {view}', header, rows)
+    for name, metrics in evaluation.metrics.items():
+        if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
+            console.print(f'{name}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
+    for note in evaluation.notes:
+        console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
+    if report is not None:
+        console.print(f'picture: {draw_errors(evaluation, report / "errors.png", bag.name)}', soft_wrap=True)
+        if fullest is not None:
+            first = next(iter(localizers))
+            picture = draw_frame(
+                fullest.frame.image,
+                fullest.frame.heatmap,
+                fullest.detections[first],
+                fullest.frame.truth,
+                evaluation.camera,
+                out=report / 'frame.png',
+                view=evaluation.view,
+                metrics=evaluation.metrics,
+                title=f'{bag.name}, {first}',
+            )
+            console.print(f'picture: {picture}', soft_wrap=True)
+    if as_json:
+        print_json(evaluation.to_json())
+
+
+def _telling(frame: 'EvaluatedFrame') -> tuple[bool, int]:
+    """Rank of a frame for the picture: with an image rather than without, then by the targets that count."""
+    return frame.frame.image is not None, sum(match.targets for match in frame.matches.values())

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""simulate and import: bags without a radar of your own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radio_visual_ssl.commands.options import ImageOffset, Json
+from radio_visual_ssl.commands.output import console, print_json, progress_bar
+
+import_app = typer.Typer(help='Turn a public data set into a paired bag.', no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs of this module."""
+    app.command()(simulate)
+    app.add_typer(import_app, name='import')
+
+
+def simulate(
+    scene: Annotated[str, typer.Argument(help='Scene: a name in config/scenes/ or a YAML file.', show_default=False)],
+    out: Annotated[Path, typer.Option(help='Folder of the data set; an interrupted one is finished.')],
+    radar: Annotated[str, typer.Option(help='Radar profile: a name in config/radars/ or a YAML file.')] = (
+        'ofdm_28ghz_400mhz_16rx'
+    ),
+    frames: Annotated[int, typer.Option(help='Pairs in all.', min=1)] = 2000,
+    seed: Annotated[int, typer.Option(help='Draws everything that is drawn.', min=0)] = 0,
+    backend: Annotated[
+        str, typer.Option(help='scatter: fast point scatterers and rasteriser. raytraced: Sionna RT and Mitsuba, slow.')
+    ] = 'scatter',
+    instances: Annotated[
+        int, typer.Option(help='Of the scene, a bag each. Default: 60 (train 40, val 10, test 10), 10 frames or more.')
+    ] = 0,
+    workers: Annotated[int, typer.Option(help='Processes; their number changes nothing in the bags.', min=1)] = 1,
+    rate: Annotated[float, typer.Option(help='Pairs a second.')] = 10.0,
+    image_size: Annotated[str, typer.Option(metavar='WxH', help='Size of the images in pixels.')] = '320x240',
+    cube: Annotated[bool, typer.Option('--cube', help='Raw cubes instead of heatmaps.')] = False,
+    raw_images: Annotated[bool, typer.Option('--raw-images', help='Raw images instead of JPEG.')] = False,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bags with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a simulated data set: paired bags with ground truth, split into train, val and test by scene instance."""
+    import time
+
+    from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
+
+    size = image_size.lower().split('x')
+    if len(size) != 2 or not all(side.isdigit() for side in size):
+        raise ValueError(f'--image-size: expected WIDTHxHEIGHT such as 320x240, got {image_size!r}')
+    plan = DatasetPlan(
+        scene,
+        radar,
+        frames,
+        seed=seed,
+        backend=backend,
+        instances=instances,
+        rate=rate,
+        image_size=(int(size[0]), int(size[1])),
+        cube=cube,
+        raw_images=raw_images,
+        compress=compress,
+    )
+    start = time.perf_counter()
+    with progress_bar('simulating') as progress:
+        report = generate(plan, out, workers, progress)
+    seconds = time.perf_counter() - start
+    splits = ', '.join(f'{count} {name}' for name, count in report.splits.items())
+    kept = f', {report.kept} of them from before' if report.kept else ''
+    console.print(
+        f'{report.path}: {report.frames} pairs in {report.instances} bags ({splits}){kept}, {seconds:.1f} s',
+        highlight=False,
+        soft_wrap=True,
+    )
+    if as_json:
+        print_json({**vars(report), 'path': str(report.path), 'seconds': round(seconds, 3)})
+
+
+@import_app.command('radiate')
+def import_radiate_command(
+    folder: Annotated[Path, typer.Argument(help='Folder of one RADIATE sequence.', show_default=False)],
+    out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
+    camera_offset: ImageOffset = 0.0,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a paired bag of a RADIATE sequence: heatmaps, images, calibration and ground truth."""
+    from radio_visual_ssl.datasets.radiate import import_radiate
+
+    with progress_bar('importing') as progress:
+        report = import_radiate(folder, out, camera_offset, progress, compress=compress)
+    console.print(
+        f'{report.path}: {report.scans} scans, {report.images} images, {report.targets} annotated boxes, '
+        f"{report.targets_in_camera_view} of them in the camera's view",
+        highlight=False,
+    )
+    if report.missing_scans or report.missing_images:
+        console.print(f'listed but without a picture: {report.missing_scans} scans, {report.missing_images} images')
+    if as_json:
+        print_json({**vars(report), 'path': str(report.path)})

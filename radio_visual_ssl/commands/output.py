@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands print: tables, notes, progress and one line of JSON."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+# A pipe or a file has no width of its own: tables stay whole there.
+console = Console(width=None if sys.stdout.isatty() else 120)
+messages = Console(stderr=True)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yields a function of (done, total) that moves a progress bar on stderr; silent where that is no terminal."""
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def print_json(result: dict[str, Any]) -> None:
+    """One line of JSON; NaN and infinities, which JSON lacks, are an error."""
+    print(json.dumps(result, allow_nan=False), flush=True)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]], texts: int = 1) -> None:
+    """Print a table whose first columns, as many as ``texts``, are text and whose others are figures."""
+    result = Table(*columns, title=title, title_justify='left')
+    for column in result.columns[texts:]:
+        column.justify = 'right'
+    for column in result.columns:
+        column.overflow = 'fold'
+    for row in rows:
+        result.add_row(*row)
+    console.print(result)
