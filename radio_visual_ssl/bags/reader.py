@@ -316,11 +316,7 @@ class BagReader:
         if slop_s < 0:
             raise BagError(f'{self.path}: slop_s: expected 0 s or more, got {slop_s} s')
         radar = radar_topic or self.radar_topic()
-        to_heatmap: Callable[[RawMessage], tuple[str, Heatmap]]
-        if self.stream(radar, _IMAGE, _CUBE).type == _CUBE:
-            to_heatmap = self._cube_decoder(radar, formation)
-        else:
-            to_heatmap = self._heatmap_decoder(radar)
+        to_heatmap = self.heatmap_decoder(radar, formation)
         default_image = IMAGE_TOPIC if IMAGE_TOPIC in self.streams else f'{IMAGE_TOPIC}/compressed'
         if image_topic == IMAGE_TOPIC:
             image_topic = default_image
@@ -366,6 +362,24 @@ class BagReader:
             )
 
     # Decoding of one radar stream -------------------------------------------------------------------------------------
+
+    def heatmap_decoder(
+        self, topic: str, formation: 'FormationSettings | None' = None
+    ) -> Callable[[RawMessage], tuple[str, Heatmap]]:
+        """Function that gives a radar message's frame_id and heatmap, to be called in the order of the bag.
+
+        It raises BagError for a message that is damaged or contradicts its info, and takes the next one nevertheless.
+
+        Args:
+            topic: of heatmaps or cubes, see ``frames``.
+            formation: how heatmaps are formed from cubes.
+
+        Raises:
+            BagError: the topic or its info is missing or of another type.
+        """
+        if self.stream(topic, _IMAGE, _CUBE).type == _CUBE:
+            return self._cube_decoder(topic, formation)
+        return self._heatmap_decoder(topic)
 
     def _heatmap_decoder(self, topic: str) -> Callable[[RawMessage], tuple[str, Heatmap]]:
         info_topic = f'{topic}_info'

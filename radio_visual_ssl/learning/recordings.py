@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags as learning sees them: arrays of paired heatmaps, pictures and target masks, made once and mapped from files."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from radio_visual_ssl.bags.array_store import ArrayStore, ArrayStoreWriter, open_arrays, open_or_make
+from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.learning.recording_arrays import RecordingError, RecordingSettings, write_arrays
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.vision.masks import TargetMask
+
+__all__ = [
+    'Recording',
+    'RecordingError',
+    'RecordingSettings',
+    'bag_content',
+    'default_cache',
+    'derived_array',
+    'expand_bags',
+    'open_recording',
+    'open_recordings',
+]
+
+_VERSION = 1  # of the arrays; another one is made anew
+_DATASET = 'dataset.yaml'
+_HASHED = 1 << 16  # bytes of each end of a file
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """The usable radar frames of a bag in its order, with the pictures and masks that belong to them; no ground truth.
+
+    Large arrays are maps of files. A pickled recording is opened again where it is unpickled.
+
+    Attributes:
+        name: of the bag.
+        path: of the bag.
+        content: hash of what the bag holds, the same wherever it lies.
+        radar: name of the radar.
+        frame_id: of the heatmaps.
+        grid: of the heatmaps.
+        reference: what 0 dB stands for.
+        carrier_frequency, bandwidth: Hz, 0 where unknown.
+        stamps_ns: (N,) int64, of the heatmaps.
+        heatmaps: (N, R, A) float32, dB.
+        noise_floor: (N,) float64, dB; NaN where unknown.
+        velocity: (N, R, A) float32, m/s, NaN for frames without; None where the bag has none.
+        images: (N, h, w, 3) uint8 RGB; black where ``has_image`` is False.
+        image_size: (width, height) px of the images as recorded.
+        image_stamps_ns: (N,) int64, as recorded; 0 where ``has_image`` is False.
+        has_image: (N,) bool.
+        segmented: (N,) bool, whether masks could be made: an image is there, and did not change all at once.
+        mask_starts: (N + 1,) int64; the instances of frame i are those from ``mask_starts[i]`` to before the next.
+        group: name of the camera's pose.
+        faults: what of the bag could not be used, one sentence each.
+        store: folder of the arrays.
+    """
+
+    name: str
+    path: Path
+    content: str
+    radar: str
+    frame_id: str
+    grid: PolarGrid
+    reference: Reference
+    carrier_frequency: float
+    bandwidth: float
+    stamps_ns: NDArray[np.int64]
+    heatmaps: NDArray[np.float32]
+    noise_floor: NDArray[np.float64]
+    velocity: NDArray[np.float32] | None
+    images: NDArray[np.uint8]
+    image_size: tuple[int, int]
+    image_stamps_ns: NDArray[np.int64]
+    has_image: NDArray[np.bool_]
+    segmented: NDArray[np.bool_]
+    mask_starts: NDArray[np.int64]
+    group: str
+    faults: tuple[str, ...]
+    store: Path
+    _arrays: dict[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        """Radar frames."""
+        return len(self.stamps_ns)
+
+    @property
+    def instances(self) -> int:
+        """Masks of all frames."""
+        return int(self.mask_starts[-1])
+
+    def heatmap(self, index: int) -> Heatmap:
+        """A frame as a localizer takes it."""
+        velocity = self.velocity[index] if self.velocity is not None and self._arrays['with_velocity'][index] else None
+        return Heatmap(
+            values=self.heatmaps[index],
+            grid=self.grid,
+            reference=self.reference,
+            noise_floor=float(self.noise_floor[index]),
+            velocity=velocity,
+            radar=self.radar,
+            carrier_frequency=self.carrier_frequency,
+            bandwidth=self.bandwidth,
+        )
+
+    def masks(self, index: int) -> list[TargetMask]:
+        """Instances of a frame in the picture as recorded, the largest first; none where it is not segmented."""
+        index = range(len(self))[index]
+        return [self.mask(number) for number in range(int(self.mask_starts[index]), int(self.mask_starts[index + 1]))]
+
+    def mask(self, number: int) -> TargetMask:
+        """An instance by its number within the recording, from 0 on."""
+        arrays = self._arrays
+        left, top, width, height = arrays['mask_boxes'][number].tolist()
+        bits = arrays['mask_bits'][arrays['mask_offsets'][number] : arrays['mask_offsets'][number + 1]]
+        merged, split, occluded = arrays['mask_flags'][number].tolist()
+        return TargetMask(
+            left=left,
+            top=top,
+            mask=np.unpackbits(bits, count=width * height).view(np.bool_).reshape(height, width),
+            picture=self.image_size,
+            number=int(arrays['mask_numbers'][number]),
+            score=float(arrays['mask_scores'][number]),
+            fragments=int(arrays['mask_fragments'][number]),
+            merged=merged,
+            split=split,
+            occluded=occluded,
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the place, not the arrays."""
+        return _reopen, (self.path, self.content, self.group, self.store)
+
+
+def _reopen(path: Path, content: str, group: str, store: Path) -> Recording:
+    return _recording(path, content, group, open_arrays(store))
+
+
+def _recording(path: Path, content: str, group: str, store: ArrayStore) -> Recording:
+    arrays, about = store.arrays, store.about
+    frames = len(arrays['stamps_ns'])
+    return Recording(
+        name=_name(path),
+        path=path,
+        content=content,
+        radar=about['radar'],
+        frame_id=about['frame_id'],
+        grid=PolarGrid(arrays['range'], arrays['azimuth'], about['wraps']),
+        reference=Reference(about['reference']),
+        carrier_frequency=about['carrier_frequency'],
+        bandwidth=about['bandwidth'],
+        stamps_ns=arrays['stamps_ns'],
+        heatmaps=arrays['heatmaps'],
+        noise_floor=arrays['noise_floor'],
+        velocity=arrays.get('velocity'),
+        images=arrays['images'],
+        image_size=(about['image_size'][0], about['image_size'][1]),
+        image_stamps_ns=arrays['image_stamps_ns'],
+        has_image=arrays['has_image'],
+        segmented=arrays['segmented'],
+        mask_starts=np.searchsorted(arrays['mask_frames'], np.arange(frames + 1)),
+        group=group,
+        faults=tuple(about['faults']),
+        store=store.path,
+        _arrays=arrays,
+    )
+
+
+def default_cache() -> Path:
+    """Where arrays of bags are kept: ``$XDG_CACHE_HOME/radio_visual_ssl``, or else below ``~/.cache``."""
+    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    return Path(base) / 'radio_visual_ssl'
+
+
+def bag_content(path: str | Path) -> str:
+    """Hash of what a bag holds, whatever its name and place.
+
+    It covers the size and both ends of each file, which hold an MCAP's index of all of its chunks, not every byte.
+
+    Raises:
+        RecordingError: a file that cannot be read, or no file at all.
+    """
+    folder = Path(path)
+    digest = hashlib.sha256()
+    try:
+        files = [folder] if folder.is_file() else sorted(file for file in folder.iterdir() if file.is_file())
+        for file in (file for file in files if file.suffix in ('.mcap', '.db3', '.zstd', '.yaml')):
+            with file.open('rb') as opened:
+                size = opened.seek(0, os.SEEK_END)
+                opened.seek(0)
+                digest.update(f'{file.suffix} {size} '.encode())
+                digest.update(opened.read(_HASHED))
+                opened.seek(max(size - _HASHED, 0))
+                digest.update(opened.read(_HASHED))
+    except OSError as error:
+        raise RecordingError(f'{folder}: expected a bag that can be read: {error}') from error
+    return digest.hexdigest()
+
+
+def open_recording(
+    bag: str | Path,
+    settings: RecordingSettings = RecordingSettings(),
+    cache: str | Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Recording:
+    """Open a bag for learning; the first time, its arrays are made, later ones and other processes share them.
+
+    Args:
+        bag: rosbag2 folder or file with a radar and a camera.
+        settings: what of it is used.
+        cache: folder of the arrays; None = ``default_cache()``.
+        progress: called with (messages read, messages to be read) while they are made.
+
+    Raises:
+        RecordingError: no radar frame that can be used, no pair, or a radar that changes within the bag.
+        BagError: no such bag, a topic is missing or of another type, or the bag is damaged.
+        ArrayStoreError: the cache cannot be written or read.
+    """
+    path = Path(bag)
+    reader = BagReader(path)
+    content = bag_content(path)
+    wanted = {name: value for name, value in asdict(settings).items() if name != 'camera_pose'}
+    key = hashlib.sha256(json.dumps([_VERSION, content, wanted], sort_keys=True).encode()).hexdigest()[:32]
+
+    def make(writer: ArrayStoreWriter) -> None:
+        writer.about.update(bag=_name(path), content=content, settings=wanted)
+        write_arrays(reader, settings, writer, progress)
+
+    store = open_or_make(Path(cache or default_cache()) / key, make)
+    return _recording(path, content, settings.camera_pose or f'{_name(path)}@{content[:8]}', store)
+
+
+def open_recordings(
+    bags: Iterable[str | Path],
+    settings: RecordingSettings = RecordingSettings(),
+    cache: str | Path | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Recording]:
+    """Open several bags of one radar.
+
+    Args:
+        bags: see `expand_bags`.
+        settings: see `open_recording`.
+        cache: see `open_recording`.
+        workers: processes that make arrays of bags at once.
+        progress: called with (bags done, bags in all).
+
+    Raises:
+        RecordingError: no bags, one that cannot be used, or bags whose radar grids or references differ.
+        BagError: see `open_recording`.
+        ArrayStoreError: see `open_recording`.
+    """
+    paths = [Path(bag) for bag in bags]
+    if not paths:
+        raise RecordingError('bags: expected at least one, got none')
+    if workers > 1 and len(paths) > 1:
+        _make_in_processes(paths, settings, cache, min(workers, len(paths)), progress)
+        progress = None
+    opened: list[Recording] = []
+    for path in paths:
+        opened.append(open_recording(path, settings, cache))
+        _check_same_radar(opened[0], opened[-1])
+        if progress is not None:
+            progress(len(opened), len(paths))
+    return opened
+
+
+def _check_same_radar(first: Recording, other: Recording) -> None:
+    """Refuse what one network cannot take."""
+    for name, expected, got in (
+        ('radar grid', first.grid, other.grid),
+        ('reference', first.reference.name, other.reference.name),
+        ('radar', first.radar, other.radar),
+    ):
+        if expected != got:
+            values = (_described(value) if isinstance(value, PolarGrid) else value for value in (expected, got))
+            wanted, given = values
+            raise RecordingError(f'{other.path}: {name}: expected {wanted} as in {first.path}, got {given}')
+
+
+def _described(grid: PolarGrid) -> str:
+    rows, columns = grid.shape
+    azimuth = np.rad2deg(grid.azimuth[[0, -1]])
+    extent = f'{grid.range[0]:g} to {grid.range[-1]:g} m, {azimuth[0]:.1f} to {azimuth[1]:.1f} degrees'
+    return f'{rows} x {columns} bins over {extent}'
+
+
+def _make_in_processes(
+    paths: Sequence[Path],
+    settings: RecordingSettings,
+    cache: str | Path | None,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
+        jobs = [pool.submit(_make, path, settings, cache) for path in paths]
+        try:
+            for done, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                if progress is not None:
+                    progress(done, len(paths))
+        except BrokenProcessPool as error:
+            raise RecordingError('a process that reads bags died, perhaps for lack of memory; try fewer') from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _make(path: Path, settings: RecordingSettings, cache: str | Path | None) -> None:
+    open_recording(path, settings, cache)
+
+
+def derived_array(
+    recording: Recording, key: str, make: Callable[[], NDArray[Any] | Iterable[NDArray[Any]]]
+) -> NDArray[Any]:
+    """An array that is computed from a recording once and kept beside its own; a read-only map of its file.
+
+    Args:
+        recording: what it is computed from.
+        key: names what it is and all that it depends on, settings and version included.
+        make: computes it, at once or row by row.
+
+    Raises:
+        ArrayStoreError: it cannot be written or opened.
+    """
+    folder = recording.store.with_name(f'{recording.store.name}-{hashlib.sha256(key.encode()).hexdigest()[:32]}')
+
+    def write(writer: ArrayStoreWriter) -> None:
+        writer.about['key'] = key
+        made = make()
+        if isinstance(made, np.ndarray):
+            writer.extend('values', made)
+        else:
+            for row in made:
+                writer.append('values', row)
+
+    return open_or_make(folder, write).arrays['values']
+
+
+def expand_bags(paths: Iterable[str | Path], split: str | None = None) -> list[Path]:
+    """The bags that paths stand for, each once.
+
+    Args:
+        paths: bags, or folders of bags: data sets with a dataset.yaml, or others.
+        split: only the bags of this part (``train``, ``val``, ``test``) of data sets; None = all.
+
+    Raises:
+        RecordingError: a split of what is no data set or has no such part, or a folder without bags.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        for bag in _bags_of(path, split):
+            found[bag] = None
+    if not found:
+        raise RecordingError('bags: expected at least one, got none')
+    return list(found)
+
+
+def _bags_of(path: Path, split: str | None) -> list[Path]:
+    if (path / _DATASET).is_file():
+        return _bags_of_dataset(path, split)
+    if split is not None:
+        raise RecordingError(f'{path}: expected a data set ({_DATASET}) of which to take the {split} part, found none')
+    if not path.is_dir() or (path / 'metadata.yaml').is_file():
+        return [path]
+    inside = sorted(entry.parent for entry in path.glob('*/metadata.yaml'))
+    return inside or [path]  # the reader tells what is wrong with it
+
+
+def _bags_of_dataset(folder: Path, split: str | None) -> list[Path]:
+    file = folder / _DATASET
+    try:
+        entries = [(str(entry['bag']), entry.get('split')) for entry in yaml.safe_load(file.read_text('utf-8'))['bags']]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise RecordingError(f'{file}: expected a list of bags with their splits, got {error!r}') from error
+    chosen = [folder / name for name, of in entries if split is None or of == split]
+    if not chosen:
+        present = ', '.join(sorted({str(of) for _, of in entries}))
+        raise RecordingError(f'{file}: expected bags of the split {split!r}, found {present or "no bags"}')
+    missing = [bag.name for bag in chosen if not bag.is_dir()]
+    if missing:
+        raise RecordingError(f'{file}: expected the bags that it lists, {len(missing)} are missing, first {missing[0]}')
+    return chosen
+
+
+def _name(path: Path) -> str:
+    return path.resolve().stem if path.is_file() else path.resolve().name
