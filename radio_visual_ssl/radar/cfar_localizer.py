@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The classical localizer: background subtraction, CFAR detection and clustering of each heatmap by itself."""
 
-import difflib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Literal
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.background import Background, EwmaBackground, MedianBackground
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster
 from radio_visual_ssl.radar.heatmap import Heatmap
+from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
 from radio_visual_ssl.radar.target import Target
-from radio_visual_ssl.share import share_path
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,7 @@ class CfarLocalizerSettings:
 
     def __post_init__(self) -> None:
         """Check types and ranges; lists become tuples and integers numbers where those are meant."""
-        hints = get_type_hints(type(self))
-        for field in fields(self):
-            value = _checked(field.name, getattr(self, field.name), hints[field.name])
-            object.__setattr__(self, field.name, value)
+        check_fields(self, BOUNDS)
         if self.max_range and self.max_range <= self.min_range:
             raise ValueError(f'max_range: expected more than min_range ({self.min_range:g} m), got {self.max_range:g}')
         if self.max_azimuth_deg <= self.min_azimuth_deg:
@@ -100,7 +95,7 @@ class CfarLocalizerSettings:
 # What a background has learned depends on these alone.
 _LEARNING_SETTINGS = ('background', 'background_frames', 'background_interval')
 
-BOUNDS: dict[str, tuple[float | None, float | None]] = {
+BOUNDS: Bounds = {
     'background_frames': (1, 1000),
     'background_interval': (1, 1000),
     'background_warmup': (1, 1000),
@@ -127,40 +122,6 @@ BOUNDS: dict[str, tuple[float | None, float | None]] = {
 """(minimum, maximum) of the number fields, of each element where a field has several; None = unbounded."""
 
 
-def _checked(name: str, value: Any, hint: Any) -> Any:
-    """The value in the type of its field.
-
-    Raises:
-        ValueError: another type or out of bounds.
-    """
-    if get_origin(hint) is Literal:
-        if value not in get_args(hint):
-            raise ValueError(f'{name}: expected one of {", ".join(get_args(hint))}, got {value!r}')
-        return value
-    if get_origin(hint) is tuple:
-        elements = get_args(hint)
-        if not isinstance(value, list | tuple) or len(value) != len(elements):
-            raise ValueError(f'{name}: expected {len(elements)} numbers, got {value!r}')
-        return tuple(_checked(name, element, kind) for element, kind in zip(value, elements, strict=True))
-    kind = 'a whole number' if hint is int else 'a number'
-    low, high = BOUNDS[name]
-    if low is not None and high is not None:
-        kind += f' from {low:g} to {high:g}'
-    elif low is not None:
-        kind += f' from {low:g} on'
-    if isinstance(value, str) and hint is float:
-        # YAML 1.1 takes 1e-6 for a text: it wants 1.0e-6
-        try:
-            value = float(value)
-        except ValueError:
-            raise ValueError(f'{name}: expected {kind}, got {value!r}') from None
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    number = whole or (hint is float and isinstance(value, float | np.floating) and np.isfinite(value))
-    if not number or (low is not None and value < low) or (high is not None and value > high):
-        raise ValueError(f'{name}: expected {kind}, got {value!r}')
-    return hint(value)
-
-
 def load_cfar_settings(name_or_path: str | Path) -> CfarLocalizerSettings:
     """Settings from a YAML file, a mapping of fields; those that it does not name keep their defaults.
 
@@ -171,29 +132,7 @@ def load_cfar_settings(name_or_path: str | Path) -> CfarLocalizerSettings:
         FileNotFoundError: no such file.
         ValueError: not a mapping, an unknown field or a value out of range; the message names file and field.
     """
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
-        if path.name != str(name_or_path) or path.suffix:
-            raise FileNotFoundError(f'{path}: expected a YAML file of CFAR settings, found none')
-        path = share_path('config', 'cfar', f'{name_or_path}.yaml')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: expected YAML, got {error}') from error
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise ValueError(f'{path}: expected a mapping of settings, got {type(content).__name__}')
-    known = [field.name for field in fields(CfarLocalizerSettings)]
-    for key in content:
-        if key not in known:
-            similar = difflib.get_close_matches(str(key), known, n=1)
-            hint = f' (did you mean {similar[0]}?)' if similar else ''
-            raise ValueError(f'{path}: expected one of {", ".join(known)}; got {key}{hint}')
-    try:
-        return CfarLocalizerSettings(**content)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from error
+    return load_settings(CfarLocalizerSettings, name_or_path, 'cfar')
 
 
 def _noise_floor(heatmap: Heatmap, level: NDArray[np.float32]) -> np.float32:

@@ -253,7 +253,7 @@ def test_wrong_files_name_file_and_field(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match=r'nowhere/mine\.yaml: expected a YAML file of CFAR settings'):
+    with pytest.raises(FileNotFoundError, match=r'nowhere/mine\.yaml: expected a YAML file of cfar settings'):
         load_cfar_settings('nowhere/mine.yaml')
     with pytest.raises(FileNotFoundError, match=r'nobody\.yaml'):
         load_cfar_settings('nobody')
