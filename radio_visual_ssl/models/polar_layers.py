@@ -85,7 +85,7 @@ class ChannelNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return self.norm(maps.movedim(1, -1)).movedim(-1, 1)
+        return self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def fourier_features(phase: Tensor, bands: int) -> Tensor:
