@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: one safetensors file with weights, radar geometry, preprocessing, calibration and provenance."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -151,7 +152,8 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise CheckpointError(f'{path}: cannot be written: {error}') from error
     return path
 

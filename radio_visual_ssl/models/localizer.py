@@ -46,6 +46,7 @@ class Detections:
         range, azimuth: m and rad, as the radar reads them (slant range; anticlockwise from x forward).
         position: (N, 2) m, (x, y) in the radar's plane.
         covariance: (N, 2, 2) m^2 of (x, y).
+        variance: (N, 2) m^2 and rad^2 of (range, azimuth).
     """
 
     score: NDArray[np.float64]
@@ -53,6 +54,7 @@ class Detections:
     azimuth: NDArray[np.float64]
     position: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    variance: NDArray[np.float64]
 
     def to_targets(self) -> list[Target]:
         """The same as targets on the ground plane of the radar frame."""
@@ -153,7 +155,7 @@ def decode(
     threshold: float = 0.1,
     count: int = 32,
     separation: float = 1.0,
-    variance_scale: float = 1.0,
+    variance_scale: float | tuple[float, float] = 1.0,
 ) -> list[Detections]:
     """Targets of each frame: local maxima of the centre map, moved by their offsets, the best of near ones kept.
 
@@ -165,7 +167,7 @@ def decode(
         threshold: lowest score.
         count: most targets per frame.
         separation: m; of two targets that decode to places nearer than this, the one with the higher score stays.
-        variance_scale: calibrates the predicted variances, see `radio_visual_ssl.models.localizer_loss`.
+        variance_scale: factor of the predicted variances, one for both or (range, azimuth).
 
     Returns:
         B detections.
@@ -179,7 +181,8 @@ def decode(
         raise ValueError(f'count: expected a whole number from 1 on, got {count}')
     if not separation >= 0:
         raise ValueError(f'separation: expected 0 m or more, got {separation}')
-    if not variance_scale > 0:
+    scales = np.broadcast_to(np.asarray(variance_scale, dtype=np.float64), 2)
+    if not np.all(scales > 0):
         raise ValueError(f'variance_scale: expected a positive number, got {variance_scale}')
     score = output.centre.detach().float().sigmoid()
     kept = torch.where(is_local_maximum(score, cells.wraps), score, -1.0).flatten(1)
@@ -191,7 +194,7 @@ def decode(
     column = (flat % cells.shape[1]).cpu().numpy() + offset[:, 1].cpu().numpy()
     range_, azimuth = cells.decode(row, column)
     height, angle = cells.cell_size(row, column)
-    spread = variance.cpu().numpy().astype(np.float64) * variance_scale * np.stack((height, angle), axis=1) ** 2
+    spread = variance.cpu().numpy().astype(np.float64) * np.stack((height, angle), axis=1) ** 2 * scales[:, None]
     position = np.stack((range_ * np.cos(azimuth), range_ * np.sin(azimuth)), axis=-1)
     covariance = polar_covariance(range_, azimuth, spread[:, 0], spread[:, 1])
     detections = []
@@ -204,6 +207,7 @@ def decode(
                 azimuth[frame, chosen],
                 position[frame, chosen],
                 covariance[frame, chosen],
+                spread[frame][:, chosen].T,
             )
         )
     return detections

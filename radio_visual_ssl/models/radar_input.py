@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the networks see of a heatmap: the same maps live and offline, causal, in order of time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -133,6 +133,12 @@ class RadarInput:
         """Forget the background: the stream jumped or the radar moved."""
         self._background.reset()
 
+    def share_background(self, other: 'RadarInput') -> None:
+        """Go on with what another input of the same stream has learned, if it is learned the same way."""
+        names = ('background_frames', 'background_interval')
+        if self.grid == other.grid and all(getattr(self.settings, n) == getattr(other.settings, n) for n in names):
+            self._background = other._background
+
     def _change(self, heatmap: Heatmap, values: NDArray[np.float32], floor: np.float32) -> NDArray[np.float32]:
         """Log-power over the background of the heatmaps before this one; that of 0 dB everywhere on the first."""
         level = self._background.level
@@ -145,29 +151,34 @@ def _log_power(decibels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.logaddexp(np.float32(0), decibels * np.float32(DECIBEL))
 
 
-def stream_inputs(heatmaps: Iterable[Heatmap], settings: RadarInputSettings, grid: PolarGrid) -> NDArray[np.float16]:
-    """(N, C, R, A) inputs of N heatmaps of one stream, in order of time.
+def stream_inputs(
+    heatmaps: Iterable[Heatmap], settings: RadarInputSettings, grid: PolarGrid
+) -> Iterator[NDArray[np.float16]]:
+    """The (C, R, A) inputs of the heatmaps of one stream, in order of time.
 
     Raises:
         ValueError: as `RadarInput`.
     """
     radar_input = RadarInput(settings, grid)
-    maps = [radar_input(heatmap).astype(np.float16) for heatmap in heatmaps]
-    return np.stack(maps) if maps else np.zeros((0, radar_input.channels, *radar_input.grid.shape), np.float16)
+    for heatmap in heatmaps:
+        yield radar_input(heatmap).astype(np.float16)
 
 
 def recording_inputs(recording: 'Recording', settings: RadarInputSettings) -> NDArray[np.float16]:
     """(N, C, R, A) inputs of a recording's frames, memory-mapped: made once, then kept beside its other arrays.
 
     Raises:
-        ValueError: as `RadarInput`.
+        ValueError: as `RadarInput`; the message names the bag.
     """
     from radio_visual_ssl.learning.recordings import derived_array  # learning stands above models
 
-    key = f'input_{VERSION}_{"_".join(settings.channels)}_{settings.max_range:g}m'
+    key = f'radar input {VERSION}: {"+".join(settings.channels)}, up to {settings.max_range!r} m'
     if 'change' in settings.channels:
-        key += f'_{settings.background_frames}x{settings.background_interval}'
+        key += f', background {settings.background_frames} x {settings.background_interval}'
     if 'moving' in settings.channels:
-        key += f'_{settings.moving_speed:g}'
+        key += f', moving {settings.moving_speed!r} m/s'
     heatmaps = (recording.heatmap(index) for index in range(len(recording)))
-    return derived_array(recording, key, lambda: stream_inputs(heatmaps, settings, recording.grid))
+    try:
+        return derived_array(recording, key, lambda: stream_inputs(heatmaps, settings, recording.grid))
+    except ValueError as error:
+        raise ValueError(f'{recording.path}: {error}') from error

@@ -64,7 +64,7 @@ def test_the_stream_offline_is_the_stream_live():
     settings = RadarInputSettings(max_range=8.0)
     heatmaps = [_heatmap(seed, (12, seed % 12), 2.0) for seed in range(9)]
     live = RadarInput(settings, GRID)
-    offline = stream_inputs(heatmaps, settings, GRID)
+    offline = np.stack(list(stream_inputs(heatmaps, settings, GRID)))
     assert offline.dtype == np.float16
     np.testing.assert_array_equal(np.stack([live(heatmap) for heatmap in heatmaps]), offline)
 

@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The learned localizer: runs a checkpoint behind the interface that the classical one has."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, RadarGeometry, load_checkpoint
+from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode, polar_covariance
+from radio_visual_ssl.models.radar_input import RadarInput
+from radio_visual_ssl.radar.heatmap import Heatmap
+from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
+from radio_visual_ssl.radar.target import Target
+from radio_visual_ssl.share import share_path
+
+
+@dataclass(frozen=True)
+class LocalizerCalibration:
+    """What a network's scores and variances mean, learned on data that it was not trained on.
+
+    The calibrated score is ``1 / (1 + exp(-(slope * logit + intercept)))`` of the network's log-odds.
+
+    Attributes:
+        slope, intercept: of the log-odds.
+        threshold: calibrated score from which a detection is reported.
+        range_variance, azimuth_variance: factors of the predicted variances.
+    """
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    threshold: float = 0.3
+    range_variance: float = 1.0
+    azimuth_variance: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ('slope', 'range_variance', 'azimuth_variance'):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f'calibration, {name}: expected a positive number, got {getattr(self, name)}')
+        if not (math.isfinite(self.intercept) and 0 <= self.threshold <= 1):
+            raise ValueError(f'calibration: expected a threshold in [0, 1] and a finite intercept, got {self}')
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> 'LocalizerCalibration':
+        """That of a checkpoint; what it lacks keeps its default.
+
+        Raises:
+            ValueError: values out of range.
+        """
+        return cls(**{name: float(content[name]) for name in asdict(cls()) if name in content})
+
+    def score(self, raw: ArrayLike) -> NDArray[np.float64]:
+        """Calibrated scores of the network's own, which both are in [0, 1]."""
+        raw = np.clip(np.asarray(raw, dtype=np.float64), 1e-12, 1 - 1e-12)
+        return 1 / (1 + np.exp(-(self.slope * np.log(raw / (1 - raw)) + self.intercept)))
+
+    def raw(self, score: float) -> float:
+        """The network's own score of a calibrated one."""
+        if score in (0, 1):
+            return float(score)
+        return 1 / (1 + math.exp(-(math.log(score / (1 - score)) - self.intercept) / self.slope))
+
+
+@dataclass(frozen=True)
+class NetworkLocalizerSettings:
+    """Settings of the learned localizer.
+
+    Attributes:
+        model: path of a checkpoint, or the name of one that ships in models/; 'auto' = the one that is named after the
+            radar, or after the beginning of its name.
+        device: what the network runs on; auto = a GPU where there is one.
+        threshold: calibrated score from which a target is reported; 0 = the checkpoint's.
+        radar_height: m, of the radar above the middle of the targets, to take slant range and cone angle to the ground;
+            0 = as the radar reads them.
+        surface_to_centre: m, added along range: returns come from the near side of a target.
+        max_targets: targets in one heatmap; the best are kept.
+        separation: m; of two nearer to each other, the one with the higher score is kept.
+
+    Raises:
+        ValueError: a value of another type or out of range; the message names the field, what was expected and got.
+    """
+
+    model: str = 'auto'
+    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    threshold: float = 0.0
+    radar_height: float = 0.0
+    surface_to_centre: float = 0.0
+    max_targets: int = 32
+    separation: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check types and ranges."""
+        check_fields(self, BOUNDS)
+
+
+BOUNDS: Bounds = {
+    'threshold': (0.0, 1.0),
+    'radar_height': (-100.0, 100.0),
+    'surface_to_centre': (-10.0, 10.0),
+    'max_targets': (1, 1000),
+    'separation': (0.0, 100.0),
+}
+"""(minimum, maximum) of the number fields."""
+
+
+def load_network_settings(name_or_path: str | Path) -> NetworkLocalizerSettings:
+    """Settings from a YAML file in config/network/ or elsewhere; fields that it does not name keep their defaults.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a mapping, an unknown field or a value out of range; the message names file and field.
+    """
+    return load_settings(NetworkLocalizerSettings, name_or_path, 'network')
+
+
+def shipped_model(radar: str) -> Path | None:
+    """The checkpoint in models/ that is named after a radar, or after the beginning of its name; None without one."""
+    words = re.findall('[a-z0-9]+', radar.lower())
+    for count in range(len(words), 0, -1):
+        try:
+            return share_path('models', f'{"_".join(words[:count])}.safetensors')
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def network_of(checkpoint: Checkpoint) -> LocalizerNetwork:
+    """The network of a localizer's checkpoint, ready to be run (``eval``), on the CPU.
+
+    Raises:
+        CheckpointError: another kind of checkpoint, or weights that do not fit its architecture.
+    """
+    where = checkpoint.path or 'checkpoint'
+    if checkpoint.kind != 'localizer':
+        raise CheckpointError(f'{where}: expected a checkpoint of kind localizer, got {checkpoint.kind}')
+    radar_input = RadarInput(checkpoint.radar_input, checkpoint.radar.grid)
+    try:
+        architecture = {name: _pair(value) for name, value in checkpoint.architecture.items()}
+        network = LocalizerNetwork(radar_input.grid, radar_input.channels, **architecture)
+        network.load_state_dict(dict(checkpoint.weights))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f'{where}: expected weights that fit the architecture, got {error}') from error
+    return network.eval()
+
+
+def _pair(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(_pair(each) for each in value) if isinstance(value, list) else value
+
+
+class NetworkLocalizer:
+    """Finds targets with a trained network; refuses another radar than the one it was trained for.
+
+    Args:
+        settings: see `NetworkLocalizerSettings`.
+        previous: localizer of the same stream that this one replaces: its background is taken over, and its network,
+            unless the settings name another model.
+        checkpoint: to be used in place of the one that the settings name.
+
+    Raises:
+        CheckpointError: no such checkpoint, or not one of a localizer (with model 'auto': raised by ``localize``).
+        ValueError: device cuda without one.
+    """
+
+    def __init__(
+        self,
+        settings: NetworkLocalizerSettings = NetworkLocalizerSettings(),
+        previous: 'NetworkLocalizer | None' = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self._settings = settings
+        cuda = torch.cuda.is_available()
+        if settings.device == 'cuda' and not cuda:
+            raise ValueError('device: expected cpu or auto, for there is no GPU that torch can use, got cuda')
+        self._device = torch.device('cuda' if cuda and settings.device != 'cpu' else 'cpu')
+        self._checkpoint: Checkpoint | None = None
+        if checkpoint is None and previous is not None and previous.settings.model == settings.model:
+            checkpoint = previous.checkpoint
+        if checkpoint is None and settings.model != 'auto':
+            checkpoint = load_checkpoint(_model_file(settings.model), 'localizer')
+        if checkpoint is not None:
+            self._use(checkpoint)
+            if previous is not None and previous.checkpoint is not None:
+                self._input.share_background(previous._input)
+
+    @property
+    def settings(self) -> NetworkLocalizerSettings:
+        """As given."""
+        return self._settings
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What is run; None before the first heatmap where the model is chosen by the radar."""
+        return self._checkpoint
+
+    @property
+    def calibration(self) -> LocalizerCalibration:
+        """Of the checkpoint."""
+        return self._calibration
+
+    def localize(self, heatmap: Heatmap) -> list[Target]:
+        """Targets in the heatmap, highest calibrated score first.
+
+        Raises:
+            ValueError: another radar than the checkpoint's, no model for this radar, cells that are NaN or infinite.
+        """
+        heatmap = self._matched(heatmap)
+        maps = self._input(heatmap)
+        with torch.inference_mode():
+            output = self._network(torch.from_numpy(maps)[None].to(self._device))
+        return self.targets(output, heatmap)
+
+    def targets(self, output: LocalizerOutput, heatmap: Heatmap) -> list[Target]:
+        """What the network's output for a heatmap says, for those who run the network by other means.
+
+        Args:
+            output: of one frame.
+            heatmap: that it is of, for velocities and signal-to-noise ratios.
+        """
+        settings, calibration = self._settings, self._calibration
+        (found,) = decode(
+            output,
+            self._network.cells,
+            calibration.raw(settings.threshold or calibration.threshold),
+            settings.max_targets,
+            settings.separation,
+            (calibration.range_variance, calibration.azimuth_variance),
+        )
+        position, covariance = _on_ground(
+            found, settings.radar_height, settings.surface_to_centre, not heatmap.grid.wraps
+        )
+        row, column = (np.rint(each).astype(int) for each in heatmap.grid.index(found.range, found.azimuth))
+        column = column % heatmap.grid.shape[1]
+        floor = heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else float(np.median(heatmap.values))
+        snr = heatmap.values[row, column] - floor
+        velocity = np.full(len(row), np.nan) if heatmap.velocity is None else heatmap.velocity[row, column]
+        return [
+            Target(
+                float(position[number, 0]),
+                float(position[number, 1]),
+                z=-settings.radar_height,
+                covariance=covariance[number],
+                radial_velocity=float(velocity[number]),
+                snr=float(snr[number]),
+                score=float(score),
+            )
+            for number, score in enumerate(calibration.score(found.score))
+        ]
+
+    def reset(self) -> None:
+        """Forget the background: the stream jumped or the radar moved."""
+        if self._checkpoint is not None:
+            self._input.reset()
+
+    def _use(self, checkpoint: Checkpoint) -> None:
+        """Run this checkpoint from now on."""
+        self._network = network_of(checkpoint).to(self._device)
+        self._input = RadarInput(checkpoint.radar_input, checkpoint.radar.grid)
+        self._calibration = LocalizerCalibration.of(checkpoint.calibration)
+        self._checkpoint = checkpoint
+
+    def _matched(self, heatmap: Heatmap) -> Heatmap:
+        """The heatmap on the very grid of the checkpoint; chooses the model where the radar does.
+
+        Raises:
+            ValueError: no model for this radar, or one of another radar.
+        """
+        if self._checkpoint is None:
+            file = shipped_model(heatmap.radar)
+            if file is None:
+                raise ValueError(
+                    f'model: expected the path of a checkpoint, for none ships for radar {heatmap.radar!r}'
+                )
+            self._use(load_checkpoint(file, 'localizer'))
+        assert self._checkpoint is not None
+        radar = self._checkpoint.radar
+        difference = radar.difference(RadarGeometry.of(heatmap))
+        if difference:
+            name = self._checkpoint.path.name if self._checkpoint.path else 'checkpoint'
+            raise ValueError(f'heatmap: expected the radar that {name} was trained for; {difference}')
+        return replace(heatmap, grid=radar.grid)
+
+
+def _model_file(model: str) -> Path:
+    """Path of a model: a file, or one that ships.
+
+    Raises:
+        CheckpointError: neither exists.
+    """
+    path = Path(model).expanduser()
+    if path.is_file() or path.suffix or path.name != model:
+        return path
+    try:
+        return share_path('models', f'{model}.safetensors')
+    except FileNotFoundError as error:
+        raise CheckpointError(f'{model}: expected a checkpoint or the name of one that ships: {error}') from error
+
+
+def _on_ground(
+    found: Detections, height: float, surface_to_centre: float, line: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N, 2) m and (N, 2, 2) m^2 of (x, y), with the radar's height above the targets taken out.
+
+    Of slant range d and the cone angle c that a line of antennas along y reads, the place is y = d sin(c) at a ground
+    range of sqrt(d^2 - height^2). A radar that turns round reads true azimuths (``line`` False).
+    """
+    ground = np.sqrt(np.maximum(found.range**2 - height**2, 0.01))
+    azimuth = found.azimuth
+    if height and line:
+        azimuth = np.arcsin(np.clip(found.range * np.sin(found.azimuth) / ground, -1, 1))
+    stretch = found.range / ground
+    moved = np.maximum(ground + surface_to_centre, 0.0)
+    variance = found.variance * (stretch**2)[:, None]
+    covariance = polar_covariance(moved, azimuth, variance[:, 0], variance[:, 1])
+    return np.stack((moved * np.cos(azimuth), moved * np.sin(azimuth)), axis=1), covariance
