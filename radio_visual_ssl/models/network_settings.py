@@ -1,34 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of the learned localizer, apart from it: a node's parameters and the command line need no torch for them."""
+"""Settings of the learned localizer and the models that ship, apart from it: to know of them needs no torch."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
+from radio_visual_ssl.share import share_path
 
 
 @dataclass(frozen=True)
 class NetworkLocalizerSettings:
-    """How a trained network is run; the defaults are those of its checkpoint.
+    """Settings of the learned localizer.
 
     Attributes:
-        model: the checkpoint: a path, or the name of one in models/; empty = the one in models/ that was trained for
-            the radar.
-        threshold: score from which a target is reported; 0 = the checkpoint's own.
-        device: what it runs on; auto = the GPU where there is one.
-        radar_height: m above the ground; slant ranges become distances on the ground; 0 = as the radar reads them.
-        surface_to_centre: m added along the range, from the surface that reflects to the target's centre.
-        max_targets: targets in one heatmap; those of the highest scores are kept.
-        separation: m, of two targets nearer than this the one with the higher score is kept.
+        model: path of a checkpoint, or the name of one that ships in models/; 'auto' = the one that is named after the
+            radar, or after the beginning of its name.
+        device: what the network runs on; auto = a GPU where there is one.
+        threshold: calibrated score from which a target is reported; 0 = the checkpoint's.
+        radar_height: m, of the radar above the middle of the targets, to take slant range and cone angle to the ground;
+            0 = as the radar reads them.
+        surface_to_centre: m, added along range: returns come from the near side of a target.
+        max_targets: targets in one heatmap; the best are kept.
+        separation: m; of two nearer to each other, the one with the higher score is kept.
 
     Raises:
         ValueError: a value of another type or out of range; the message names the field, what was expected and got.
     """
 
-    model: str = ''
-    threshold: float = 0.0
+    model: str = 'auto'
     device: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    threshold: float = 0.0
     radar_height: float = 0.0
     surface_to_centre: float = 0.0
     max_targets: int = 32
@@ -41,8 +44,8 @@ class NetworkLocalizerSettings:
 
 BOUNDS: Bounds = {
     'threshold': (0.0, 1.0),
-    'radar_height': (0.0, 1000.0),
-    'surface_to_centre': (-100.0, 100.0),
+    'radar_height': (-100.0, 100.0),
+    'surface_to_centre': (-10.0, 10.0),
     'max_targets': (1, 1000),
     'separation': (0.0, 100.0),
 }
@@ -50,13 +53,38 @@ BOUNDS: Bounds = {
 
 
 def load_network_settings(name_or_path: str | Path) -> NetworkLocalizerSettings:
-    """Settings from a YAML file, a mapping of fields; those that it does not name keep their defaults.
-
-    Args:
-        name_or_path: a name for config/network/<name>.yaml, or the path of a file.
+    """Settings from a YAML file in config/network/ or elsewhere; fields that it does not name keep their defaults.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a mapping, an unknown field or a value out of range; the message names file and field.
     """
     return load_settings(NetworkLocalizerSettings, name_or_path, 'network')
+
+
+def shipped_model(radar: str) -> Path | None:
+    """The checkpoint in models/ that is named after a radar, or after the beginning of its name; None without one."""
+    words = re.findall('[a-z0-9]+', radar.lower())
+    for count in range(len(words), 0, -1):
+        try:
+            return share_path('models', f'{"_".join(words[:count])}.safetensors')
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def model_file(model: str) -> Path:
+    """Path of a model: a file, or the one of that name that ships in models/.
+
+    Raises:
+        ValueError: neither exists; the message says what was expected and got.
+    """
+    path = Path(model).expanduser()
+    if path.is_file():
+        return path
+    if model and path.name == model and not path.suffix:
+        try:
+            return share_path('models', f'{model}.safetensors')
+        except FileNotFoundError as error:
+            raise ValueError(f'model: expected a checkpoint or the name of one that ships, got {error}') from error
+    raise ValueError(f'model: expected the path of a checkpoint (.safetensors), got {model!r}, where no file is')
