@@ -2,11 +2,9 @@
 """The learned localizer: runs a checkpoint behind the interface that the classical one has."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, RadarGeometry, load_checkpoint
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode, polar_covariance
+from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, model_file, shipped_model
 from radio_visual_ssl.models.radar_input import RadarInput
 from radio_visual_ssl.radar.heatmap import Heatmap
-from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
 from radio_visual_ssl.radar.target import Target
-from radio_visual_ssl.share import share_path
 
 
 @dataclass(frozen=True)
@@ -68,69 +65,6 @@ class LocalizerCalibration:
         return 1 / (1 + math.exp(-(math.log(score / (1 - score)) - self.intercept) / self.slope))
 
 
-@dataclass(frozen=True)
-class NetworkLocalizerSettings:
-    """Settings of the learned localizer.
-
-    Attributes:
-        model: path of a checkpoint, or the name of one that ships in models/; 'auto' = the one that is named after the
-            radar, or after the beginning of its name.
-        device: what the network runs on; auto = a GPU where there is one.
-        threshold: calibrated score from which a target is reported; 0 = the checkpoint's.
-        radar_height: m, of the radar above the middle of the targets, to take slant range and cone angle to the ground;
-            0 = as the radar reads them.
-        surface_to_centre: m, added along range: returns come from the near side of a target.
-        max_targets: targets in one heatmap; the best are kept.
-        separation: m; of two nearer to each other, the one with the higher score is kept.
-
-    Raises:
-        ValueError: a value of another type or out of range; the message names the field, what was expected and got.
-    """
-
-    model: str = 'auto'
-    device: Literal['auto', 'cpu', 'cuda'] = 'auto'
-    threshold: float = 0.0
-    radar_height: float = 0.0
-    surface_to_centre: float = 0.0
-    max_targets: int = 32
-    separation: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check types and ranges."""
-        check_fields(self, BOUNDS)
-
-
-BOUNDS: Bounds = {
-    'threshold': (0.0, 1.0),
-    'radar_height': (-100.0, 100.0),
-    'surface_to_centre': (-10.0, 10.0),
-    'max_targets': (1, 1000),
-    'separation': (0.0, 100.0),
-}
-"""(minimum, maximum) of the number fields."""
-
-
-def load_network_settings(name_or_path: str | Path) -> NetworkLocalizerSettings:
-    """Settings from a YAML file in config/network/ or elsewhere; fields that it does not name keep their defaults.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a mapping, an unknown field or a value out of range; the message names file and field.
-    """
-    return load_settings(NetworkLocalizerSettings, name_or_path, 'network')
-
-
-def shipped_model(radar: str) -> Path | None:
-    """The checkpoint in models/ that is named after a radar, or after the beginning of its name; None without one."""
-    words = re.findall('[a-z0-9]+', radar.lower())
-    for count in range(len(words), 0, -1):
-        try:
-            return share_path('models', f'{"_".join(words[:count])}.safetensors')
-        except FileNotFoundError:
-            continue
-    return None
-
-
 def network_of(checkpoint: Checkpoint) -> LocalizerNetwork:
     """The network of a localizer's checkpoint, ready to be run (``eval``), on the CPU.
 
@@ -165,8 +99,8 @@ class NetworkLocalizer:
         checkpoint: to be used in place of the one that the settings name.
 
     Raises:
-        CheckpointError: no such checkpoint, or not one of a localizer (with model 'auto': raised by ``localize``).
-        ValueError: device cuda without one.
+        ValueError: no such checkpoint, or not one of a localizer (with model 'auto': raised by ``localize``), or device
+            cuda without one.
     """
 
     def __init__(
@@ -184,7 +118,7 @@ class NetworkLocalizer:
         if checkpoint is None and previous is not None and previous.settings.model == settings.model:
             checkpoint = previous.checkpoint
         if checkpoint is None and settings.model != 'auto':
-            checkpoint = load_checkpoint(_model_file(settings.model), 'localizer')
+            checkpoint = load_checkpoint(model_file(settings.model), 'localizer')
         if checkpoint is not None:
             self._use(checkpoint)
             if previous is not None and previous.checkpoint is not None:
@@ -286,21 +220,6 @@ class NetworkLocalizer:
             name = self._checkpoint.path.name if self._checkpoint.path else 'checkpoint'
             raise ValueError(f'heatmap: expected the radar that {name} was trained for; {difference}')
         return replace(heatmap, grid=radar.grid)
-
-
-def _model_file(model: str) -> Path:
-    """Path of a model: a file, or one that ships.
-
-    Raises:
-        CheckpointError: neither exists.
-    """
-    path = Path(model).expanduser()
-    if path.is_file() or path.suffix or path.name != model:
-        return path
-    try:
-        return share_path('models', f'{model}.safetensors')
-    except FileNotFoundError as error:
-        raise CheckpointError(f'{model}: expected a checkpoint or the name of one that ships: {error}') from error
 
 
 def _on_ground(
