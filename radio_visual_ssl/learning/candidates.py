@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -182,7 +183,7 @@ def _apart(peaks: list[Target], radius: float) -> list[Target]:
 
 def attention_weights(
     attention: NDArray[np.floating],
-    grid: PolarGrid,
+    grid: PolarGrid | CellGrid,
     candidates: Candidates,
     range_std: float = 2.0,
     azimuth_std: float = 0.08,

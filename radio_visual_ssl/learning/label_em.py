@@ -62,17 +62,35 @@ def fit_model(
         ]
         start = _maximize(world, frames, batches, Expectation(even, 0.0), start, settings)
         return _iterate(world, frames, batches, start, settings, 0.5, settings.iterations)
-    best: LabelModel | None = None
-    highest = -np.inf
+    starts = [_best_start(world, frames, group, start, settings, rng) for group in blank]
+    maps = {group: found.maps[group] for group, found in zip(blank, starts, strict=True)}
+    largest = max(starts, key=lambda found: np.count_nonzero(world.group[rows] == next(iter(found.maps))))
+    start = replace(largest, maps=maps, detection=float(np.mean([found.detection for found in starts])))
+    return _iterate(world, frames, batches, start, settings, 0.0, settings.iterations)
+
+
+def _best_start(
+    world: EvidenceArrays,
+    frames: NDArray[np.int64],
+    group: int,
+    start: LabelModel,
+    settings: SelfLabelSettings,
+    rng: np.random.Generator,
+) -> LabelModel:
+    """The likeliest of several fits from random maps, for one map group, to some of its frames."""
+    own = frames[world.frame_group[frames] == group]
+    some = np.sort(rng.choice(own, min(own.size, settings.restart_frames), replace=False))
+    if not np.any(np.isin(world.instance_frame, some)):
+        some = own
+    batches = world.batches(some)
+    best, highest = start, -np.inf
     for restart in range(settings.restarts):
-        maps = {group: _random_map(empty, rng, restart == 0) for group, empty in blank.items()}
-        model = replace(start, maps=maps)
-        model, _, _ = _iterate(world, frames, batches, model, settings, 1.0, settings.restart_iterations)
+        model = replace(start, maps={group: _random_map(start.maps[group], rng, restart == 0)})
+        model, _, _ = _iterate(world, some, batches, model, settings, 1.0, settings.restart_iterations)
         evidence = expect(world, batches, model, (0.0, 0.0), settings).log_evidence
         if evidence > highest:
             best, highest = model, evidence
-    assert best is not None  # there is at least one restart
-    return _iterate(world, frames, batches, best, settings, 0.0, settings.iterations)
+    return best
 
 
 def _random_map(blank: VisualMap, rng: np.random.Generator, plain: bool) -> VisualMap:

@@ -58,7 +58,7 @@ class LabelledBag(Protocol):
 
     @property
     def stamps_ns(self) -> NDArray[np.int64]:
-        """(N,) of the heatmaps, ascending."""
+        """(N,) of the heatmaps."""
         ...
 
 
@@ -73,7 +73,7 @@ class RecordingLabels:
         name: of the bag.
         content: hash of what is in the bag.
         group: map group, the camera pose.
-        stamps_ns: (N,) int64, ascending, of the frames.
+        stamps_ns: (N,) int64, of the frames.
         known: (N,) bool, the camera could tell what is in the frame: masks were made, or it was seen to be empty.
         frame: (L,) int64 ascending, number of each label's frame.
         instance: (L,) int64, number of the mask in its frame.
@@ -107,8 +107,6 @@ class RecordingLabels:
             expected, got = (sizes[name in _OF_FRAMES], *inner), getattr(self, name).shape
             if got != expected:
                 raise LabelError(f'{where}: {name}: expected shape {expected}, got {got}')
-        if np.any(np.diff(self.stamps_ns) <= 0):
-            raise LabelError(f'{where}: stamps_ns: expected ascending stamps')
         if self.frame.size and (self.frame[0] < 0 or self.frame[-1] >= sizes[True]):
             raise LabelError(f'{where}: frame: expected numbers from 0 to {sizes[True] - 1}')
         if np.any(np.diff(self.frame) < 0):
@@ -132,13 +130,15 @@ class RecordingLabels:
         """The labels on other frames of the same bag; frames that they lack are not known.
 
         Args:
-            stamps_ns: (M,) ascending, of the frames.
+            stamps_ns: (M,) of the frames.
 
         Raises:
-            LabelError: not one stamp in common.
+            LabelError: not one stamp in common; or others than were labelled, and some of them more than once.
         """
         if np.array_equal(stamps_ns, self.stamps_ns):
             return self
+        if any(np.unique(stamps).size < len(stamps) for stamps in (self.stamps_ns, stamps_ns)):
+            raise LabelError(f'labels of {self.name!r}: expected the stamps that were labelled, or none twice')
         common, mine, its = np.intersect1d(self.stamps_ns, stamps_ns, assume_unique=True, return_indices=True)
         if common.size == 0:
             raise LabelError(
@@ -149,9 +149,11 @@ class RecordingLabels:
         known[its] = self.known[mine]
         number = np.full(len(self.stamps_ns), -1)
         number[mine] = its
-        inside = number[self.frame] >= 0
+        moved = number[self.frame]
+        order = np.argsort(moved, kind='stable')
+        inside = order[moved[order] >= 0]
         arrays = {name: getattr(self, name)[inside] for name in _ARRAYS if name not in _OF_FRAMES}
-        arrays['frame'] = number[arrays['frame']]
+        arrays['frame'] = moved[inside]
         return replace(self, stamps_ns=stamps_ns, known=known, **arrays)
 
     def as_self_labels(self) -> SelfLabels:

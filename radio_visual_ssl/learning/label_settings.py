@@ -23,6 +23,7 @@ class SelfLabelSettings:
             into as many stretches of time instead.
         restarts: random maps to begin from where there is no attention.
         restart_iterations: of each before the likeliest is chosen.
+        restart_frames: of a map group that each is fitted to, at most.
         iterations: at most, of the fit itself.
         annealing: iterations until variances are no longer inflated.
         start_std: m and rad, inflation of the first iteration without attention; half of that with it.
@@ -45,6 +46,7 @@ class SelfLabelSettings:
     folds: int = 5
     restarts: int = 12
     restart_iterations: int = 12
+    restart_frames: int = 500
     iterations: int = 60
     annealing: int = 15
     start_std: tuple[float, float] = (4.0, 0.12)
@@ -63,6 +65,7 @@ class SelfLabelSettings:
             ('folds', 2),
             ('restarts', 1),
             ('restart_iterations', 1),
+            ('restart_frames', 2),
             ('iterations', 1),
             ('shuffles', 1),
         ):

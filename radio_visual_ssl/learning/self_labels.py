@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Self-labels: where the radar sees what the camera sees, with covariance and confidence."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +81,16 @@ class SelfLabels:
     def __len__(self) -> int:
         """Number of labels."""
         return int(self.frame.size)
+
+    def chosen(self, rows: NDArray[np.bool_]) -> 'SelfLabels':
+        """Some of the labels.
+
+        Args:
+            rows: (N,) bool.
+        """
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        arrays: dict[str, Any] = {name: value[rows] for name, value in values.items() if isinstance(value, np.ndarray)}
+        return replace(self, **arrays)
 
     @property
     def position(self) -> NDArray[np.float64]:

@@ -162,6 +162,7 @@ class VisualMap:
         observed = np.column_stack((range_, azimuth))
         variance = _variance(design, self.log_variance) + extra_variance
         coefficients, covariance = self.coefficients.copy(), self.coefficient_covariance.copy()
+        columns = np.ascontiguousarray(terms.T)
         for _ in range(_GAUSS_NEWTON_STEPS):
             place = replace(self, coefficients=coefficients)._place(terms)
             slope = np.column_stack((-(place[:, 0] ** 2) * self.spread[0], np.full(len(terms), self.spread[1])))
@@ -170,9 +171,8 @@ class VisualMap:
             for side in (0, 1):
                 row_weight = weight * slope[:, side] ** 2 / variance[:, side]
                 pseudo = terms @ coefficients[side] + residual[:, side] / slope[:, side]
-                normal = (terms * row_weight[:, None]).T @ terms + np.diag(prior[side] ** -2)
-                covariance[side] = np.linalg.inv(normal)
-                coefficients[side] = covariance[side] @ (terms.T @ (row_weight * pseudo))
+                covariance[side] = np.linalg.inv(_gram(columns, row_weight) + np.diag(prior[side] ** -2))
+                coefficients[side] = covariance[side] @ np.einsum('kn,n->k', columns, row_weight * pseudo)
         fitted = replace(self, coefficients=coefficients, coefficient_covariance=covariance)
         squared = (observed - fitted._place(terms)) ** 2
         extra = np.broadcast_to(extra_variance, squared.shape)
@@ -228,6 +228,14 @@ def _prior_std(settings: MapSettings, features: int) -> NDArray[np.float64]:
     return std
 
 
+def _gram(columns: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(K, K) weighted products of (K, N) columns.
+
+    Not by BLAS, whose threads wait for each other on matrices as small as these.
+    """
+    return np.einsum('kn,ln->kl', columns * weight, columns)
+
+
 def _variance(design: NDArray[np.float64], log_variance: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 2) variances, between the least and the largest that make sense."""
     return np.exp(np.clip(design @ log_variance.T, 2 * np.log(_LEAST_STD), 2 * np.log(_LARGEST_STD)))
@@ -256,12 +264,13 @@ def _fit_log_variance(
     shrink = np.full(design.shape[1], _VARIANCE_PRIOR)
     shrink[0] = 1e-6
     slopes = np.arange(shrink.size) > 0
+    columns = np.ascontiguousarray(design.T)
     for _ in range(_VARIANCE_STEPS):
         own = np.exp(np.clip(design @ log_variance, np.log(least), np.log(largest)))
         expected = own + extra
         ratio = own / expected
         excess = np.minimum(squared / expected, _LARGEST_RATIO) - 1
-        score = design.T @ (weight * ratio * excess) - shrink * slopes * log_variance
-        information = (design * (weight * ratio**2)[:, None]).T @ design + np.diag(shrink)
+        score = np.einsum('kn,n->k', columns, weight * ratio * excess) - shrink * slopes * log_variance
+        information = _gram(columns, weight * ratio**2) + np.diag(shrink)
         log_variance = log_variance + np.clip(np.linalg.solve(information, score), -1, 1)
     return log_variance

@@ -88,6 +88,13 @@ def test_labels_follow_their_frames_when_the_bag_is_paired_otherwise():
         some_set().of(Bag('a', 'hash of a', np.array([7, 8])))
 
 
+def test_a_bag_whose_stamps_repeat_keeps_its_labels_as_long_as_it_is_paired_alike():
+    labels = replace(some_labels(), stamps_ns=np.array([5, 6, 5, 6]))
+    assert labels.aligned(np.array([5, 6, 5, 6])) is labels
+    with pytest.raises(LabelError, match='none twice'):
+        labels.aligned(np.array([5, 6, 5]))
+
+
 def test_empty_unknown_and_dropped_frames_are_told_apart():
     first, empty, dropped, unknown = some_labels().targets()
     assert [target.range for target in first] == pytest.approx([10, 20])
@@ -126,7 +133,6 @@ def test_labels_become_targets_in_a_bag(tmp_path):
         ({'frame': np.array([0, 0, 4])}, 'frame: expected numbers from 0 to 3'),
         ({'frame': np.array([2, 0, 0])}, 'frame: expected ascending'),
         ({'confidence': np.array([0.5, 2.0, 0.5])}, 'confidence'),
-        ({'stamps_ns': np.array([1, 1, 2, 3])}, 'ascending stamps'),
     ],
 )
 def test_labels_that_contradict_themselves_are_refused(change, expected):

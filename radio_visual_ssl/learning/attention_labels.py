@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the attention of a contrastive model says of the place of each mask: at radar peaks, and by itself."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.learning.candidates import Candidates, attention_weights
+from radio_visual_ssl.learning.label_set import LabelError
+from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
+from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.models.cell_grid import CellGrid
+
+_FRAMES_AT_ONCE = 32
+# m^2 and rad^2 that a place is given which comes without a variance of its own.
+_VARIANCE = (1.0, 0.01)
+
+
+class AttentionModel(Protocol):
+    """A contrastive model, see ``learning.contrastive_training``."""
+
+    @property
+    def cells(self) -> CellGrid:
+        """Where its attention is."""
+        ...
+
+    def attention(self, recording: Recording, frames: NDArray[np.int64]) -> Any:
+        """Attention of all masks of some frames, one frame's after the other.
+
+        Args:
+            recording: of the radar that the model was trained for.
+            frames: numbers of frames.
+
+        Returns:
+            (I, rows, columns) logits: cosines over the temperature they were trained with; an array or a tensor.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """What a model's attention says of a recording's masks.
+
+    Attributes:
+        weights: (N) of (I, C) of each frame, see ``learning.candidates.attention_weights``.
+        range, azimuth: (I,) m and rad, where the attention of each mask is highest.
+        share: (I,) of the attention that is around that place.
+    """
+
+    weights: list[NDArray[np.float64]]
+    range: NDArray[np.float64]
+    azimuth: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+
+def check_same_radar(cells: CellGrid, recording: Recording) -> None:
+    """Refuse a model of another radar.
+
+    A model may look at less than the whole range.
+
+    Raises:
+        LabelError: bins that differ; the message names the recording and says what was expected and got.
+    """
+    expected, got = cells.grid, recording.grid
+    rows = len(expected.range)
+    same = (
+        rows <= len(got.range)
+        and expected.azimuth.shape == got.azimuth.shape
+        and np.allclose(expected.range, got.range[:rows], atol=1e-3)
+        and np.allclose(expected.azimuth, got.azimuth, atol=1e-4)
+    )
+    if not same:
+        texts = [
+            f'{len(grid.range)} x {len(grid.azimuth)} bins, {grid.range[0]:.2f} to {grid.range[-1]:.2f} m and'
+            f' {np.degrees(grid.azimuth[0]):.1f} to {np.degrees(grid.azimuth[-1]):.1f} deg'
+            for grid in (expected, got)
+        ]
+        raise LabelError(f'{recording.name}: model of another radar: it expects {texts[0]}, the bag has {texts[1]}')
+
+
+def read_attention(model: AttentionModel, evidence: RecordingEvidence) -> Attention:
+    """Attention of a model to all masks of a recording.
+
+    Raises:
+        LabelError: a model of another radar, or one whose attention is not one finite map for each mask.
+    """
+    import torch
+
+    from radio_visual_ssl.models.attention import find_peaks
+
+    recording, cells = evidence.recording, model.cells
+    check_same_radar(cells, recording)
+    counts = np.array([len(features) for features in evidence.features], dtype=np.int64)
+    weights = [np.zeros((0, len(candidates))) for candidates in evidence.candidates]
+    peaks = []
+    with_masks = np.flatnonzero(counts)
+    for start in range(0, with_masks.size, _FRAMES_AT_ONCE):
+        frames = with_masks[start : start + _FRAMES_AT_ONCE]
+        maps = torch.as_tensor(model.attention(recording, frames)).detach().float().cpu()
+        expected = (int(counts[frames].sum()), *cells.shape)
+        if tuple(maps.shape) != expected or not bool(torch.isfinite(maps).all()):
+            raise LabelError(
+                f'{recording.name}: attention: expected finite maps of shape {expected}, got {tuple(maps.shape)}'
+            )
+        found = find_peaks(maps, cells.wraps)
+        range_, azimuth = cells.decode(found.row.numpy(), found.column.numpy())
+        parts = np.split(maps.numpy(), np.cumsum(counts[frames])[:-1])
+        places = np.split(np.column_stack((np.maximum(range_, 1e-3), azimuth)), np.cumsum(counts[frames])[:-1])
+        for frame, own, place in zip(frames, parts, places, strict=True):
+            weights[frame] = attention_weights(own, cells, evidence.candidates[frame])
+            there = np.diagonal(attention_weights(own, cells, _at(place)))
+            peaks.append(np.column_stack((place, np.clip(there, 0, 1))))
+    table = np.concatenate(peaks) if peaks else np.zeros((0, 3))
+    return Attention(weights, table[:, 0], table[:, 1], table[:, 2])
+
+
+def _at(place: NDArray[np.float64]) -> Candidates:
+    """Places (I, 2) in m and rad as candidates."""
+    unknown = np.full(len(place), np.nan)
+    return Candidates(place[:, 0], place[:, 1], np.tile(_VARIANCE, (len(place), 1)), unknown, unknown)
+
+
+def weightiest_candidates(
+    weights: NDArray[np.float64], candidates: Candidates
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The radar peak of a frame that the attention of each mask weighs most.
+
+    Args:
+        weights: (I, C) of one frame.
+        candidates: of the same.
+
+    Returns:
+        place (I, 2): m and rad; NaN where there is none.
+        share (I,): of the weights of all peaks.
+    """
+    place, share = np.full((len(weights), 2), np.nan), np.zeros(len(weights))
+    if weights.size:
+        best = np.argmax(weights, axis=1)
+        place = np.column_stack((candidates.range[best], candidates.azimuth[best]))
+        total = weights.sum(axis=1)
+        share = np.where(total > 0, weights.max(axis=1) / np.where(total > 0, total, 1), 0.0)
+    return place, share
+
+
+def strongest_candidates(
+    features: NDArray[np.float64], candidates: Candidates
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The strongest radar peaks of a frame, from left to right as its masks are.
+
+    Args:
+        features: (I, F), the first one the column in the picture.
+        candidates: of the same frame.
+
+    Returns:
+        place (I, 2): m and rad; NaN for the masks, the last of the frame, for which there is none.
+        score (I,): rises with the SNR of the peak.
+    """
+    place, score = np.full((len(features), 2), np.nan), np.zeros(len(features))
+    count = min(len(features), len(candidates))
+    chosen = np.argsort(-candidates.snr, kind='stable')[:count]
+    chosen = chosen[np.argsort(-candidates.azimuth[chosen], kind='stable')]
+    masks = np.sort(np.argsort(features[:count, 0], kind='stable'))
+    masks = masks[np.argsort(features[masks, 0], kind='stable')]
+    place[masks] = np.column_stack((candidates.range[chosen], candidates.azimuth[chosen]))
+    score[masks] = 1 / (1 + np.exp(-(candidates.snr[chosen] - 15) / 4))
+    return place, score

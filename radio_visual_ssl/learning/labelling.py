@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From recordings, and a contrastive model where there is one, to self-labels by each method, side by side.
+
+- ``mcl_em``: EM over radar peaks (:mod:`learning.label_frames`), begun with the attention of a contrastive model and
+  kept near it.
+- ``em``: the same without a model.
+- ``attention``: the bare peak of the attention, as in Alloulah et al., "Look, Radiate, and Learn", 2022.
+- ``attention_candidate``: the radar peak that the attention weighs most.
+- ``background_peak``: the strongest radar peaks of a frame, as many as there are masks, from left to right as the masks
+  are. What a radar at rest can do without learning anything.
+
+No true position enters.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl import __version__
+from radio_visual_ssl.learning.attention_labels import (
+    Attention,
+    AttentionModel,
+    check_same_radar,
+    read_attention,
+    strongest_candidates,
+    weightiest_candidates,
+)
+from radio_visual_ssl.learning.candidates import CandidateSettings
+from radio_visual_ssl.learning.frame_evidence import FrameEvidence
+from radio_visual_ssl.learning.label_em import UNKNOWN_VARIANCE
+from radio_visual_ssl.learning.label_frames import label_frames
+from radio_visual_ssl.learning.label_set import LabelError, LabelSet, labels_of_recordings
+from radio_visual_ssl.learning.label_settings import SelfLabelSettings
+from radio_visual_ssl.learning.recording_evidence import RadarBackground, RecordingEvidence, gather_evidence
+from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.learning.self_labels import SelfLabels
+
+Method = Literal['mcl_em', 'em', 'attention', 'attention_candidate', 'background_peak']
+METHODS: tuple[Method, ...] = get_args(Method)
+WITH_MODEL: tuple[Method, ...] = ('mcl_em', 'attention', 'attention_candidate')
+"""Methods that need a contrastive model."""
+
+
+@dataclass(frozen=True)
+class LabellingSettings:
+    """How recordings are labelled.
+
+    Attributes:
+        background: ``static``: what the radar always sees is taken off before its peaks are looked for; ``raw``: it is
+            not, as on a platform that moves.
+        coverage: share of the masks whose label is kept, the most confident ones; counts where confidence is 0.
+        confidence: least confidence of a label that is kept; 0 = ``coverage`` counts.
+        least_masks: of a map group; smaller groups get no labels, and are named.
+        candidates: which radar peaks are looked at.
+        em: of 'em' and 'mcl_em'.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    background: RadarBackground = 'static'
+    coverage: float = 0.8
+    confidence: float = 0.0
+    least_masks: int = 100
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    em: SelfLabelSettings = field(default_factory=SelfLabelSettings)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.background not in get_args(RadarBackground):
+            raise ValueError(f"background: expected 'static' or 'raw', got {self.background!r}")
+        for name in ('coverage', 'confidence'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f'{name}: expected a number from 0 to 1, got {getattr(self, name)}')
+        if self.least_masks < 1:
+            raise ValueError(f'least_masks: expected 1 or more, got {self.least_masks}')
+
+
+@dataclass(frozen=True, eq=False)
+class MethodLabels:
+    """Labels of all masks of several recordings by one method.
+
+    Attributes:
+        method: that made them.
+        labels: one for each mask, in the order of the recordings and of the masks in each (so that the truth of the
+            recordings, one after the other, is their truth); frames are numbered through all recordings.
+        kept: (N,) bool.
+        label_set: the same, parted by recording, to be saved. Masks without any place are not in it: nothing is known
+            of their frames.
+    """
+
+    method: Method
+    labels: SelfLabels
+    kept: NDArray[np.bool_]
+    label_set: LabelSet
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """What ``make_labels`` returns.
+
+    Attributes:
+        methods: labels of each method.
+        notes: what there is to be told, one sentence each.
+    """
+
+    methods: Mapping[Method, MethodLabels]
+    notes: tuple[str, ...]
+
+
+def default_methods(model: AttentionModel | None) -> tuple[Method, ...]:
+    """All methods that what is there suffices for, best first."""
+    return tuple(method for method in METHODS if model is not None or method not in WITH_MODEL)
+
+
+def make_labels(
+    recordings: Sequence[Recording],
+    model: AttentionModel | None = None,
+    settings: LabellingSettings = LabellingSettings(),
+    methods: Sequence[Method] | None = None,
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    workers: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Labelling:
+    """Label all masks of recordings, cross-fitted by recording.
+
+    Args:
+        recordings: of one radar, each once, with masks.
+        model: contrastive, for the methods of ``WITH_MODEL``.
+        settings: see `LabellingSettings`.
+        methods: None = all that can be made.
+        provenance: what JSON can hold of where the model comes from, kept with the labels.
+        workers: processes that look for radar peaks at once.
+        progress: called with what is done, the part that is done of it, and the parts in all.
+
+    Raises:
+        LabelError: no recordings or one twice, no masks, too few in every map group, a method without the model it
+            needs, or a model of another radar.
+        ArrayStoreError: see ``recording_evidence.gather_evidence``.
+    """
+    methods = default_methods(model) if methods is None else tuple(dict.fromkeys(methods))
+    _check(recordings, model, methods)
+    if model is not None:
+        for recording in recordings:
+            check_same_radar(model.cells, recording)
+    usable, notes = _usable_groups(recordings, settings.least_masks)
+    tell = progress or (lambda what, done, total: None)
+    evidence = gather_evidence(
+        recordings,
+        settings.background,
+        settings.candidates,
+        workers,
+        lambda done, total: tell('finding radar peaks', done, total),
+    )
+    attention: list[Attention] | None = None
+    if model is not None and any(method in WITH_MODEL for method in methods):
+        attention = []
+        for done, item in enumerate(evidence, start=1):
+            attention.append(read_attention(model, item))
+            tell('reading attention', done, len(evidence))
+    about = {'version': __version__, 'settings': asdict(settings), **(provenance or {})}
+    made: dict[Method, MethodLabels] = {}
+    for done, method in enumerate(methods):
+        tell(f'labelling by {method}', done, len(methods))
+        labels = _label(method, evidence, attention, usable, settings.em)
+        made[method] = _kept(method, recordings, labels, settings, about)
+    return Labelling(made, tuple(notes))
+
+
+def _check(recordings: Sequence[Recording], model: AttentionModel | None, methods: Sequence[str]) -> None:
+    """Refuse what cannot be labelled.
+
+    Raises:
+        LabelError: see ``make_labels``.
+    """
+    if not recordings:
+        raise LabelError('recordings: expected at least one, got none')
+    unknown = [method for method in methods if method not in METHODS]
+    if unknown or not methods:
+        raise LabelError(f'methods: expected some of {", ".join(METHODS)}, got {", ".join(unknown) or "none"}')
+    needing = [method for method in methods if method in WITH_MODEL]
+    if model is None and needing:
+        raise LabelError(f'{", ".join(needing)}: expected a contrastive model, got none')
+    seen: dict[str, str] = {}
+    for recording in recordings:
+        if recording.content in seen:
+            raise LabelError(f'{recording.name}: expected each bag once, got the content of {seen[recording.content]}')
+        seen[recording.content] = recording.name
+    if not any(recording.instances for recording in recordings):
+        names = ', '.join(recording.name for recording in recordings[:5]) + (', ...' if recordings[5:] else '')
+        raise LabelError(f'{names}: expected masks of targets, got none in {len(recordings)} bags')
+
+
+def _usable_groups(recordings: Sequence[Recording], least: int) -> tuple[set[str], list[str]]:
+    """Map groups of enough masks, and what is to be told of the others.
+
+    Raises:
+        LabelError: there is none.
+    """
+    masks: dict[str, int] = {}
+    bags: dict[str, int] = {}
+    for recording in recordings:
+        masks[recording.group] = masks.get(recording.group, 0) + recording.instances
+        bags[recording.group] = bags.get(recording.group, 0) + 1
+    usable = {group for group, count in masks.items() if count >= least}
+    advice = 'name one camera pose for all bags of a camera that has not moved'
+    if not usable:
+        group = max(masks, key=lambda name: masks[name])
+        raise LabelError(
+            f'expected at least {least} masks of one camera pose, the fullest of {len(masks)}, {group!r}, has'
+            f' {masks[group]} (in {bags[group]} bags): {advice}'
+        )
+    notes = [
+        f'{group}: {count} masks in {bags[group]} bags are too few for a map of their own (expected {least}), no labels'
+        f' are made: {advice}'
+        for group, count in masks.items()
+        if group not in usable
+    ]
+    return usable, notes
+
+
+def _label(
+    method: Method,
+    evidence: Sequence[RecordingEvidence],
+    attention: Sequence[Attention] | None,
+    usable: set[str],
+    settings: SelfLabelSettings,
+) -> SelfLabels:
+    """Labels of all masks by one method; those of groups that are too small have no place."""
+    if method in ('mcl_em', 'em'):
+        return _by_em(evidence, attention if method == 'mcl_em' else None, usable, settings)
+    if method == 'attention' and attention is not None:
+        place = np.concatenate([np.column_stack((item.range, item.azimuth)) for item in attention])
+        return _given(evidence, place, np.concatenate([item.share for item in attention]))
+    parts = []
+    for number, item in enumerate(evidence):
+        weights = attention[number].weights if attention is not None else None
+        for frame, candidates in enumerate(item.candidates):
+            if method == 'attention_candidate' and weights is not None:
+                parts.append(weightiest_candidates(weights[frame], candidates))
+            else:
+                parts.append(strongest_candidates(item.features[frame], candidates))
+    return _given(evidence, *(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _frame_of_masks(evidence: Sequence[RecordingEvidence]) -> NDArray[np.int64]:
+    """(I,) frame of each mask, numbered through all recordings."""
+    counts = np.concatenate([np.diff(item.recording.mask_starts) for item in evidence])
+    return np.repeat(np.arange(counts.size), counts)
+
+
+def _given(
+    evidence: Sequence[RecordingEvidence], place: NDArray[np.float64], confidence: NDArray[np.float64]
+) -> SelfLabels:
+    """Labels at given places (NaN = none)."""
+    placed = np.all(np.isfinite(place), axis=1)
+    place = np.where(placed[:, None], place, 0.0)
+    confidence = np.where(placed, confidence, 0.0)
+    labels = SelfLabels.given(_frame_of_masks(evidence), place[:, 0], place[:, 1], confidence)
+    labels.variance[~placed] = UNKNOWN_VARIANCE
+    return labels
+
+
+def _by_em(
+    evidence: Sequence[RecordingEvidence],
+    attention: Sequence[Attention] | None,
+    usable: set[str],
+    settings: SelfLabelSettings,
+) -> SelfLabels:
+    """Labels by EM; frames that were not segmented may hold targets without masks, so that they have no part in it."""
+    frames: list[FrameEvidence] = []
+    numbers: list[int] = []
+    start = 0
+    for number, item in enumerate(evidence):
+        recording = item.recording
+        if recording.group in usable:
+            for index in np.flatnonzero(recording.segmented):
+                weights = attention[number].weights[index] if attention is not None else None
+                frames.append(item.frame(int(index), weights))
+                numbers.append(start + int(index))
+        start += len(recording)
+    found = label_frames(frames, settings)
+    frame = _frame_of_masks(evidence)
+    rows = np.isin(frame, numbers)
+    if np.count_nonzero(rows) != len(found):
+        raise LabelError(f'expected masks in frames that were segmented alone, got {rows.size} and {len(found)}')
+
+    def whole(values: NDArray[Any], blank: float) -> NDArray[Any]:
+        """Values of all masks, from those that were labelled."""
+        every = np.full((frame.size, *values.shape[1:]), blank, dtype=values.dtype)
+        every[rows] = values
+        return every
+
+    return SelfLabels(
+        frame=frame,
+        instance=np.arange(frame.size) - np.searchsorted(frame, frame),
+        range=whole(found.range, 0),
+        azimuth=whole(found.azimuth, 0),
+        variance=whole(found.variance, UNKNOWN_VARIANCE),
+        confidence=whole(found.confidence, 0),
+        detected=whole(found.detected, 0),
+        candidate=whole(found.candidate, -1),
+        purity=whole(found.purity, 0),
+        detection_probability=found.detection_probability,
+        log_evidence=found.log_evidence,
+        iterations=found.iterations,
+        converged=found.converged,
+    )
+
+
+def _kept(
+    method: Method,
+    recordings: Sequence[Recording],
+    labels: SelfLabels,
+    settings: LabellingSettings,
+    about: Mapping[str, Any],
+) -> MethodLabels:
+    """The labels, which of them are kept, and all that have a place parted by recording."""
+    kept = (
+        labels.kept(confidence=settings.confidence) if settings.confidence else labels.kept(coverage=settings.coverage)
+    )
+    placed = labels.range > 0
+    kept &= placed
+    known = np.concatenate([recording.segmented for recording in recordings])
+    known[labels.frame[~placed]] = False
+    sizes = np.cumsum([len(recording) for recording in recordings])[:-1]
+    parted = labels_of_recordings(
+        recordings,
+        [recording.group for recording in recordings],
+        np.split(known, sizes),
+        labels.chosen(placed),
+        kept[placed],
+    )
+    return MethodLabels(method, labels, kept, LabelSet(method, recordings[0].radar, parted, about))

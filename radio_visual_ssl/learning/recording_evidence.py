@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the radar and the camera of recordings have seen, as self-labels take it: radar peaks and geometry of masks."""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radio_visual_ssl.learning.candidates import Candidates, CandidateSettings, find_candidates, static_level
+from radio_visual_ssl.learning.frame_evidence import FrameEvidence
+from radio_visual_ssl.learning.mask_features import FEATURES, mask_features, mask_weights
+from radio_visual_ssl.learning.recordings import Recording, RecordingError, derived_array
+
+RadarBackground = Literal['static', 'raw']
+"""``static``: what the radar always sees is taken off; ``raw``: it is not, as on a platform that moves."""
+
+_VERSION = 1  # of the stored tables; another one is made anew
+_COLUMNS = 7  # frame, range, azimuth, variance of each, SNR, velocity
+
+
+@dataclass(frozen=True, eq=False)
+class RecordingEvidence:
+    """What self-labels are made from, of all frames of one recording.
+
+    Attributes:
+        recording: that it is of.
+        candidates: (N) radar peaks of each frame.
+        features: (N) of (I, F) of each frame.
+        weight: (N) of (I,) trust in each mask.
+    """
+
+    recording: Recording
+    candidates: list[Candidates]
+    features: list[NDArray[np.float64]]
+    weight: list[NDArray[np.float64]]
+
+    def frame(self, index: int, attention: NDArray[np.float64] | None = None) -> FrameEvidence:
+        """Evidence of a frame.
+
+        Args:
+            index: of the frame.
+            attention: (I, C), see ``FrameEvidence``.
+        """
+        return FrameEvidence(
+            scene=self.recording.content,
+            stamp_ns=int(self.recording.stamps_ns[index]),
+            candidates=self.candidates[index],
+            features=self.features[index],
+            group=self.recording.group,
+            weight=self.weight[index],
+            attention=attention,
+        )
+
+
+def recording_candidates(
+    recording: Recording, background: RadarBackground = 'static', settings: CandidateSettings = CandidateSettings()
+) -> list[Candidates]:
+    """Radar peaks of all frames of a recording; found once, and kept beside the recording's arrays.
+
+    Args:
+        recording: any.
+        background: see `RadarBackground`.
+        settings: see `CandidateSettings`.
+
+    Raises:
+        ArrayStoreError: they cannot be kept.
+    """
+    key = f'candidates {_VERSION} {background} {json.dumps(asdict(settings), sort_keys=True)}'
+    table = derived_array(recording, key, lambda: _candidate_table(recording, background, settings))
+    parts = np.split(np.asarray(table), np.searchsorted(table[:, 0], np.arange(1, len(recording))))
+    return [Candidates(rows[:, 1], rows[:, 2], rows[:, 3:5], rows[:, 5], rows[:, 6]) for rows in parts]
+
+
+def _candidate_table(
+    recording: Recording, background: RadarBackground, settings: CandidateSettings
+) -> NDArray[np.float64]:
+    """(M, 7) peaks of all frames."""
+    heatmaps = map(recording.heatmap, range(len(recording)))
+    level = static_level(heatmaps) if background == 'static' else None
+    tables = []
+    for index in range(len(recording)):
+        found = find_candidates(recording.heatmap(index), level, settings)
+        columns = np.full(len(found), index), found.range, found.azimuth, found.variance, found.snr, found.velocity
+        tables.append(np.column_stack(columns))
+    return np.concatenate(tables) if tables else np.zeros((0, _COLUMNS))
+
+
+def gather_evidence(
+    recordings: Sequence[Recording],
+    background: RadarBackground = 'static',
+    settings: CandidateSettings = CandidateSettings(),
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[RecordingEvidence]:
+    """Evidence of several recordings.
+
+    Args:
+        recordings: of one radar.
+        background: see `RadarBackground`.
+        settings: see `CandidateSettings`.
+        workers: processes that look for radar peaks at once.
+        progress: called with (recordings done, recordings in all).
+
+    Raises:
+        RecordingError: a process died.
+        ArrayStoreError: peaks cannot be kept.
+    """
+    find = partial(_found, background=background, settings=settings)
+    if workers > 1 and len(recordings) > 1:
+        context = multiprocessing.get_context('spawn')
+        with ProcessPoolExecutor(min(workers, len(recordings)), context) as pool:
+            try:
+                for done, _ in enumerate(pool.map(find, recordings), start=1):
+                    if progress is not None:
+                        progress(done, len(recordings))
+            except BrokenProcessPool as error:
+                raise RecordingError(
+                    'a process that looks for radar peaks died, perhaps for lack of memory; try fewer'
+                ) from error
+        progress = None
+    evidence = []
+    for recording in recordings:
+        evidence.append(_evidence(recording, background, settings))
+        if progress is not None:
+            progress(len(evidence), len(recordings))
+    return evidence
+
+
+def _found(recording: Recording, background: RadarBackground, settings: CandidateSettings) -> None:
+    """Has the peaks of a recording stored."""
+    recording_candidates(recording, background, settings)
+
+
+def _evidence(recording: Recording, background: RadarBackground, settings: CandidateSettings) -> RecordingEvidence:
+    candidates = recording_candidates(recording, background, settings)
+    masks = [recording.mask(number) for number in range(recording.instances)]
+    parts = recording.mask_starts[1:-1]
+    features = mask_features(masks) if masks else np.zeros((0, len(FEATURES)))
+    return RecordingEvidence(recording, candidates, np.split(features, parts), np.split(mask_weights(masks), parts))
