@@ -59,7 +59,8 @@ $(BUILT): $(VENV) build/sources.txt $(INTERFACES) $(DESCRIPTIONS) tools/build.sh
 lock: $(VENV)
 	@.venv/bin/python -m pip install --quiet uv
 	@cd requirements && for name in bare ros_host; do \
-	  ../.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header $$name.in -o $$name.lock; done
+	  ../.venv/bin/uv pip compile --quiet --universal --python-version 3.10 --no-annotate --no-header \
+	    --override without_torch.txt $$name.in -o $$name.lock; done
 
 clean:
 	rm -rf .venv .choices build install log out .pytest_cache .ruff_cache .mypy_cache

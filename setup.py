@@ -40,10 +40,12 @@ setup(
         'zstandard',
     ],
     extras_require={
+        'export': ['onnx', 'onnxruntime', 'safetensors', 'torch'],
         'fast': ['pyfftw'],
         'gpu': ['torch'],
         'raytrace': ['mitsuba-oidn', 'sionna-rt>=2.2'],
         'test': ['pytest', 'pytest-timeout'],
+        'train': ['lightning', 'safetensors', 'torch'],
     },
     entry_points={'console_scripts': ['radio-visual-ssl = radio_visual_ssl.cli:main']},
 )

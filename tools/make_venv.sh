@@ -66,7 +66,7 @@ if [ -z "$underlay" ]; then
     -e "s#/opt/python/cp[0-9]+-cp[0-9]+/lib/python[0-9.]+/site-packages/numpy/_core/include#$numpy_include#g" \
     -e "s#/opt/python/cp[0-9]+-cp[0-9]+/include/python[0-9.]+#${header%/Python.h}#g"
 fi
-for module in cv2 numpy rosbags scipy torch yaml; do
+for module in cv2 lightning numpy rosbags safetensors scipy torch yaml; do
   .venv/bin/python -c "import $module" 2>.venv/import.txt && continue
   cat .venv/import.txt >&2
   fail "the Python module $module does not import${underlay:+; rosdep install --from-paths . --ignore-src brings what the ROS 2 in use lacks}"
