@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,16 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.bags.messages import heatmap_to_messages, image_to_message, targets_to_message
+from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.models.checkpoint import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from tiny_model import write_tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -168,7 +175,51 @@ def test_bag_without_ground_truth_cannot_be_evaluated(unlabelled_bag: Path) -> N
 
 def test_unknown_backend_lists_the_known_ones(unlabelled_bag: Path) -> None:
     error = error_of(run('evaluate', unlabelled_bag, '--backend', 'magic', folder=unlabelled_bag.parent))
-    assert "expected one of cfar, got 'magic'" in error
+    assert "expected one of cfar, network, got 'magic'" in error
+
+
+@pytest.fixture(scope='module')
+def models(radiate_bag: Path) -> tuple[Path, Path]:
+    """A network for the radar of the imported clip, and one for another radar."""
+    heatmap = next(BagReader(radiate_bag).frames(image_topic=None)).heatmap
+    folder = radiate_bag.parent
+    other = replace(RadarGeometry.of(heatmap), name='other')
+    return write_tiny_model(folder / 'one.safetensors', heatmap), write_tiny_model(
+        folder / 'other.safetensors', heatmap, radar=other
+    )
+
+
+def test_networks_are_compared_with_cfar(radiate_bag: Path, models: tuple[Path, Path], tmp_path: Path) -> None:
+    result = run('evaluate', radiate_bag, '--model', models[0], '--backend', 'network', '--backend', 'cfar', '--json',
+                 folder=tmp_path)  # fmt: skip
+    figures = last_json(result)
+    assert list(figures['backends']) == ['network', 'cfar']
+    assert figures['frames'] == 18
+    assert figures['recall'] == figures['backends']['network']['recall']
+    assert figures['backends']['cfar']['recall'] >= 0.5
+
+
+def test_automatic_back_end_says_what_it_is(radiate_bag: Path, tmp_path: Path) -> None:
+    result = run('evaluate', radiate_bag, '--backend', 'auto', '--json', folder=tmp_path)
+    assert list(last_json(result)['backends']) == ['cfar']
+    assert "backend cfar: no model ships for radar 'navtech" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (('--model', 'other.safetensors'), "radar: expected 'other', got 'navtech"),
+        (('--backend', 'cfar', '--model', 'one.safetensors'), '--model: expected --backend network with it, got cfar'),
+        (
+            ('--backend', 'cfar', '--backend', 'network', '--model', 'one.safetensors', '--settings', 'static'),
+            "--settings: expected BACKEND=SETTINGS with several back ends, got 'static'",
+        ),
+    ],
+)
+@pytest.mark.usefixtures('models')
+def test_wrong_models_and_options_are_named(radiate_bag: Path, options: tuple[str, ...], said: str) -> None:
+    error = error_of(run('evaluate', radiate_bag, *options, folder=radiate_bag.parent))
+    assert said in error
 
 
 def test_unknown_setting_is_named_with_its_file(unlabelled_bag: Path) -> None:

@@ -11,9 +11,11 @@ from radio_visual_ssl.commands.output import console, print_json, progress_bar, 
 from radio_visual_ssl.evaluation.metrics import View
 
 if TYPE_CHECKING:
+    from radio_visual_ssl.bags.reader import BagReader
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame
+    from radio_visual_ssl.radar.localizer import Localizer
 
-DEFAULT: list[str] = ['cfar']
+NONE: list[str] = []
 
 
 def register(app: typer.Typer) -> None:
@@ -54,14 +56,28 @@ def heatmap(
 
 def evaluate(
     bag: Bag,
-    backend: Annotated[list[str], typer.Option(help='What finds the targets; give it again to compare.')] = DEFAULT,
+    backend: Annotated[
+        list[str],
+        typer.Option(
+            help="What finds the targets: 'cfar', 'network', or 'auto' (the network that ships for the bag's radar, or "
+            "else CFAR); give it again to compare. Default: 'network' with --model, else 'cfar'."
+        ),
+    ] = NONE,
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar='CKPT',
+            help="Of back end 'network': a checkpoint, or the name of one in models/; give it again to compare. "
+            "Default: the one that ships for the bag's radar.",
+        ),
+    ] = NONE,
     settings: Annotated[
-        str,
+        list[str],
         typer.Option(
             help="Of the back end: 'auto' (those shipped for the bag's radar, if any), 'default', the name of a file "
-            'in config/<backend>/, or a path.'
+            'in config/<backend>/, or a path; with several back ends BACKEND=SETTINGS. Default: auto.'
         ),
-    ] = 'auto',
+    ] = NONE,
     view: Annotated[
         View, typer.Option(help='Which true targets count: those that the camera sees, that the radar sees, or all.')
     ] = 'camera',
@@ -73,13 +89,11 @@ def evaluate(
 ) -> None:
     """Judge localizers on a bag with ground truth: recall, precision, error and signed bias."""
     from radio_visual_ssl.bags.reader import BagReader
-    from radio_visual_ssl.evaluation.backends import load_localizer
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bag
     from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, table_rows
 
     reader = BagReader(bag)
-    radar = reader.radar_name()
-    localizers = {name: load_localizer(name, settings, radar) for name in backend}
+    localizers = _localizers(reader, backend, model, settings)
     total = reader.streams[reader.radar_topic()].count
     fullest: EvaluatedFrame | None = None
     with progress_bar('evaluating') as progress:
@@ -131,3 +145,45 @@ def evaluate(
 def _telling(frame: 'EvaluatedFrame') -> tuple[bool, int]:
     """Rank of a frame for the picture: with an image rather than without, then by the targets that count."""
     return frame.frame.image is not None, sum(match.targets for match in frame.matches.values())
+
+
+def _localizers(
+    reader: 'BagReader', backends: list[str], models: list[str], settings: list[str]
+) -> dict[str, 'Localizer']:
+    """The localizers that the options of ``evaluate`` ask for, by name; several networks are told apart by their model.
+
+    Raises:
+        ValueError: options that contradict each other, or what `load_localizer` raises.
+    """
+    from radio_visual_ssl.evaluation.backends import AUTO, automatic_backend, load_localizer
+
+    backends = backends or (['network'] if models else ['cfar'])
+    if models and 'network' not in backends:
+        raise ValueError(f'--model: expected --backend network with it, got {", ".join(backends)}')
+    if AUTO in backends:
+        first = next(reader.frames(image_topic=None, truth_topic=None), None)
+        if first is None:
+            raise ValueError(f'{reader.path}: expected a heatmap, found none')
+        choice, reason = automatic_backend(first.heatmap)
+        console.print(f'backend {choice}: {reason}', highlight=False, markup=False, soft_wrap=True)
+        backends = [choice if name == AUTO else name for name in backends]
+    backends = list(dict.fromkeys(backends))
+    chosen = dict.fromkeys(backends, 'auto')
+    for text in settings:
+        name, equals, value = text.partition('=')
+        if not (equals and name in chosen):
+            if len(backends) > 1 and text not in ('auto', 'default'):
+                raise ValueError(f'--settings: expected BACKEND=SETTINGS with several back ends, got {text!r}')
+            chosen = dict.fromkeys(backends, text)
+        else:
+            chosen[name] = value
+    radar = reader.radar_name()
+    result: dict[str, Localizer] = {}
+    for name in backends:
+        files = models if name == 'network' else []
+        for model in files or ['']:
+            stem = Path(model).stem
+            unique = [Path(other).stem for other in files].count(stem) == 1
+            title = name if len(files) < 2 else f'{name} {stem if unique else model}'
+            result[title] = load_localizer(name, chosen[name], radar, model)
+    return result

@@ -2,13 +2,19 @@
 """The back ends that find targets, by name, with the settings that ship for known radars."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from radio_visual_ssl.radar.cfar_localizer import BOUNDS, CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
+from radio_visual_ssl.models import network_settings
+from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, load_network_settings, shipped_model
+from radio_visual_ssl.radar import cfar_localizer
+from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
+from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.localizer import Localizer
+from radio_visual_ssl.radar.plain_settings import Bounds
 from radio_visual_ssl.share import share_path
 
 
@@ -27,10 +33,70 @@ class Backend:
     settings: type[Any]
     load: Callable[[Path], Any]
     make: Callable[[Any, Any], Localizer]
-    bounds: dict[str, tuple[float | None, float | None]]
+    bounds: Bounds
 
 
-BACKENDS = {'cfar': Backend(CfarLocalizerSettings, load_cfar_settings, CfarLocalizer, BOUNDS)}
+@contextmanager
+def _needed_by_network() -> Iterator[None]:
+    """Around imports of what the learned localizer needs.
+
+    Raises:
+        ValueError: a package is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ('torch', 'safetensors'):
+            raise
+        raise ValueError(
+            f"backend 'network': expected the Python package {error.name}, found none; "
+            "'pip install torch safetensors', or use backend 'cfar'"
+        ) from error
+
+
+def _network_localizer(settings: NetworkLocalizerSettings, previous: Any = None) -> Localizer:
+    """The learned localizer; torch is imported here, for that takes seconds."""
+    with _needed_by_network():
+        from radio_visual_ssl.models.network_localizer import NetworkLocalizer
+    return NetworkLocalizer(settings, previous)
+
+
+BACKENDS = {
+    'cfar': Backend(CfarLocalizerSettings, load_cfar_settings, CfarLocalizer, cfar_localizer.BOUNDS),
+    'network': Backend(NetworkLocalizerSettings, load_network_settings, _network_localizer, network_settings.BOUNDS),
+}
+
+AUTO = 'auto'
+"""In place of a back end: the network that ships for the radar, or else CFAR, see `automatic_backend`."""
+
+
+def automatic_backend(heatmap: Heatmap) -> tuple[str, str]:
+    """The network, where one ships in models/ for the radar and can take its heatmaps; else CFAR.
+
+    The file of a model is named after its radar, or after the beginning of the radar's name. Grid, reference, carrier
+    and bandwidth of the heatmap must be the checkpoint's too, and there must be velocities where it wants them.
+
+    Args:
+        heatmap: any of the stream.
+
+    Returns:
+        Name of the back end, and why it is this one.
+    """
+    file = shipped_model(heatmap.radar)
+    if file is None:
+        return 'cfar', f'no model ships for radar {heatmap.radar!r}'
+    try:
+        with _needed_by_network():
+            from radio_visual_ssl.models.checkpoint import RadarGeometry, load_checkpoint
+        checkpoint = load_checkpoint(file, 'localizer')
+    except ValueError as error:
+        return 'cfar', f'a model ships for radar {heatmap.radar!r}, but: {error}'
+    difference = checkpoint.radar.difference(RadarGeometry.of(heatmap))
+    if 'moving' in checkpoint.radar_input.channels and heatmap.velocity is None:
+        difference = difference or 'velocity: expected one for each cell, got none'
+    if difference:
+        return 'cfar', f'the model that ships for radar {heatmap.radar!r} does not fit it: {difference}'
+    return 'network', f'{file} ships for radar {heatmap.radar!r}'
 
 
 def shipped_settings(backend: str, name: str) -> Path | None:
@@ -63,16 +129,18 @@ def settings_file(backend: str, name: str) -> Path:
     return shipped
 
 
-def load_localizer(backend: str, settings: str = 'auto', radar: str = '') -> Localizer:
+def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model: str = '') -> Localizer:
     """A back end with its settings.
 
     Args:
         backend: one of `BACKENDS`.
         settings: 'auto' (those shipped for the radar, if any), 'default', a name in config/<backend>/, or a path.
         radar: name of the radar, as in HeatmapInfo.
+        model: of back end 'network': path of a checkpoint or name of one in models/, in place of the settings' own.
 
     Raises:
-        ValueError: an unknown back end, no such settings file, or a wrong one.
+        ValueError: an unknown back end, no such settings file or model, or a wrong one; no model that ships for the
+            radar, where none is given.
     """
     if backend not in BACKENDS:
         raise ValueError(f'backend: expected one of {", ".join(BACKENDS)}, got {backend!r}')
@@ -86,4 +154,11 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '') -> Loc
             file = settings_file(backend, settings)
         except ValueError as error:
             raise ValueError(f'settings: {error}') from error
-    return chosen.make(chosen.settings() if file is None else chosen.load(file), None)
+    values = chosen.settings() if file is None else chosen.load(file)
+    if isinstance(values, NetworkLocalizerSettings):
+        values = replace(values, model=model or values.model)
+        if values.model == 'auto' and shipped_model(radar) is None:
+            raise ValueError(f'model: expected a checkpoint, for none ships in models/ for radar {radar!r}')
+    elif model:
+        raise ValueError(f"model: expected back end 'network' with it, got {backend!r}")
+    return chosen.make(values, None)

@@ -135,6 +135,11 @@ class NetworkLocalizer:
         return self._checkpoint
 
     @property
+    def needs_velocity(self) -> bool:
+        """Whether it refuses heatmaps without velocities; true where the model is not chosen yet."""
+        return self._checkpoint is None or 'moving' in self._checkpoint.radar_input.channels
+
+    @property
     def calibration(self) -> LocalizerCalibration:
         """Of the checkpoint."""
         return self._calibration

@@ -182,6 +182,11 @@ class CfarLocalizer:
         return self._settings
 
     @property
+    def needs_velocity(self) -> bool:
+        """Whether it refuses heatmaps without velocities."""
+        return self._settings.min_speed > 0
+
+    @property
     def background(self) -> Background | None:
         """What has been learned of the static scene; None without background subtraction."""
         return self._background
@@ -199,7 +204,7 @@ class CfarLocalizer:
             raise ValueError(
                 f'heatmap: expected finite values (dB), got {bad} of {heatmap.values.size} NaN or infinite'
             )
-        if settings.min_speed > 0 and heatmap.velocity is None:
+        if self.needs_velocity and heatmap.velocity is None:
             raise ValueError(
                 f'heatmap: expected velocities, for min_speed is {settings.min_speed:g} m/s, got a heatmap without'
             )

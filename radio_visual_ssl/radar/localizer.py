@@ -10,6 +10,11 @@ from radio_visual_ssl.radar.target import Target
 class Localizer(Protocol):
     """Finds targets in the heatmaps of one radar, fed in order of time."""
 
+    @property
+    def needs_velocity(self) -> bool:
+        """Whether it refuses heatmaps without velocities."""
+        ...
+
     def localize(self, heatmap: Heatmap) -> list[Target]:
         """Targets in the heatmap, highest score first.
 
