@@ -3,7 +3,6 @@
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -12,59 +11,15 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.array_store import ArrayStoreWriter
-from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR, PairMatcher, is_stamp, match_stamps
-from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader, RawMessage
+from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR, PairMatcher, is_stamp
+from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader
 from radio_visual_ssl.bags.writer import BagError
+from radio_visual_ssl.learning.recording_masks import MaskTable, mask_source
+from radio_visual_ssl.learning.recording_settings import MOTION, RecordingError, RecordingSettings
 from radio_visual_ssl.radar.heatmap import Heatmap
-from radio_visual_ssl.vision.mask_settings import MaskSettings
-from radio_visual_ssl.vision.masks import MaskError, Outcome, TargetMask, masks_from_boxes, masks_from_image
-from radio_visual_ssl.vision.segmentation import MaskMaker
-
-MOTION, NO_MASKS = 'motion', 'none'
+from radio_visual_ssl.vision.masks import MaskError
 
 _PICTURES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-_LABELS, _BOXES = 'sensor_msgs/msg/Image', 'vision_msgs/msg/Detection2DArray'
-_LARGEST_NUMBER = 2**63 - 1
-
-
-class RecordingError(BagError):
-    """A bag that cannot be learned from; the message names it, what it holds and what was expected."""
-
-
-@dataclass(frozen=True)
-class RecordingSettings:
-    """What of a bag is used.
-
-    Attributes:
-        radar_topic: heatmaps or cubes; None = that of the bag's own pairs, or what ``BagReader.radar_topic`` finds.
-        image_topic: raw or compressed images; None = that of the bag's own pairs, or the default name.
-        slop_s: s, largest distance of a radar frame and its image, where the bag has no pairs of its own.
-        image_offset_s: s, added to the image stamps; None = the bag's own pairs where it has an index of them.
-        image_width: px, of the stored pictures; smaller ones keep their size.
-        masks: ``motion``: what moves before a static camera; ``none``; else a topic with recorded masks
-            (sensor_msgs/Image of instance numbers) or boxes (vision_msgs/Detection2DArray) of the same images.
-        mask_settings: of ``motion``.
-        camera_pose: name shared by the bags in which the camera stood alike, so that one map from places in the picture
-            to places on the ground holds for them; empty = this bag's alone.
-    """
-
-    radar_topic: str | None = None
-    image_topic: str | None = None
-    slop_s: float = 0.05
-    image_offset_s: float | None = None
-    image_width: int = 160
-    masks: str = MOTION
-    mask_settings: MaskSettings = field(default_factory=MaskSettings)
-    camera_pose: str = ''
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        if not self.slop_s >= 0:
-            raise ValueError(f'slop_s: expected 0 s or more, got {self.slop_s} s')
-        if self.image_width < 8:
-            raise ValueError(f'image_width: expected 8 px or more, got {self.image_width} px')
-        if not self.masks:
-            raise ValueError(f"masks: expected '{MOTION}', '{NO_MASKS}' or a topic, got nothing")
 
 
 def write_arrays(
@@ -285,9 +240,14 @@ class _BagArrays:
         """The pictures of the frames, and the masks of the targets in them."""
         has_image, segmented = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         image_stamps = np.zeros(count, np.int64)
-        masks_of = self._mask_source(rows)
-        refused = _Refused('paired images')
-        masks = _MaskTable()
+        learned, refused = _Refused('paired images'), _Refused('paired images')
+        pictures = (picture for _, picture in self._pictures(rows, learned))
+        try:
+            masks_of = mask_source(self.reader, self.settings, self.image_ns, pictures)
+        except MaskError as error:
+            reason = learned.all() if learned.count == learned.total else str(error)
+            raise RecordingError(f'{self.reader.path}: topic {self.image}: expected images, {reason}') from error
+        masks = MaskTable()
         size: tuple[int, int] | None = None
         for number, picture in self._pictures(rows, refused):
             row = rows[number]
@@ -330,87 +290,6 @@ class _BagArrays:
                 refused.add(error)
                 continue
             yield number, np.ascontiguousarray(picture)
-
-    def _mask_source(
-        self, rows: dict[int, int]
-    ) -> Callable[[int, NDArray[np.uint8]], list[TargetMask] | tuple[TargetMask, ...] | None]:
-        """Function of an image's number and picture that gives its masks, or None where there can be none."""
-        if self.settings.masks == NO_MASKS:
-            return lambda number, picture: None
-        if self.settings.masks != MOTION:
-            return self._recorded_masks(rows)
-        maker = MaskMaker(self.settings.mask_settings)
-        pictures = (picture for _, picture in self._pictures(rows, _Refused('paired images')))
-        try:
-            maker.learn(pictures)
-        except MaskError:
-            return lambda number, picture: None  # not one picture, which is told where they are stored
-
-        def segment(number: int, picture: NDArray[np.uint8]) -> tuple[TargetMask, ...] | None:
-            found = maker.segment(picture)
-            return found.instances if found.outcome is Outcome.SEGMENTED else None
-
-        return segment
-
-    def _recorded_masks(self, rows: dict[int, int]) -> Callable[[int, NDArray[np.uint8]], list[TargetMask] | None]:
-        """Those of a topic; a detector gives its results the stamps of the images."""
-        topic = self.settings.masks
-        boxes = self.reader.stream(topic, _LABELS, _BOXES).type == _BOXES
-        of_image, of_mask = match_stamps(self.image_ns, self.reader.stamps(topic), round(self.settings.slop_s * 1e9))
-        number_of = {int(mask): int(image) for image, mask in zip(of_image, of_mask, strict=True) if int(image) in rows}
-        held: dict[int, RawMessage] = {}
-        source = enumerate(self.reader.raw_messages([topic]))
-        wanted = {image: mask for mask, image in number_of.items()}
-
-        def masks(number: int, picture: NDArray[np.uint8]) -> list[TargetMask] | None:
-            if number not in wanted:
-                return None
-            while number not in held:
-                index, message = next(source)
-                if index in number_of:
-                    held[number_of[index]] = message
-            message = held.pop(number)
-            size = (picture.shape[1], picture.shape[0])
-            try:
-                decoded = self.reader.decode(message)
-                found = masks_from_boxes(decoded.detections, size) if boxes else masks_from_image(decoded)
-                if any(instance.picture != size for instance in found):
-                    raise MaskError(f'expected masks of {size[0]} x {size[1]} px, got {found[0].picture}')
-            except MaskError as error:
-                raise RecordingError(f'{self.reader.path}: topic {topic}: {error}') from error
-            return found
-
-        return masks
-
-
-class _MaskTable:
-    """Masks as columns: small integers, and all pixels as bits in one row."""
-
-    def __init__(self) -> None:
-        self._rows: list[int] = []
-        self._masks: list[TargetMask] = []
-        self._bits: list[NDArray[np.uint8]] = []
-
-    def add(self, row: int, mask: TargetMask) -> None:
-        self._rows.append(row)
-        self._bits.append(np.packbits(mask.mask))
-        self._masks.append(mask)
-
-    def write(self, writer: ArrayStoreWriter) -> None:
-        order = np.argsort(np.array(self._rows, np.int64), kind='stable').tolist()
-        masks = [self._masks[index] for index in order]
-        boxes = [(mask.left, mask.top, mask.width, mask.height) for mask in masks]
-        flags = [(mask.merged, mask.split, mask.occluded) for mask in masks]
-        sizes = [self._bits[index].size for index in order]
-        writer.extend('mask_frames', np.array([self._rows[index] for index in order], np.int64))
-        writer.extend('mask_boxes', np.array(boxes, np.int32).reshape(-1, 4))
-        writer.extend('mask_numbers', np.array([min(mask.number, _LARGEST_NUMBER) for mask in masks], np.int64))
-        writer.extend('mask_scores', np.array([mask.score for mask in masks], np.float64))
-        writer.extend('mask_fragments', np.array([mask.fragments for mask in masks], np.int32))
-        writer.extend('mask_flags', np.array(flags, np.bool_).reshape(-1, 3))
-        writer.extend('mask_offsets', np.cumsum([0, *sizes], dtype=np.int64))
-        bits = [self._bits[index] for index in order]
-        writer.extend('mask_bits', np.concatenate(bits) if bits else np.zeros(0, np.uint8))
 
 
 class _Refused:

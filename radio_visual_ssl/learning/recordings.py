@@ -3,25 +3,26 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from radio_visual_ssl.bags.array_store import ArrayStore, ArrayStoreWriter, open_arrays, open_or_make
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.learning.recording_arrays import RecordingError, RecordingSettings, write_arrays
+from radio_visual_ssl.learning.bag_selection import expand_bags
+from radio_visual_ssl.learning.recording_arrays import write_arrays
+from radio_visual_ssl.learning.recording_settings import RecordingError, RecordingSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.vision.masks import TargetMask
+from radio_visual_ssl.worker_processes import worker_processes
 
 __all__ = [
     'Recording',
@@ -36,7 +37,6 @@ __all__ = [
 ]
 
 _VERSION = 1  # of the arrays; another one is made anew
-_DATASET = 'dataset.yaml'
 _HASHED = 1 << 16  # bytes of each end of a file
 
 
@@ -307,8 +307,7 @@ def _make_in_processes(
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(workers, context, initializer=_begin_worker) as pool:
+    with worker_processes(workers) as pool:
         jobs = [pool.submit(_make, path, settings, cache) for path in paths]
         try:
             for done, job in enumerate(as_completed(jobs), start=1):
@@ -317,14 +316,6 @@ def _make_in_processes(
                     progress(done, len(paths))
         except BrokenProcessPool as error:
             raise RecordingError('a process that reads bags died, perhaps for lack of memory; try fewer') from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
 
 
 def _make(path: Path, settings: RecordingSettings, cache: str | Path | None) -> None:
@@ -356,52 +347,6 @@ def derived_array(
                 writer.append('values', row)
 
     return open_or_make(folder, write).arrays['values']
-
-
-def expand_bags(paths: Iterable[str | Path], split: str | None = None) -> list[Path]:
-    """The bags that paths stand for, each once.
-
-    Args:
-        paths: bags, or folders of bags: data sets with a dataset.yaml, or others.
-        split: only the bags of this part (``train``, ``val``, ``test``) of data sets; None = all.
-
-    Raises:
-        RecordingError: a split of what is no data set or has no such part, or a folder without bags.
-    """
-    found: dict[Path, None] = {}
-    for path in map(Path, paths):
-        for bag in _bags_of(path, split):
-            found[bag] = None
-    if not found:
-        raise RecordingError('bags: expected at least one, got none')
-    return list(found)
-
-
-def _bags_of(path: Path, split: str | None) -> list[Path]:
-    if (path / _DATASET).is_file():
-        return _bags_of_dataset(path, split)
-    if split is not None:
-        raise RecordingError(f'{path}: expected a data set ({_DATASET}) of which to take the {split} part, found none')
-    if not path.is_dir() or (path / 'metadata.yaml').is_file():
-        return [path]
-    inside = sorted(entry.parent for entry in path.glob('*/metadata.yaml'))
-    return inside or [path]  # the reader tells what is wrong with it
-
-
-def _bags_of_dataset(folder: Path, split: str | None) -> list[Path]:
-    file = folder / _DATASET
-    try:
-        entries = [(str(entry['bag']), entry.get('split')) for entry in yaml.safe_load(file.read_text('utf-8'))['bags']]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise RecordingError(f'{file}: expected a list of bags with their splits, got {error!r}') from error
-    chosen = [folder / name for name, of in entries if split is None or of == split]
-    if not chosen:
-        present = ', '.join(sorted({str(of) for _, of in entries}))
-        raise RecordingError(f'{file}: expected bags of the split {split!r}, found {present or "no bags"}')
-    missing = [bag.name for bag in chosen if not bag.is_dir()]
-    if missing:
-        raise RecordingError(f'{file}: expected the bags that it lists, {len(missing)} are missing, first {missing[0]}')
-    return chosen
 
 
 def _name(path: Path) -> str:

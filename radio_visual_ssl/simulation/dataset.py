@@ -4,18 +4,15 @@
 import fcntl
 import hashlib
 import importlib
-import multiprocessing
-import multiprocessing.connection
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
 
 import numpy as np
@@ -42,6 +39,7 @@ from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.layout import Layout, lay_out
 from radio_visual_ssl.simulation.scene import Scene, load_scene
 from radio_visual_ssl.simulation.simulator import Simulator
+from radio_visual_ssl.worker_processes import worker_processes
 
 Split = Literal['train', 'val', 'test']
 
@@ -58,7 +56,6 @@ BACKENDS = {
 RADAR_FRAME, CAMERA_FRAME, MAP_FRAME, ODOM_FRAME = 'radar', 'camera', 'map', 'odom'
 _JPEG_QUALITY = 90
 _SECONDS_APART = 1000  # stamps of consecutive instances begin this far apart
-_THREAD_LIMITS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
 class DatasetError(ValueError):
@@ -308,42 +305,13 @@ def _make(plan: DatasetPlan, folder: Path, missing: list[Instance], workers: int
     """
     if not missing:
         return
-    limits = {name: os.environ.get(name) for name in _THREAD_LIMITS}
-    os.environ.update(dict.fromkeys(_THREAD_LIMITS, '1'))
-    context = multiprocessing.get_context('spawn')
-    try:
-        with ProcessPoolExecutor(min(workers, len(missing)), context, initializer=_begin) as pool:
-            jobs = [pool.submit(write_instance, plan, instance, folder) for instance in missing]
-            try:
-                for job in as_completed(jobs):
-                    yield job.result()
-            except BaseException as error:
-                pool.shutdown(wait=False, cancel_futures=True)
-                if isinstance(error, BrokenProcessPool):
-                    raise DatasetError(f'{folder}: a worker process died; the same command again goes on') from error
-                raise
-    finally:
-        for name, value in limits.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _begin() -> None:
-    """Prepare a worker."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed must not go on writing into a folder that another run takes over."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+    with worker_processes(min(workers, len(missing))) as pool:
+        jobs = [pool.submit(write_instance, plan, instance, folder) for instance in missing]
+        try:
+            for job in as_completed(jobs):
+                yield job.result()
+        except BrokenProcessPool as error:
+            raise DatasetError(f'{folder}: a worker process died; the same command again goes on') from error
 
 
 def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
