@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Message types without ROS: Jazzy's standard ones, our own and the part of vision_msgs that we publish."""
+"""Message types without ROS: Jazzy's standard ones, our own and the part of vision_msgs that we publish or take."""
 
 from functools import cache
 from typing import Any
@@ -15,6 +15,11 @@ from radio_visual_ssl.share import PACKAGE, share_path
 _VISION_MSGS = {
     'ObjectHypothesis': 'string class_id\nfloat64 score',
     'ObjectHypothesisWithPose': 'ObjectHypothesis hypothesis\ngeometry_msgs/PoseWithCovariance pose',
+    'Point2D': 'float64 x\nfloat64 y',
+    'Pose2D': 'Point2D position\nfloat64 theta',
+    'BoundingBox2D': 'Pose2D center\nfloat64 size_x\nfloat64 size_y',
+    'Detection2D': 'std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox2D bbox\nstring id',
+    'Detection2DArray': 'std_msgs/Header header\nDetection2D[] detections',
     'BoundingBox3D': 'geometry_msgs/Pose center\ngeometry_msgs/Vector3 size',
     'Detection3D': 'std_msgs/Header header\nObjectHypothesisWithPose[] results\nBoundingBox3D bbox\nstring id',
     'Detection3DArray': 'std_msgs/Header header\nDetection3D[] detections',
