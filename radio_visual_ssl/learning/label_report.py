@@ -36,6 +36,8 @@ class LabelFigures:
         azimuth_mean_deg: mean of the same.
         median_error_m, p90_error_m: to the centre.
         gross: share farther than 4 m from the centre.
+        astray: share of the kept labels, those of masks that show no target too, farther than 4 m from the centres of
+            all targets of their frame; None where these were not given.
         mean_footprint_error_m, p90_footprint_error_m: on the ground, with the true height taken out; 0 inside.
         consistency: median squared error over the predicted variance, for range to the near face and azimuth together,
             over what a normal law has (1.39); 1 = variances are right, more = too small.
@@ -54,6 +56,7 @@ class LabelFigures:
     median_error_m: float | None = None
     p90_error_m: float | None = None
     gross: float | None = None
+    astray: float | None = None
     mean_footprint_error_m: float | None = None
     p90_footprint_error_m: float | None = None
     consistency: float | None = None
@@ -76,7 +79,11 @@ def near_face(target: Target) -> tuple[float, float]:
 
 
 def judge_labels(
-    method: str, labels: SelfLabels, truth: Sequence[Target | None], keep: NDArray[np.bool_] | None = None
+    method: str,
+    labels: SelfLabels,
+    truth: Sequence[Target | None],
+    keep: NDArray[np.bool_] | None = None,
+    targets: Sequence[Sequence[Target]] | None = None,
 ) -> LabelFigures:
     """Figures of the kept labels against the truth.
 
@@ -85,32 +92,35 @@ def judge_labels(
         labels: of all instances.
         truth: (N,) the target that each instance shows, None for a mask that shows none.
         keep: (N,) bool, see ``SelfLabels.kept``; None = all.
+        targets: (N) all targets of the frame of each label, for ``astray``.
 
     Raises:
-        ValueError: truth or keep of another length.
+        ValueError: truth, keep or targets of another length.
     """
     count = len(labels)
     keep = np.ones(count, dtype=bool) if keep is None else keep
-    for name, size in (('truth', len(truth)), ('keep', len(keep))):
+    sizes = {'truth': len(truth), 'keep': len(keep), 'targets': count if targets is None else len(targets)}
+    for name, size in sizes.items():
         if size != count:
             raise ValueError(f'{name}: expected one for each of {count} labels, got {size}')
     real = np.array([target is not None for target in truth], dtype=bool)
     pairs = [(row, truth[int(row)]) for row in np.flatnonzero(keep & real)]
-    targets = [target for _, target in pairs if target is not None]
+    shown = [target for _, target in pairs if target is not None]
     rows = np.array([row for row, _ in pairs], dtype=np.int64)
     kept = int(np.count_nonzero(keep))
     if rows.size == 0:
         coverage = kept / count if count else None
-        return LabelFigures(method, count, kept, coverage, false=1.0 if kept else None)
-    near = np.array([near_face(target)[1] for target in targets])
-    range_ = np.array([target.slant_range for target in targets])
-    azimuth = np.array([target.cone_angle for target in targets])
-    true = range_[:, None] * np.column_stack((np.cos(azimuth), np.sin(azimuth)))
+        astray = _astray(labels, targets, keep)
+        return LabelFigures(method, count, kept, coverage, false=1.0 if kept else None, astray=astray)
+    near = np.array([near_face(target)[1] for target in shown])
+    range_ = np.array([target.slant_range for target in shown])
+    azimuth = np.array([target.cone_angle for target in shown])
+    true = _as_read(shown)
     error = np.hypot(*(labels.position[rows] - true).T)
     heights = np.zeros(count)
-    heights[rows] = np.sqrt(np.maximum(range_**2 - np.array([target.range for target in targets]) ** 2, 0))
+    heights[rows] = np.sqrt(np.maximum(range_**2 - np.array([target.range for target in shown]) ** 2, 0))
     ground = labels.on_ground(heights).position[rows]
-    footprint = [footprint_distance([x], [y], target)[0] for (x, y), target in zip(ground, targets, strict=True)]
+    footprint = [footprint_distance([x], [y], target)[0] for (x, y), target in zip(ground, shown, strict=True)]
     turned = np.mod(labels.azimuth[rows] - azimuth + np.pi, 2 * np.pi) - np.pi
     offset = np.column_stack((labels.range[rows] - near, turned))
     squared = np.sum(offset**2 / labels.variance[rows], axis=1)
@@ -128,10 +138,31 @@ def judge_labels(
         median_error_m=float(np.median(error)),
         p90_error_m=float(np.quantile(error, 0.9)),
         gross=float(np.mean(error > GROSS_ERROR)),
+        astray=_astray(labels, targets, keep),
         mean_footprint_error_m=float(np.mean(footprint)),
         p90_footprint_error_m=float(np.quantile(footprint, 0.9)),
         consistency=float(np.median(squared) / (2 * np.log(2))),
     )
+
+
+def _as_read(targets: Sequence[Target]) -> NDArray[np.float64]:
+    """(T, 2) m, x and y of the centres as the radar reads them: slant range and cone angle."""
+    range_ = np.array([target.slant_range for target in targets])
+    azimuth = np.array([target.cone_angle for target in targets])
+    return range_[:, None] * np.column_stack((np.cos(azimuth), np.sin(azimuth)))
+
+
+def _astray(labels: SelfLabels, targets: Sequence[Sequence[Target]] | None, keep: NDArray[np.bool_]) -> float | None:
+    """Share of the kept labels that are far from every target of their frame."""
+    rows = np.flatnonzero(keep)
+    if targets is None or rows.size == 0:
+        return None
+    places = labels.position
+    far = [
+        not targets[row] or float(np.min(np.hypot(*(_as_read(targets[row]) - places[row]).T))) > GROSS_ERROR
+        for row in rows.tolist()
+    ]
+    return float(np.mean(far))
 
 
 def coverage_curve(
@@ -139,9 +170,10 @@ def coverage_curve(
     labels: SelfLabels,
     truth: Sequence[Target | None],
     coverages: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+    targets: Sequence[Sequence[Target]] | None = None,
 ) -> list[LabelFigures]:
     """Figures when the most confident labels of each share are kept: error against coverage."""
-    return [judge_labels(method, labels, truth, labels.kept(coverage=coverage)) for coverage in coverages]
+    return [judge_labels(method, labels, truth, labels.kept(coverage=coverage), targets) for coverage in coverages]
 
 
 def report_table(figures: Sequence[LabelFigures]) -> str:

@@ -34,9 +34,15 @@ from radio_visual_ssl.learning.label_em import UNKNOWN_VARIANCE
 from radio_visual_ssl.learning.label_frames import label_frames
 from radio_visual_ssl.learning.label_set import LabelError, LabelSet, labels_of_recordings
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
-from radio_visual_ssl.learning.recording_evidence import RadarBackground, RecordingEvidence, gather_evidence
+from radio_visual_ssl.learning.recording_evidence import (
+    RadarBackground,
+    RecordingEvidence,
+    gather_evidence,
+    with_detections,
+)
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.self_labels import SelfLabels
+from radio_visual_ssl.radar.localizer import Localizer
 
 Method = Literal['mcl_em', 'em', 'attention', 'attention_candidate', 'background_peak']
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -107,7 +113,7 @@ class Labelling:
         notes: what there is to be told, one sentence each.
     """
 
-    methods: Mapping[Method, MethodLabels]
+    methods: Mapping[str, MethodLabels]
     notes: tuple[str, ...]
 
 
@@ -122,6 +128,7 @@ def make_labels(
     settings: LabellingSettings = LabellingSettings(),
     methods: Sequence[Method] | None = None,
     *,
+    localizer: Localizer | None = None,
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
@@ -133,6 +140,7 @@ def make_labels(
         model: contrastive, for the methods of ``WITH_MODEL``.
         settings: see `LabellingSettings`.
         methods: None = all that can be made.
+        localizer: whose detections are taken for radar peaks too, see ``recording_evidence.with_detections``.
         provenance: what JSON can hold of where the model comes from, kept with the labels.
         workers: processes that look for radar peaks at once.
         progress: called with what is done, the part that is done of it, and the parts in all.
@@ -140,6 +148,7 @@ def make_labels(
     Raises:
         LabelError: no recordings or one twice, no masks, too few in every map group, a method without the model it
             needs, or a model of another radar.
+        ValueError: a localizer of another radar.
         ArrayStoreError: see ``recording_evidence.gather_evidence``.
     """
     methods = default_methods(model) if methods is None else tuple(dict.fromkeys(methods))
@@ -156,6 +165,10 @@ def make_labels(
         workers,
         lambda done, total: tell('finding radar peaks', done, total),
     )
+    if localizer is not None:
+        for number, item in enumerate(evidence):
+            evidence[number] = with_detections(item, localizer)
+            tell('running the localizer', number + 1, len(evidence))
     attention: list[Attention] | None = None
     if model is not None and any(method in WITH_MODEL for method in methods):
         attention = []
@@ -163,7 +176,7 @@ def make_labels(
             attention.append(read_attention(model, item))
             tell('reading attention', done, len(evidence))
     about = {'version': __version__, 'settings': asdict(settings), **(provenance or {})}
-    made: dict[Method, MethodLabels] = {}
+    made: dict[str, MethodLabels] = {}
     for done, method in enumerate(methods):
         tell(f'labelling by {method}', done, len(methods))
         labels = _label(method, evidence, attention, usable, settings.em)

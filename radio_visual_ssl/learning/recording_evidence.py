@@ -2,11 +2,9 @@
 """What the radar and the camera of recordings have seen, as self-labels take it: radar peaks and geometry of masks."""
 
 import json
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -16,13 +14,20 @@ from numpy.typing import NDArray
 from radio_visual_ssl.learning.candidates import Candidates, CandidateSettings, find_candidates, static_level
 from radio_visual_ssl.learning.frame_evidence import FrameEvidence
 from radio_visual_ssl.learning.mask_features import FEATURES, mask_features, mask_weights
-from radio_visual_ssl.learning.recordings import Recording, RecordingError, derived_array
+from radio_visual_ssl.learning.recording_settings import RecordingError
+from radio_visual_ssl.learning.recordings import Recording, derived_array
+from radio_visual_ssl.radar.localizer import Localizer
+from radio_visual_ssl.worker_processes import worker_processes
 
 RadarBackground = Literal['static', 'raw']
 """``static``: what the radar always sees is taken off; ``raw``: it is not, as on a platform that moves."""
 
 _VERSION = 1  # of the stored tables; another one is made anew
 _COLUMNS = 7  # frame, range, azimuth, variance of each, SNR, velocity
+# Of a localizer's detections among radar peaks: dB of one of even odds, far from any peak's, and by unit of log-odds;
+# and the least variance, m^2 and rad^2.
+_SNR_OF_EVEN_ODDS, _SNR_OF_ODDS = 200.0, 6.0
+_LEAST_VARIANCE = np.array([0.1**2, np.radians(0.3) ** 2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +119,7 @@ def gather_evidence(
     """
     find = partial(_found, background=background, settings=settings)
     if workers > 1 and len(recordings) > 1:
-        context = multiprocessing.get_context('spawn')
-        with ProcessPoolExecutor(min(workers, len(recordings)), context) as pool:
+        with worker_processes(min(workers, len(recordings))) as pool:
             try:
                 for done, _ in enumerate(pool.map(find, recordings), start=1):
                     if progress is not None:
@@ -131,6 +135,47 @@ def gather_evidence(
         if progress is not None:
             progress(len(evidence), len(recordings))
     return evidence
+
+
+def with_detections(evidence: RecordingEvidence, localizer: Localizer, merge_radius: float = 1.5) -> RecordingEvidence:
+    """Evidence whose radar peaks are a localizer's detections too, for one more round of labelling.
+
+    A detection takes the place of the peaks around it. Its SNR is that of no peak, and the higher the score the higher
+    it is, so that how far detections of a score are to be trusted is learned like how far peaks of a strength are.
+
+    Args:
+        evidence: of one recording.
+        localizer: whose positions are as the radar reads them. It is best one that was trained on other recordings:
+            of its own ones it may remember labels that were wrong.
+        merge_radius: m, peaks nearer than this to a detection are part of it.
+
+    Raises:
+        ValueError: the radar is not the localizer's.
+    """
+    localizer.reset()
+    merged = []
+    for index, peaks in enumerate(evidence.candidates):
+        targets = localizer.localize(evidence.recording.heatmap(index))
+        found = Candidates.of(targets)
+        score = np.clip([target.score for target in targets], 1e-3, 1 - 1e-3)
+        apart = np.ones(len(peaks), np.bool_)
+        for range_, azimuth in zip(found.range, found.azimuth, strict=True):
+            apart &= np.abs(_places(peaks) - range_ * np.exp(1j * azimuth)) > merge_radius
+        merged.append(
+            Candidates(
+                np.append(found.range, peaks.range[apart]),
+                np.append(found.azimuth, peaks.azimuth[apart]),
+                np.concatenate((np.maximum(found.variance, _LEAST_VARIANCE), peaks.variance[apart])),
+                np.append(_SNR_OF_EVEN_ODDS + _SNR_OF_ODDS * np.log(score / (1 - score)), peaks.snr[apart]),
+                np.append(found.velocity, peaks.velocity[apart]),
+            )
+        )
+    return replace(evidence, candidates=merged)
+
+
+def _places(candidates: Candidates) -> NDArray[np.complex128]:
+    """(C,) m, x + iy."""
+    return np.asarray(candidates.range * np.exp(1j * candidates.azimuth))
 
 
 def _found(recording: Recording, background: RadarBackground, settings: CandidateSettings) -> None:

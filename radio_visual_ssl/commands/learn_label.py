@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""label: where the radar sees what the camera sees, learned from the bags alone."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from radio_visual_ssl.commands.options import Json
+from radio_visual_ssl.commands.output import console, print_json, progress_bar, table
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.learning.attention_labels import AttentionModel
+    from radio_visual_ssl.learning.label_evaluation import LabelEvaluation
+    from radio_visual_ssl.learning.labelling import Labelling, Method
+    from radio_visual_ssl.radar.localizer import Localizer
+
+# Of the detections that become radar peaks: a peak too many costs little.
+_LEAST_SCORE = 0.02
+
+# Figures of the table: text, scale and digits.
+_ROWS = {
+    'masks': ('masks', 1, 0),
+    'labels': ('labels', 1, 0),
+    'coverage': ('coverage (%)', 100, 1),
+    'radial_bias_m': ('range minus near face, median (m)', 1, 2),
+    'azimuth_bias_deg': ('azimuth error, median (deg, + left)', 1, 2),
+    'median_error_m': ('error to the centre, median (m)', 1, 2),
+    'mean_footprint_error_m': ('error to the footprint, mean (m)', 1, 2),
+    'p90_footprint_error_m': ('error to the footprint, p90 (m)', 1, 2),
+    'gross': ('> 4 m from the target that the mask shows (%)', 100, 1),
+    'astray': ('> 4 m from every target of the frame (%)', 100, 1),
+    'false': ('of masks that show no target (%)', 100, 1),
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command()(label)
+
+
+def label(
+    bags: Annotated[
+        list[Path],
+        typer.Argument(metavar='BAG...', help='Paired bags, or data sets of them.', show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help='Label file (.safetensors).', show_default=False)],
+    model: Annotated[
+        Path | None, typer.Option(help='Contrastive checkpoint. Default: none, labels by EM alone.')
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="That the labels are saved of. 'auto': mcl_em with a model, em without.")
+    ] = 'auto',
+    split: Annotated[
+        str | None, typer.Option(help='Part of the data sets that is labelled: train, val or test. Default: all.')
+    ] = None,
+    masks: Annotated[
+        str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
+    ] = 'motion',
+    camera_pose: Annotated[
+        str, typer.Option(help='A name, if the camera stood alike in all bags. Default: a map for each bag.')
+    ] = '',
+    background: Annotated[
+        Literal['static', 'raw'],
+        typer.Option(help='static: what the radar always sees is taken off. raw: it is not (a platform that moves).'),
+    ] = 'static',
+    coverage: Annotated[float, typer.Option(help='Share of the masks whose labels are kept.', min=0, max=1)] = 0.8,
+    confidence: Annotated[
+        float, typer.Option(help='Least confidence of a label instead; 0 = --coverage counts.', min=0, max=1)
+    ] = 0.0,
+    least_masks: Annotated[int, typer.Option(help='That a camera pose must have to be labelled.', min=1)] = 100,
+    relabel: Annotated[
+        Path | None, typer.Option(help='Localizer checkpoint whose detections are radar peaks too: one more round.')
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help='Folder for labels.md and curves.png: every method side by side, where truth is known.'),
+    ] = None,
+    bag_folder: Annotated[
+        Path | None, typer.Option('--bags', help='Folder in which each bag gets one with its labels, TargetArray.')
+    ] = None,
+    cache: Annotated[Path | None, typer.Option(help='Of decoded bags. Default: ~/.cache/radio_visual_ssl.')] = None,
+    workers: Annotated[int, typer.Option(help='Processes; their number changes nothing.', min=1)] = 1,
+    seed: Annotated[int, typer.Option(help='Draws everything that is drawn.', min=0)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Label the targets of bags without anybody's help: cross-fitted by bag, with confidence and covariance."""
+    import time
+
+    from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
+    from radio_visual_ssl.learning.label_set import LABEL_TOPIC, write_labels_to_bag
+    from radio_visual_ssl.learning.label_settings import SelfLabelSettings
+    from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels
+    from radio_visual_ssl.learning.recordings import RecordingSettings, expand_bags, open_recordings
+
+    begun = time.monotonic()
+    settings = LabellingSettings(
+        background=background,
+        coverage=coverage,
+        confidence=confidence,
+        least_masks=least_masks,
+        em=SelfLabelSettings(seed=seed),
+    )
+    contrastive: AttentionModel | None = None
+    if model is not None:
+        from radio_visual_ssl.learning.contrastive_training import ContrastiveModel
+
+        contrastive = ContrastiveModel.load(model)
+    localizer: Localizer | None = None
+    if relabel is not None:
+        from radio_visual_ssl.models.network_localizer import NetworkLocalizer
+        from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
+
+        localizer = NetworkLocalizer(NetworkLocalizerSettings(model=str(relabel), threshold=_LEAST_SCORE))
+    methods = default_methods(contrastive)
+    chosen = _chosen(method, methods)
+    paths = expand_bags(bags, split)
+    with progress_bar('opening bags') as progress:
+        recordings = open_recordings(
+            paths, RecordingSettings(masks=masks, camera_pose=camera_pose), cache, workers, progress
+        )
+    for recording in recordings:
+        for fault in recording.faults:
+            console.print(f'note: {recording.name}: {fault}', highlight=False, markup=False, soft_wrap=True)
+    provenance = {key: str(value) for key, value in (('model', model), ('relabel', relabel)) if value is not None}
+    with progress_bar('labelling') as progress:
+        labelling = make_labels(
+            recordings,
+            contrastive,
+            settings,
+            methods if report is not None else [chosen],
+            localizer=localizer,
+            provenance=provenance,
+            workers=workers,
+            progress=lambda _, done, total: progress(done, total),
+        )
+    for note in labelling.notes:
+        console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
+    label_set = labelling.methods[chosen].label_set
+    label_set.save(out)
+    if bag_folder is not None:
+        for recording, labels in zip(recordings, label_set, strict=True):
+            write_labels_to_bag(bag_folder / recording.name, labels, recording.frame_id)
+        console.print(f'bags with {LABEL_TOPIC}: {bag_folder}', soft_wrap=True)
+    seconds = time.monotonic() - begun
+    truth = read_mask_truth(recordings)
+    evaluation = evaluate_labels(labelling.methods, truth) if truth.known.any() else None
+    _print(labelling, evaluation)
+    if report is not None:
+        console.print(f'report: {write_report(labelling.methods, evaluation, report / "labels.md")}', soft_wrap=True)
+        if evaluation is not None:
+            console.print(f'picture: {draw_curves(evaluation, report / "curves.png")}', soft_wrap=True)
+    console.print(f'labels of {len(recordings)} bags by {chosen}: {out}', soft_wrap=True)
+    if as_json:
+        frames = sum(len(recording) for recording in recordings)
+        print_json(
+            {
+                'out': str(out),
+                'seconds': round(seconds, 3),
+                'samples_per_s': round(frames / seconds, 1),
+                'method': chosen,
+                **_figures(labelling, evaluation, chosen),
+                'methods': {name: _figures(labelling, evaluation, name) for name in labelling.methods},
+            }
+        )
+
+
+def _chosen(method: str, methods: 'Sequence[Method]') -> 'Method':
+    """The method whose labels are saved.
+
+    Raises:
+        ValueError: there is none of this name, or it needs a model.
+    """
+    if method == 'auto':
+        return methods[0]
+    found = [name for name in methods if name == method]
+    if not found:
+        raise ValueError(
+            f'--method: expected auto, {", ".join(methods)} (those with attention need --model), got {method!r}'
+        )
+    return found[0]
+
+
+def _figures(labelling: 'Labelling', evaluation: 'LabelEvaluation | None', name: str) -> dict[str, Any]:
+    """What JSON tells of a method; errors where the truth is known."""
+    made = labelling.methods[name]
+    masks, labels = len(made.labels), int(made.kept.sum())
+    figures: dict[str, Any] = {
+        'masks': masks,
+        'labels': labels,
+        'coverage': round(labels / masks, 4) if masks else None,
+    }
+    if evaluation is not None:
+        judged = asdict(evaluation.figures[name])
+        for key in (key for key in _ROWS if key not in figures):
+            figures[key] = None if judged[key] is None else round(judged[key], 4)
+    return figures
+
+
+def _print(labelling: 'Labelling', evaluation: 'LabelEvaluation | None') -> None:
+    """A table with a column for each method."""
+    columns = {name: _figures(labelling, evaluation, name) for name in labelling.methods}
+    rows = []
+    for key, (text, scale, digits) in _ROWS.items():
+        if all(key in figures for figures in columns.values()):
+            values = (figures[key] for figures in columns.values())
+            rows.append([text, *('-' if value is None else f'{scale * value:.{digits}f}' for value in values)])
+    table('labels that are kept', ['', *columns], rows)
