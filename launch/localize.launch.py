@@ -11,6 +11,7 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import PushRosNamespace
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from radio_visual_ssl.models.network_settings import model_file
 from radio_visual_ssl.nodes.launching import (
     Argument,
     declare,
@@ -43,7 +44,20 @@ RVIZ_TOPICS = (
 ARGUMENTS: tuple[Argument, ...] = (
     ('source', 'simulator', 'Where radar comes from.', ['simulator', 'bag', 'topics']),
     ('bag', '', 'source:=bag: the rosbag2 folder to play.', None),
-    ('backend', 'cfar', 'What finds the targets in a heatmap.', ['cfar']),
+    (
+        'backend',
+        '',
+        'What finds the targets in a heatmap. auto: the network where model:= names one, or one ships for the radar '
+        'and fits its heatmaps, else CFAR. Empty: as in params_file, where auto is the default.',
+        ['', 'auto', 'cfar', 'network'],
+    ),
+    (
+        'model',
+        '',
+        'backend:=network or auto: a checkpoint, or the name of one in models/. Empty: as in params_file, where the '
+        'one that ships for the radar is the default.',
+        None,
+    ),
     (
         'backend_settings',
         '',
@@ -106,7 +120,10 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # Frames are global where topics are not: two simulators must not place each other's sensors.
     frame_prefix = f'{namespace}/' if namespace and source == 'simulator' else ''
 
-    backend = {'backend': arguments['backend'], **given(arguments, 'backend_settings')}
+    backend = {**given(arguments, 'backend', 'backend_settings'), **network_model(arguments)}
+    radar = bag.radar_name() if bag is not None else Path(arguments['radar']).stem
+    if radar:
+        backend['expected_radar'] = radar
     nodes = {
         'heatmap_node': {**common, 'input': radar_input, **(recorded_qos(namespace, radar_input) if bag else {})},
         'localizer_node': {
@@ -143,6 +160,20 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         frame = arguments['fixed_frame'] or frame_prefix + radar_frame(bag)
         looking = rviz('localize.rviz', RVIZ_TOPICS, namespace, sim_time, instead, ['-f', frame])
     return [*middleware(), *handlers, GroupAction([PushRosNamespace(namespace), *started.values()]), *looking]
+
+
+def network_model(arguments: dict[str, str]) -> dict[str, str]:
+    """Parameters for the network that the arguments name, if any.
+
+    Raises:
+        ValueError: no such model, or another back end with it.
+    """
+    model = arguments['model']
+    if not model:
+        return {}
+    if arguments['backend'] == 'cfar':
+        raise ValueError('model: expected backend:=network with it, got backend:=cfar')
+    return {'network.model': str(model_file(model).resolve())}
 
 
 def open_bag(arguments: dict[str, str]) -> 'BagReader | None':

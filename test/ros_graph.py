@@ -167,14 +167,14 @@ class Graph:
         self._started.append(started)
         return started
 
-    def start_node(self, executable, *arguments, **parameters):
-        """Start an executable of the package; a keyword is a parameter, with __ for a dot."""
+    def start_node(self, executable, *arguments, environment=None, **parameters):
+        """Start an executable of the package; a keyword but environment is a parameter, with __ for a dot."""
         from ament_index_python.packages import get_package_prefix
 
         program = Path(get_package_prefix('radio_visual_ssl')) / 'lib' / 'radio_visual_ssl' / executable
         given = [text for name, value in parameters.items() for text in ('-p', f'{name.replace("__", ".")}:={value}')]
         ros = [*given, *arguments]
-        return self.start(program, *(['--ros-args', *ros] if ros else []))
+        return self.start(program, *(['--ros-args', *ros] if ros else []), environment=environment)
 
     # ---- messages
 

@@ -28,7 +28,7 @@ def write_tiny_model(path: Path, heatmap: Heatmap, channels=('power', 'change'),
         RadarGeometry.of(heatmap),
         settings,
         ARCHITECTURE,
-        {'slope': 1.5, 'intercept': 2.0, 'threshold': 0.3, 'range_variance': 2.0, 'azimuth_variance': 3.0},
+        {'slope': 1.5, 'intercept': 3.0, 'threshold': 0.01, 'range_variance': 2.0, 'azimuth_variance': 3.0},
         {'seed': 1},
     )
     return save_checkpoint(path, replace(checkpoint, **changes))

@@ -22,7 +22,8 @@ from radio_visual_ssl.bags.messages import (
     targets_to_message,
     targets_to_points,
 )
-from radio_visual_ssl.evaluation.backends import BACKENDS, settings_file, shipped_settings
+from radio_visual_ssl.evaluation.backends import AUTO, BACKENDS, automatic_backend, settings_file, shipped_settings
+from radio_visual_ssl.models.network_settings import shipped_model
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray
 from radio_visual_ssl.nodes.base import LATER, ManagedNode
 from radio_visual_ssl.nodes.diagnostics import StreamHealth
@@ -35,11 +36,26 @@ from radio_visual_ssl.nodes.parameters import (
     to_parameter,
 )
 from radio_visual_ssl.nodes.qos import latched_qos
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.localizer import Localizer
 from radio_visual_ssl.radar.target import Target
 
 PARAMETERS = (
-    ParameterSpec('backend', 'cfar', 'What finds the targets.', choices=tuple(BACKENDS), static=True),
+    ParameterSpec(
+        'backend',
+        AUTO,
+        'What finds the targets; auto: the network where network.model names one or one ships for the radar and fits '
+        'its heatmaps, else cfar.',
+        choices=(AUTO, *BACKENDS),
+        static=True,
+    ),
+    ParameterSpec(
+        'expected_radar',
+        '',
+        'Name of the radar to come, if known: what finds its targets is loaded before the first heatmap.',
+        static=True,
+    ),
     ParameterSpec(
         'backend_settings',
         'auto',
@@ -66,6 +82,8 @@ PARAMETERS = (
     ),
 )
 
+_RADAR_FIELDS = ('radar', 'reference', 'carrier_frequency', 'bandwidth')  # of HeatmapInfo: another one, another radar
+
 
 class LocalizerNode(ManagedNode):
     """Finds targets in each heatmap; each heatmap gives one message on each output, with its stamp and frame.
@@ -78,6 +96,7 @@ class LocalizerNode(ManagedNode):
         """Declare the parameters."""
         super().__init__('localizer_node', PARAMETERS)
         self._types = RclpyTypes()
+        self._backend = ''  # chosen; empty until the first heatmap tells
         self._localizer: Localizer | None = None
         self._info: Any = None
         self._settings_of: str | None = None
@@ -90,16 +109,16 @@ class LocalizerNode(ManagedNode):
         self._heatmaps: StreamHealth | None = None
         self._publishers_of: dict[str, Publisher] = {}
 
-    @property
-    def _prefix(self) -> str:
-        return f'{self.value("backend")}.'
-
     def configure(self) -> None:
-        """Build the back end and make the outputs."""
+        """Build the back end, where it is known before the radar, and make the outputs."""
         self._settings_of = None
-        if self.value('backend_settings') != 'auto':
-            self._load_settings('')
-        self._build()
+        self._backend = _named_backend(self.values())
+        if self._backend:
+            if self.value('backend_settings') != 'auto':
+                self._load_settings('')
+            self._build()
+        else:
+            self._prepare(self.value('expected_radar'))
         self._publishers_of = {
             'detections': self.add_output(Detection3DArray, 'localizer/detections'),
             'targets': self.add_output(TargetArray, 'localizer/targets'),
@@ -134,66 +153,98 @@ class LocalizerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Forget radar and background."""
-        self._localizer = self._info = self._heatmaps = None
+        self._localizer = self._info = self._heatmaps = self._settings_of = None
+        self._backend = ''
         self._publishers_of = {}
 
     def notes(self) -> dict[str, str]:
         """Which back end, with which settings."""
-        notes = {'backend': self.value('backend'), 'settings': self._settings_of or 'default'}
+        notes = {'backend': self._backend or self.value('backend'), 'settings': self._settings_of or 'default'}
+        checkpoint = getattr(self._localizer, 'checkpoint', None)
+        if checkpoint is not None:
+            notes['model'] = str(checkpoint.path)
         if self._without_velocity:
             notes['heatmaps_without_velocity'] = str(self._without_velocity)
         return notes
 
-    # ---- settings
+    # ---- back end and settings
 
     def check_parameters(self, values: Mapping[str, Value]) -> None:
         """Refuse settings that the back end refuses."""
-        name = str(values['backend'])
-        settings_from_parameters(BACKENDS[name].settings, f'{name}.', values)
+        backend = _named_backend(values)
+        for name in (backend,) if backend else BACKENDS:
+            settings_from_parameters(BACKENDS[name].settings, f'{name}.', values)
         chosen = str(values['backend_settings'])
         if chosen not in ('auto', self.value('backend_settings')):
-            self._read_settings(chosen)
+            self._read_settings(backend or self._backend or 'cfar', chosen)
 
     def parameters_changed(self, names: set[str]) -> None:
         """Build the back end anew; it keeps what it has learned of the background where its settings allow."""
-        own = {name for name in names if name.startswith(self._prefix)}
-        self._chosen |= own
-        if 'backend_settings' in names:
+        self._chosen |= {name for name in names if name.partition('.')[0] in BACKENDS}
+        before = self._backend
+        self._backend = _named_backend(self.values()) or before
+        if not self._backend:
+            return
+        if 'backend_settings' in names or self._backend != before:
             self._load_settings(self._info.radar if self._info is not None else '')
+            self._build(self._localizer if self._backend == before else None)
+        elif any(name.startswith(f'{self._backend}.') for name in names):
             self._build(self._localizer)
-        elif own:
-            self._build(self._localizer)
+
+    def _prepare(self, radar: str) -> None:
+        """Load what the network that ships for a radar needs, which takes seconds, before the first heatmap comes."""
+        file = shipped_model(radar)
+        if file is None:
+            return
+        network = BACKENDS['network']
+        try:
+            network.make(network.settings(model=str(file)), None)
+        except ValueError as error:
+            self.get_logger().warning(f'{file} is not prepared for radar {radar!r}: {error}')
+
+    def _decide(self, heatmap: Heatmap) -> None:
+        """Choose the back end that the radar of this heatmap calls for, and build it."""
+        self._backend, why = automatic_backend(heatmap)
+        if self.value('backend_settings') == 'auto':
+            self._load_settings(heatmap.radar)
+        self._build()
+        self._tell(heatmap.radar, heatmap.grid, why)
+
+    def _tell(self, radar: str, grid: PolarGrid, why: str = '') -> None:
+        self.get_logger().info(
+            f'radar {radar!r}: {grid.shape[0]} range x {grid.shape[1]} azimuth bins, backend {self._backend} '
+            f'with settings {self._settings_of or "default"}{why and f" ({why})"}'
+        )
 
     def _load_settings(self, radar: str) -> None:
         """Put the settings file under the parameters that the user did not choose."""
         chosen = self.value('backend_settings')
         if chosen == 'auto':
-            file = shipped_settings(self.value('backend'), radar)
+            file = shipped_settings(self._backend, radar)
             chosen = 'default' if file is None else file.stem
-        settings = self._read_settings(chosen)
+        settings = self._read_settings(self._backend, chosen)
         self._settings_of = chosen
-        values = {self._prefix + name: to_parameter(value) for name, value in vars(settings).items()}
+        values = {f'{self._backend}.{name}': to_parameter(value) for name, value in vars(settings).items()}
         self.overwrite({name: value for name, value in values.items() if name not in self._chosen})
 
-    def _read_settings(self, name: str) -> Any:
-        """The back end's settings of a name or path.
+    def _read_settings(self, backend: str, name: str) -> Any:
+        """A back end's settings of a name or path.
 
         Raises:
             ValueError: no such file, or one that the back end refuses; the message names the file and the field.
         """
-        backend = BACKENDS[self.value('backend')]
         if name == 'default':
-            return backend.settings()
+            return BACKENDS[backend].settings()
         try:
-            file = settings_file(self.value('backend'), name)
+            file = settings_file(backend, name)
         except ValueError as error:
             raise ValueError(f"parameter 'backend_settings': {error}") from error
-        return backend.load(file)
+        return BACKENDS[backend].load(file)
 
     def _build(self, previous: Localizer | None = None) -> None:
         """Make the back end, which takes over what the previous one has learned, if one is given."""
-        backend = BACKENDS[self.value('backend')]
-        settings = settings_from_parameters(backend.settings, self._prefix, self.values())
+        backend = BACKENDS[self._backend]
+        settings = settings_from_parameters(backend.settings, f'{self._backend}.', self.values())
         self._localizer = backend.make(settings, previous)
 
     # ---- messages
@@ -201,19 +252,33 @@ class LocalizerNode(ManagedNode):
     def _take_info(self, info: Any) -> None:
         """Take over what the heatmaps mean; another radar starts afresh."""
         grid = grid_from_info(info)
-        changed = self._info is None or self._info.radar != info.radar or grid_from_info(self._info) != grid
+        changed = (
+            self._info is None
+            or any(getattr(self._info, name) != getattr(info, name) for name in _RADAR_FIELDS)
+            or grid_from_info(self._info) != grid
+        )
         self._info = info
         if changed:
             self.hardware_id = info.radar
-            if self.value('backend_settings') == 'auto':
-                self._load_settings(info.radar)
-            self._build()
-            self.get_logger().info(
-                f'radar {info.radar!r}: {grid.shape[0]} range x {grid.shape[1]} azimuth bins, '
-                f'backend {self.value("backend")} with settings {self._settings_of}'
-            )
+            self._radar_changed(info.radar, grid)
         if self._heatmaps is not None:
             self.release(self._heatmaps, self._take_heatmap)
+
+    def _radar_changed(self, radar: str, grid: PolarGrid) -> None:
+        """Start afresh, with the back end and the settings for the radar."""
+        why = ''
+        self._localizer = None
+        if 'network.model' not in self._chosen:
+            self.overwrite({'network.model': 'auto'})  # what settings of the radar before may have set
+        self._backend = _named_backend(self.values())
+        if not self._backend and shipped_model(radar) is None:
+            self._backend, why = 'cfar', f'no model ships for radar {radar!r}'
+        if not self._backend:
+            return  # the first heatmap tells
+        if self.value('backend_settings') == 'auto':
+            self._load_settings(radar)
+        self._build()
+        self._tell(radar, grid, why)
 
     def _take_velocity(self, message: Any) -> None:
         self._velocities.append(message)
@@ -223,13 +288,20 @@ class LocalizerNode(ManagedNode):
     def _take_heatmap(self, message: Any) -> Any:
         self._localize_held()
         velocity = self._velocity_of(message)
-        if velocity is None and self.value('use_velocity') and self.count_publishers('radar/velocity'):
+        if velocity is None and self._velocity_is_coming():
             assert self._patience is not None
             self._held = message
             self._patience.reset()
             return LATER
         self._localize(message, velocity)
         return None
+
+    def _velocity_is_coming(self) -> bool:
+        """Whether to wait for velocities: somebody sends them, or there is no localizing without."""
+        if not self.value('use_velocity'):
+            return False
+        needed = self._localizer is None or self._localizer.needs_velocity
+        return needed or self.count_publishers('radar/velocity') > 0
 
     def _localize_held(self) -> None:
         """The heatmap that waited, if any, with its velocities, if they have come."""
@@ -246,7 +318,6 @@ class LocalizerNode(ManagedNode):
         return next((entry for entry in self._velocities if entry.header.stamp == message.header.stamp), None)
 
     def _localize(self, message: Any, velocity: Any | None) -> None:
-        assert self._localizer is not None
         heatmap = heatmap_from_messages(message, self._info, velocity)
         check_finite(heatmap.values, 'Image.data')
         if heatmap.velocity is not None:
@@ -255,8 +326,12 @@ class LocalizerNode(ManagedNode):
         if stamp_ns < self._last_stamp_ns:
             back = (self._last_stamp_ns - stamp_ns) * 1e-9
             self.get_logger().info(f'{message.header.frame_id}: stamps jumped back by {back:.3f} s; starting afresh')
-            self._localizer.reset()
+            if self._localizer is not None:
+                self._localizer.reset()
         self._last_stamp_ns = stamp_ns
+        if self._localizer is None:
+            self._decide(heatmap)
+        assert self._localizer is not None
         self._publish(self._localizer.localize(heatmap), message.header, stamp_ns)
 
     def _publish(self, targets: list[Target], header: Any, stamp_ns: int) -> None:
@@ -269,3 +344,12 @@ class LocalizerNode(ManagedNode):
         if publishers['markers'].get_subscription_count():
             lifetime = self.value('marker_lifetime')
             publishers['markers'].publish(target_markers(targets, header, 'localizer', DETECTION, lifetime))
+
+
+def _named_backend(values: Mapping[str, Value]) -> str:
+    """The back end that the parameters ask for by its name, its model or its settings; '' = the radar decides."""
+    if values['backend'] != AUTO:
+        return str(values['backend'])
+    if values['network.model'] != 'auto':
+        return 'network'
+    return '' if values['backend_settings'] in ('auto', 'default') else 'cfar'

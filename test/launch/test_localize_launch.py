@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,9 +21,15 @@ from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.datasets.radiate import import_radiate
+from radio_visual_ssl.evaluation.backends import load_localizer
 from radio_visual_ssl.msg import TargetArray
 from radio_visual_ssl.radar.cube import Axis, RadarCube
 from radio_visual_ssl.radar.profile import OfdmWaveform, RadarProfile
+from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tiny_model import write_tiny_model
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -120,6 +128,33 @@ def test_a_bag_of_heatmaps_gives_detections_for_every_scan_with_stamps_unchanged
 
 
 @pytest.fixture(scope='module')
+def bag_of_heatmaps(tmp_path_factory):
+    """12 simulated heatmaps with velocities."""
+    folder = tmp_path_factory.mktemp('heatmaps')
+    plan = DatasetPlan('parking_lot', 'ofdm_28ghz_100mhz_8rx', 12, instances=1, image_size=(64, 48), rate=5.0)
+    generate(plan, folder / 'set')
+    (metadata,) = (folder / 'set').glob('*/metadata.yaml')
+    return metadata.parent
+
+
+def test_a_network_finds_live_what_it_finds_offline(graph, launch, bag_of_heatmaps, tmp_path):
+    frames = list(BagReader(bag_of_heatmaps).frames(image_topic=None))
+    model = write_tiny_model(tmp_path / 'tiny.safetensors', frames[0].heatmap, ('power', 'change', 'moving'))
+    offline = load_localizer('network', model=str(model))
+    expected = {frame.stamp_ns: offline.localize(frame.heatmap) for frame in frames}
+    assert all(expected.values())
+    targets = graph.listen(TargetArray, 'localizer/targets')
+    process = launch(source='bag', bag=bag_of_heatmaps, model=model)
+    assert process.wait(90) == 0, process.output
+    assert stamps(targets.messages) == list(expected)
+    for message, own in zip(targets.messages, expected.values(), strict=True):
+        got = [(entry.position.x, entry.position.y, entry.score, entry.radial_velocity) for entry in message.targets]
+        wanted = [(target.x, target.y, target.score, target.radial_velocity) for target in own]
+        assert np.array(got) == pytest.approx(np.array(wanted), abs=1e-4)
+    assert_all_ended(process)
+
+
+@pytest.fixture(scope='module')
 def bag_of_cubes(tmp_path_factory):
     """40 cubes at 20 Hz of noise and a target that walks away."""
     waveform = OfdmWaveform(28e9, 3.125e6, 125e-6, 4, 64)
@@ -182,8 +217,13 @@ def test_live_topics_and_a_parameter_file_of_the_user(graph, launch, tmp_path):
             {'source': 'topics', 'params_file': '/no/file.yaml'},
             "params_file: expected a parameter file, got '/no/file.yaml'",
         ),
+        (
+            {'source': 'topics', 'model': '/no/model'},
+            "model: expected the path of a checkpoint (.safetensors), got '/no",
+        ),
+        ({'source': 'topics', 'model': 'x', 'backend': 'cfar'}, 'model: expected backend:=network with it'),
     ],
-    ids=['no bag', 'missing bag', 'rate', 'params_file'],
+    ids=['no bag', 'missing bag', 'rate', 'params_file', 'model', 'model of cfar'],
 )
 def test_a_wrong_argument_is_named_before_anything_starts(describe, arguments, said):
     with pytest.raises(ValueError, match=re.escape(said)):

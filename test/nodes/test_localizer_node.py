@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The localizer node as a process: one message on each output for each heatmap, and clear words about what is wrong."""
 
+import os
 import re
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +16,16 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
 from radio_visual_ssl.bags.messages import RclpyTypes, heatmap_to_info, heatmap_to_messages, velocity_to_image
-from radio_visual_ssl.evaluation.backends import shipped_settings
+from radio_visual_ssl.evaluation.backends import load_localizer, shipped_settings
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.cfar_localizer import load_cfar_settings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tiny_model import write_tiny_model
 
 TYPES = RclpyTypes()
 NODE = '/localizer_node'
@@ -191,7 +198,8 @@ def test_settings_change_live_and_wrong_ones_are_refused_with_the_reason(graph, 
         ('cfar.guard_cells', [1, 2, 3], r'guard_cells.*expected a list of 2.*got'),
         ('cfar.max_azimuth_deg', -180.0, r'max_azimuth_deg.*expected more than min_azimuth_deg'),
         ('cfar.guard_cell', [1, 1], r"'cfar\.guard_cell'.*unknown.*did you mean 'cfar\.guard_cells'"),
-        ('backend', 'network', r"'backend'.*expected one of 'cfar'.*got 'network'"),
+        ('backend', 'magic', r"'backend'.*expected one of 'auto', 'cfar', 'network', got 'magic'"),
+        ('backend', 'network', r"'backend'.*expected a change while the node is unconfigured"),
         ('backend_settings', 'nowhere', r"'backend_settings'.*nowhere"),
     ):
         result = graph.set_parameter(NODE, name, value)
@@ -276,3 +284,85 @@ def test_settings_that_ship_for_the_radar_are_found_by_its_name(graph):
     assert graph.get_parameter('/scanning/localizer_node', 'cfar.background') == settings.background
     assert graph.get_parameter('/scanning/localizer_node', 'cfar.max_targets') == 5
     assert node.stop() == 0
+
+
+# ---- networks
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    return write_tiny_model(tmp_path_factory.mktemp('models') / 'tiny.safetensors', heatmap())
+
+
+def found(message):
+    return [(target.position.x, target.position.y, target.score) for target in message.targets]
+
+
+def test_a_network_says_live_what_it_says_offline(graph, model):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/learned', backend='network', network__model=model)
+    localizer = Localizer(graph, '/learned')
+    localizer.send_info()
+    offline = load_localizer('network', model=str(model))
+    for seed in range(3):
+        targets = [(target.x, target.y, target.score) for target in offline.localize(heatmap(seed=seed))]
+        assert targets
+        answer = found(localizer.send(localizer.message(heatmap(seed=seed))))
+        assert np.array(answer) == pytest.approx(np.array(targets), abs=1e-4)
+    assert graph.set_parameter('/learned/localizer_node', 'network.max_targets', 1).successful
+    assert len(found(localizer.send(localizer.message(heatmap(seed=9))))) == 1
+    status = graph.wait_for_status('learned/localizer_node: state', OK)
+    assert {entry.key: entry.value for entry in status.values}['model'] == str(model)
+    refused = graph.set_parameter('/learned/localizer_node', 'network.model', '/no/model.safetensors')
+    assert not refused.successful
+    assert '/no/model.safetensors' in refused.reason
+    assert found(localizer.send(localizer.message()))
+    assert node.stop() == 0
+
+
+def test_a_radar_that_the_network_was_not_trained_for_is_refused_and_the_node_lives_on(graph, model):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/other', network__model=model)
+    localizer = Localizer(graph, '/other')
+    for strange, said in (
+        (heatmap(radar='another'), "radar: expected 'test', got 'another'"),
+        (heatmap(grid=PolarGrid(GRID.range + 0.5, GRID.azimuth)), 'grid, range bins: expected'),
+    ):
+        localizer.send_info(strange)
+        localizer.image.publish(localizer.message(strange))
+        node.wait_for_line(f'/other/radar/heatmap: heatmap: expected the radar that tiny.safetensors .*{said}')
+        graph.wait_for_status('other/localizer_node: /other/radar/heatmap', ERROR, said)
+    localizer.send_info()
+    assert found(localizer.send(localizer.message()))
+    graph.wait_for_status('other/localizer_node: /other/radar/heatmap', OK)
+    assert node.stop() == 0
+
+
+def test_a_model_that_cannot_be_loaded_fails_the_configuration_and_can_be_mended(graph, model, tmp_path):
+    (tmp_path / 'torn.safetensors').write_bytes(model.read_bytes()[:500])
+    torn = tmp_path / 'torn.safetensors'
+    node = graph.start_node('localizer_node', '-r', '__ns:=/torn', network__model=torn)
+    node.wait_for_line('cannot configure: .*torn.safetensors: expected a checkpoint .* truncated')
+    assert graph.set_parameter('/torn/localizer_node', 'network.model', str(model)).successful
+    assert graph.change_state('/torn/localizer_node', 'configure')
+    assert node.stop() == 0
+
+
+def test_the_network_that_ships_for_a_radar_is_taken_where_it_fits_and_else_cfar(graph, model, tmp_path):
+    shipped = tmp_path / 'share/radio_visual_ssl/models/test.safetensors'
+    shipped.parent.mkdir(parents=True)
+    shipped.write_bytes(model.read_bytes())
+    prefix = {'AMENT_PREFIX_PATH': f'{os.environ["AMENT_PREFIX_PATH"]}:{tmp_path}'}
+    node = graph.start_node('localizer_node', '-r', '__ns:=/auto', environment=prefix, expected_radar='test')
+    localizer = Localizer(graph, '/auto')
+    localizer.send_info()
+    assert found(localizer.send(localizer.message()))
+    node.wait_for_line(f"radar 'test': .* backend network with settings default \\({shipped} ships for radar 'test'")
+    narrow = heatmap(grid=PolarGrid(GRID.range, GRID.azimuth / 2))
+    localizer.send_info(narrow)
+    localizer.send(localizer.message(narrow))
+    node.wait_for_line("radar 'test': .* backend cfar with .*does not fit it: grid, azimuth bins: expected")
+    localizer.send_info(heatmap(radar='another'))
+    node.wait_for_line("backend cfar with .*no model ships for radar 'another'")
+    localizer.send_info()
+    assert found(localizer.send(localizer.message()))
+    assert node.stop() == 0
+    assert 'Traceback' not in node.output
