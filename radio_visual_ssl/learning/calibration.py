@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a localizer's scores and variances mean, learned on labelled frames that it was not trained on."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment, minimize
+
+from radio_visual_ssl.learning.localizer_data import LabelledBatch
+from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, decode
+from radio_visual_ssl.models.network_localizer import LocalizerCalibration
+
+CHI_SQUARE_MEDIAN = 0.4549364231195724
+"""Median of the square of a standard normal."""
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """How detections are compared with labels.
+
+    Attributes:
+        false_per_empty_frame: false targets that a frame without any label has on average at the threshold.
+        hit_distance: m, farthest that a detection's label may be.
+        lowest_score: of the network, below which detections are not looked at.
+        separation: m, see `NetworkLocalizerSettings`; the one that the localizer will be run with.
+        dropped_radius: m, detections that near to a dropped label count neither way.
+        least_empty_frames: with fewer frames without labels, frames with labels set the threshold too.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    false_per_empty_frame: float = 0.05
+    hit_distance: float = 3.0
+    lowest_score: float = 0.02
+    separation: float = 1.0
+    dropped_radius: float = 5.0
+    least_empty_frames: int = 60
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ('false_per_empty_frame', 'hit_distance', 'lowest_score'):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f'{name}: expected a positive number, got {getattr(self, name)!r}')
+
+
+@dataclass(frozen=True, eq=False)
+class Outcomes:
+    """Detections against labels; arrays of D.
+
+    Attributes:
+        logit: network's log-odds.
+        hit: of a label.
+        weight: the label's confidence, or 1 for a false one; 0 where it counts neither way.
+        empty: in a frame without any label, dropped ones included.
+        errors: (D, 2) detection minus label along (range, azimuth), m and rad; NaN without a label.
+        variances: (D, 2) predicted, m^2 and rad^2.
+        frames, empty_frames: numbers of frames looked at.
+    """
+
+    logit: NDArray[np.float64]
+    hit: NDArray[np.bool_]
+    weight: NDArray[np.float64]
+    empty: NDArray[np.bool_]
+    errors: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    frames: int
+    empty_frames: int
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """A calibration, and what it was made of.
+
+    Attributes:
+        calibration: of the scores and variances.
+        hits, false: detections that it was learned from.
+        frames, empty_frames: that they were found in.
+        false_per_empty_frame: at the threshold, as wanted or as near as the frames allow.
+        threshold_frames: from which the threshold comes, 'empty' or 'all'.
+        recall: share of the kept labels that are found at the threshold.
+    """
+
+    calibration: LocalizerCalibration
+    hits: int
+    false: int
+    frames: int
+    empty_frames: int
+    false_per_empty_frame: float
+    threshold_frames: str
+    recall: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As a checkpoint holds it: `LocalizerCalibration.of` reads it."""
+        content = asdict(self)
+        return {**content.pop('calibration'), 'learned_from': content}
+
+
+def calibrate(
+    network: LocalizerNetwork, batches: Iterable[LabelledBatch], settings: CalibrationSettings = CalibrationSettings()
+) -> CalibrationReport:
+    """Scores, variances and threshold of a network on labelled frames that it was not trained on.
+
+    Args:
+        network: in evaluation mode.
+        batches: frames of which it is known what the camera saw.
+        settings: of the comparison.
+    """
+    labels = 0
+    found: list[Outcomes] = []
+    device = next(network.parameters()).device
+    for batch in batches:
+        with torch.inference_mode():
+            output = network(batch.maps.to(device))
+        detections = decode(output, network.cells, settings.lowest_score, 64, settings.separation)
+        found.append(compare(detections, batch, settings))
+        labels += int((batch.kept & _inside(batch)).sum())
+    outcomes = _joined(found)
+    slope, intercept = fit_scores(outcomes.logit, outcomes.hit, outcomes.weight)
+    scales = [
+        fit_variance(outcomes.errors[outcomes.hit, axis], outcomes.variances[outcomes.hit, axis]) for axis in (0, 1)
+    ]
+    calibration = LocalizerCalibration(slope, intercept, 0.5, *scales)
+    scores = calibration.score(1 / (1 + np.exp(-outcomes.logit)))
+    enough = outcomes.empty_frames >= settings.least_empty_frames
+    wrong = ~outcomes.hit & (outcomes.weight > 0) & (outcomes.empty | (not enough))
+    frames = outcomes.empty_frames if enough else outcomes.frames
+    threshold, rate = choose_threshold(scores[wrong], frames, settings.false_per_empty_frame)
+    calibration = LocalizerCalibration(slope, intercept, threshold, *scales)
+    return CalibrationReport(
+        calibration,
+        int(outcomes.hit.sum()),
+        int((~outcomes.hit & (outcomes.weight > 0)).sum()),
+        outcomes.frames,
+        outcomes.empty_frames,
+        rate,
+        'empty' if enough else 'all',
+        float((outcomes.hit & (scores >= threshold)).sum() / max(labels, 1)),
+    )
+
+
+def compare(detections: list[Detections], batch: LabelledBatch, settings: CalibrationSettings) -> Outcomes:
+    """The detections of a batch's frames against its labels: as many pairs within reach as there can be, the nearest.
+
+    Detections outside the part that the camera sees, or near a dropped label, count neither way unless they hit.
+    """
+    label_frame, kept = batch.frame.cpu().numpy(), batch.kept.cpu().numpy()
+    label_range, label_azimuth = batch.range.cpu().numpy(), batch.azimuth.cpu().numpy()
+    confidence, spread = batch.confidence.cpu().numpy(), batch.spread.cpu().numpy()
+    sectors = batch.sector.cpu().numpy()
+    parts = []
+    for frame, found in enumerate(detections):
+        own = np.flatnonzero(label_frame == frame)
+        turn = np.remainder(found.azimuth[:, None] - label_azimuth[own] + np.pi, 2 * np.pi) - np.pi
+        step = found.range[:, None] - label_range[own]
+        distance = np.hypot(step, np.minimum(found.range[:, None], label_range[own]) * turn)
+        sure = np.flatnonzero(kept[own])
+        near = distance[:, sure] <= settings.hit_distance
+        rows, columns = linear_sum_assignment(np.where(near, distance[:, sure], 1e6))
+        pairs = near[rows, columns]
+        rows, columns = rows[pairs], sure[columns[pairs]]
+        hit = np.zeros(len(found.score), dtype=np.bool_)
+        hit[rows] = True
+        errors = np.full((len(hit), 2), np.nan)
+        errors[rows] = np.stack((step[rows, columns], turn[rows, columns]), axis=1)
+        low_range, high_range, low, high = sectors[frame]
+        seen = (found.range >= low_range) & (found.range <= high_range)
+        seen &= (found.azimuth >= low) & (found.azimuth <= high)
+        reach = settings.dropped_radius + np.minimum(2 * spread[own], settings.dropped_radius)
+        excused = np.any((distance <= reach) & ~kept[own], axis=1) | ~seen
+        weight = np.where(excused, 0.0, 1.0)
+        weight[rows] = confidence[own[columns]]
+        logit = np.log(found.score / np.maximum(1 - found.score, 1e-9))
+        empty = np.full(len(hit), own.size == 0)
+        parts.append(Outcomes(logit, hit, weight, empty, errors, found.variance, 1, int(own.size == 0)))
+    return _joined(parts)
+
+
+def fit_scores(logit: NDArray[np.float64], hit: NDArray[np.bool_], weight: NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and intercept of the logistic curve from log-odds to the share of hits.
+
+    Platt, "Probabilistic outputs for support vector machines" (1999): targets are drawn in from 0 and 1 by the numbers
+    of examples. Without examples of both kinds, the scores stay as they are.
+
+    Args:
+        logit: (D,).
+        hit: (D,).
+        weight: (D,).
+    """
+    hits, misses = float(weight[hit].sum()), float(weight[~hit].sum())
+    if hits < 1 or misses < 1:
+        return 1.0, 0.0
+    wanted = np.where(hit, (hits + 1) / (hits + 2), 1 / (misses + 2))
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        slope = math.exp(parameters[0])  # a higher score is never a worse one
+        argument = slope * logit + parameters[1]
+        value = np.sum(weight * (np.logaddexp(0, argument) - wanted * argument))
+        slack = weight * (1 / (1 + np.exp(-argument)) - wanted)
+        return float(value), np.array([np.sum(slack * logit) * slope, np.sum(slack)])
+
+    fitted = minimize(loss, np.zeros(2), jac=True, method='L-BFGS-B', bounds=[(-4, 4), (-30, 30)]).x
+    return math.exp(float(fitted[0])), float(fitted[1])
+
+
+def fit_variance(errors: NDArray[np.float64], variances: NDArray[np.float64]) -> float:
+    """Factor of predicted variances after which half of the squared errors are below a normal's median.
+
+    The median does not see outlying labels, and takes Student's t, in which scales are learned, to the normal that has
+    the same middle half. 1 without errors.
+
+    Args:
+        errors: (N,).
+        variances: (N,) predicted.
+    """
+    if not errors.size:
+        return 1.0
+    return float(max(np.median(errors**2 / variances) / CHI_SQUARE_MEDIAN, 1e-4))
+
+
+def choose_threshold(scores: NDArray[np.float64], frames: int, per_frame: float) -> tuple[float, float]:
+    """Lowest score at which the false detections of these frames are as few as wanted, and how many there are then.
+
+    Args:
+        scores: of the false detections.
+        frames: in which they were.
+        per_frame: wanted at most.
+
+    Returns:
+        (Threshold, false detections per frame).
+    """
+    allowed = math.floor(per_frame * frames + 1e-9)
+    descending = np.sort(scores)[::-1]
+    if len(descending) <= allowed:
+        lowest = float(descending[-1]) if len(descending) else 0.5
+        return lowest, len(descending) / max(frames, 1)
+    threshold = float(np.nextafter(descending[allowed], 2.0))
+    return min(threshold, 1.0), float(np.count_nonzero(scores >= threshold) / max(frames, 1))
+
+
+def _inside(batch: LabelledBatch) -> torch.Tensor:
+    """(L,) labels in the part that the camera is known to see."""
+    low_range, high_range, low, high = batch.sector[batch.frame].unbind(1)
+    inside = (batch.range >= low_range) & (batch.range <= high_range)
+    return inside & (batch.azimuth >= low) & (batch.azimuth <= high)
+
+
+def _joined(parts: list[Outcomes]) -> Outcomes:
+    """All frames as one."""
+    return Outcomes(
+        np.concatenate([part.logit for part in parts]),
+        np.concatenate([part.hit for part in parts]),
+        np.concatenate([part.weight for part in parts]),
+        np.concatenate([part.empty for part in parts]),
+        np.concatenate([part.errors for part in parts]),
+        np.concatenate([part.variances for part in parts]),
+        sum(part.frames for part in parts),
+        sum(part.empty_frames for part in parts),
+    )

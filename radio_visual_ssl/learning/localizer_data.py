@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the localizer is trained on: heatmaps with labels, and the part of them that the camera sees."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from radio_visual_ssl.learning.label_set import LabelSet, RecordingLabels
+from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.learning.training_run import EpochSampler, TrainingError
+from radio_visual_ssl.learning.truth import Truth
+from radio_visual_ssl.models.cell_grid import CellGrid
+from radio_visual_ssl.models.localizer_loss import LocalizerLabels, encode_labels
+from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings, recording_inputs
+from radio_visual_ssl.radar.grid import PolarGrid
+
+
+class LabelledBatch(NamedTuple):
+    """Frames with their labels; all tensors, so that it moves between devices as one.
+
+    Attributes:
+        maps: (B, C, R, A) float32, input of the network.
+        sector: (B, 4) lowest and highest range (m) and azimuth (rad) at which a target could have been labelled.
+        frame: (L,) int64, from 0 to B - 1.
+        range, azimuth: (L,) float64, m and rad.
+        spread: (L,) m, standard deviation of the place, its larger one.
+        confidence: (L,) float32.
+        kept: (L,) bool; around the others nothing is learned.
+        number: (B,) int64, of the frames in the data set.
+    """
+
+    maps: Tensor
+    sector: Tensor
+    frame: Tensor
+    range: Tensor
+    azimuth: Tensor
+    spread: Tensor
+    confidence: Tensor
+    kept: Tensor
+    number: Tensor
+
+
+@dataclass(frozen=True)
+class SectorSettings:
+    """How the part of the heatmap that the camera sees is learned from the labels themselves.
+
+    Attributes:
+        tail: share of the kept labels beyond each border in azimuth: they may be wrong.
+        range_tail: likewise in range.
+        labels: a group of recordings (one camera pose) with fewer kept labels has the sector of all groups together.
+
+    Raises:
+        ValueError: a share outside [0, 0.25).
+    """
+
+    tail: float = 0.005
+    range_tail: float = 0.002
+    labels: int = 500
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ('tail', 'range_tail'):
+            if not 0 <= getattr(self, name) < 0.25:
+                raise ValueError(f'{name}: expected a share from 0 to 0.25, got {getattr(self, name)!r}')
+
+
+def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -> dict[str, NDArray[np.float64]]:
+    """(4,) lowest and highest range and azimuth of each map group.
+
+    Raises:
+        TrainingError: not one kept label.
+    """
+    kept = [each.kept & (each.confidence > 0) for each in labels]
+    if not any(mask.any() for mask in kept):
+        raise TrainingError('labels: expected at least one that was kept, got none')
+
+    def sector(chosen: list[int]) -> NDArray[np.float64]:
+        range_ = np.concatenate([labels[number].range[kept[number]] for number in chosen])
+        azimuth = np.concatenate([labels[number].azimuth[kept[number]] for number in chosen])
+        tails = [np.quantile(range_, (settings.range_tail, 1 - settings.range_tail))]
+        return np.concatenate((*tails, np.quantile(azimuth, (settings.tail, 1 - settings.tail))))
+
+    everything = sector(list(range(len(labels))))
+    sectors = {}
+    for group in {each.group for each in labels}:
+        own = [number for number, each in enumerate(labels) if each.group == group]
+        enough = sum(np.count_nonzero(kept[number]) for number in own) >= settings.labels
+        sectors[group] = sector(own) if enough else everything
+    return sectors
+
+
+class LabelledFrames(Dataset[LabelledBatch]):
+    """Those frames of recordings of which it is known what the camera saw, with their labels.
+
+    Args:
+        recordings: of one radar.
+        labels: of each recording, aligned with its frames.
+        settings: of the network's input.
+        sectors: by map group, see `learn_sectors`; a group that is not there has the widest span of them all.
+        parts: share of each recording from which to which frames are taken.
+
+    Raises:
+        TrainingError: not one known frame.
+        ValueError: as `RadarInput`.
+    """
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        labels: Sequence[RecordingLabels],
+        settings: RadarInputSettings,
+        sectors: dict[str, NDArray[np.float64]],
+        parts: tuple[float, float] = (0.0, 1.0),
+    ) -> None:
+        self.grid: PolarGrid = RadarInput(settings, recordings[0].grid).grid
+        self._inputs = [recording_inputs(recording, settings) for recording in recordings]
+        self._labels = list(labels)
+        bounds = np.stack(list(sectors.values()))
+        widest = np.where([True, False, True, False], bounds.min(axis=0), bounds.max(axis=0))
+        self._sectors = [sectors.get(each.group, widest) for each in labels]
+        self._frames = []
+        for number, each in enumerate(labels):
+            first, end = (round(part * len(each.stamps_ns)) for part in parts)
+            self._frames += [(number, first + int(frame)) for frame in np.flatnonzero(each.known[first:end])]
+        if not self._frames:
+            names = ', '.join(recording.name for recording in recordings[:4])
+            raise TrainingError(f'{names}: expected frames of which it is known what the camera sees, got none')
+
+    def __len__(self) -> int:
+        """Known frames."""
+        return len(self._frames)
+
+    @property
+    def kept(self) -> int:
+        """Kept labels of all frames."""
+        return sum(
+            int(self._labels[number].kept[self._labels[number].of_frame(at)].sum()) for number, at in self._frames
+        )
+
+    def __getitem__(self, index: int) -> LabelledBatch:
+        """A batch of one frame."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> LabelledBatch:
+        """A batch of frames by their numbers."""
+        maps, sectors, frames, chosen = [], [], [], []
+        for place, index in enumerate(indices):
+            number, frame = self._frames[index]
+            own = self._labels[number].of_frame(frame)
+            maps.append(self._inputs[number][frame])
+            sectors.append(self._sectors[number])
+            frames.append(np.full(len(own), place))
+            chosen.append((self._labels[number], own))
+
+        def gather(name: str) -> NDArray[np.float64]:
+            return np.concatenate([np.asarray(getattr(labels, name)[own]) for labels, own in chosen])
+
+        range_, variance = gather('range'), gather('variance')
+        spread = np.sqrt(np.maximum(variance[:, 0], range_**2 * variance[:, 1]))
+        return LabelledBatch(
+            torch.from_numpy(np.stack(maps).astype(np.float32)),
+            torch.from_numpy(np.stack(sectors)),
+            torch.from_numpy(np.concatenate(frames).astype(np.int64)),
+            torch.from_numpy(range_),
+            torch.from_numpy(gather('azimuth')),
+            torch.from_numpy(spread),
+            torch.from_numpy(gather('confidence')).float(),
+            torch.from_numpy(gather('kept')).bool(),
+            torch.as_tensor(indices),
+        )
+
+
+def frame_loader(
+    frames: LabelledFrames, batch_size: int, seed: int = 0, shuffle: bool = True, split: bool = True, workers: int = 0
+) -> DataLoader[LabelledBatch]:
+    """Batches of frames, in an order that depends on seed and epoch alone.
+
+    Args:
+        frames: to be read.
+        batch_size: of each process.
+        seed: of the order.
+        shuffle: False: in order.
+        split: between the processes of the run.
+        workers: processes that read frames; 0 = this one.
+    """
+    return DataLoader(
+        frames,
+        batch_sampler=EpochSampler(len(frames), batch_size, seed, shuffle, split),
+        collate_fn=_same,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+
+def _same(batch: Any) -> Any:
+    """The data set gives whole batches."""
+    return batch
+
+
+def encode_batch(
+    batch: LabelledBatch, cells: CellGrid, sigma: float, least_sigma: float, dropped_radius: float
+) -> tuple[LocalizerLabels, Tensor]:
+    """Label maps of a batch, and the weight of each cell in the centre loss.
+
+    The weight is 0 where the camera cannot see and around labels that were dropped, as far as they may be off (their
+    standard deviation, twice, up to the radius again).
+
+    Args:
+        batch: frames with labels.
+        cells: of the network.
+        sigma: m, see `encode_labels`.
+        least_sigma: cells, see `encode_labels`.
+        dropped_radius: m.
+
+    Returns:
+        Labels and (B, rows, columns) weights in {0, 1}.
+    """
+    kept, device, frames = batch.kept, batch.maps.device, len(batch.maps)
+    labels = encode_labels(
+        cells,
+        batch.range[kept],
+        batch.azimuth[kept],
+        batch.frame[kept],
+        frames,
+        batch.confidence[kept],
+        sigma,
+        least_sigma,
+    )
+    range_ = torch.from_numpy(cells.range).to(batch.sector)[:, None]
+    azimuth = torch.from_numpy(cells.azimuth).to(batch.sector)[None]
+    low_range, high_range, low, high = (each[:, None, None] for each in batch.sector.unbind(1))
+    weight = ((range_ >= low_range) & (range_ <= high_range) & (azimuth >= low) & (azimuth <= high)).float()
+    dropped = ~kept
+    if bool(dropped.any()):
+        place, turn = batch.range[dropped, None, None], azimuth - batch.azimuth[dropped, None, None]
+        if cells.wraps:
+            turn = torch.remainder(turn + math.pi, 2 * math.pi) - math.pi
+        distance = torch.hypot(range_ - place, torch.minimum(range_, place) * turn)
+        reach = dropped_radius + (2 * batch.spread[dropped]).clamp(max=dropped_radius)
+        far = (distance > reach[:, None, None]).float()
+        index = batch.frame[dropped, None, None].expand_as(far)
+        weight = weight.to(device).scatter_reduce(0, index, far, 'amin')
+    return labels, weight
+
+
+def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> LabelSet:
+    """Ground truth in the form of labels, for the supervised baseline: the same training takes either.
+
+    Targets in the camera's view that it sees at least in part are kept; other ones in the grid count as dropped, so
+    that they are neither targets nor background, as for labels that the camera made. Places are those of the targets'
+    middles as the radar reads them (slant range, cone angle).
+
+    Args:
+        recordings: of one radar.
+        truths: of each.
+    """
+    made = []
+    for recording, truth in zip(recordings, truths, strict=True):
+        frame, rows = [], []
+        for index, targets in enumerate(truth.targets):
+            for target in targets or ():
+                if not recording.grid.contains(target.slant_range, target.cone_angle):
+                    continue
+                seen = target.in_camera_view and not target.visibility <= 0
+                rows.append((target.slant_range, target.cone_angle, max(target.size[0] / 2, 0.1), seen))
+                frame.append(index)
+        table = np.array(rows, dtype=np.float64).reshape(-1, 4)
+        variance = np.stack((table[:, 2] ** 2, (table[:, 2] / np.maximum(table[:, 0], 0.1)) ** 2), axis=1)
+        made.append(
+            RecordingLabels(
+                name=recording.name,
+                content=recording.content,
+                group=recording.group,
+                stamps_ns=np.asarray(recording.stamps_ns),
+                known=np.array([targets is not None for targets in truth.targets], dtype=np.bool_),
+                frame=np.array(frame, dtype=np.int64),
+                instance=np.arange(len(frame)),
+                range=table[:, 0],
+                azimuth=table[:, 1],
+                variance=variance,
+                confidence=np.ones(len(frame)),
+                kept=table[:, 3] > 0,
+            )
+        )
+    return LabelSet('truth', recordings[0].radar, tuple(made))

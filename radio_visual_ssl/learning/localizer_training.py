@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the localizer, on self-labels or, for the baseline, on ground truth: one code path."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from radio_visual_ssl import __version__
+from radio_visual_ssl.learning.calibration import CalibrationReport, CalibrationSettings, calibrate
+from radio_visual_ssl.learning.label_set import LabelSet
+from radio_visual_ssl.learning.localizer_data import (
+    LabelledBatch,
+    LabelledFrames,
+    SectorSettings,
+    encode_batch,
+    frame_loader,
+    learn_sectors,
+)
+from radio_visual_ssl.learning.localizer_variation import VariationSettings, vary
+from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.learning.training_run import (
+    MONITOR,
+    Epoch,
+    RunSettings,
+    TrainingError,
+    fit,
+    process_rank,
+    seed_run,
+)
+from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.localizer import LocalizerNetwork
+from radio_visual_ssl.models.localizer_loss import LocalizerLoss
+from radio_visual_ssl.models.network_localizer import network_of
+from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Size of the network, see `LocalizerNetwork`.
+
+    Attributes:
+        width: channels inside.
+        kernel, stride: of the first convolution, (range, azimuth).
+        dilations: of the residual blocks.
+        coordinate_bands: octaves of the coordinate features.
+    """
+
+    width: int = 20
+    kernel: tuple[int, int] = (5, 5)
+    stride: tuple[int, int] = (2, 2)
+    dilations: tuple[int, ...] = (1, 2, 4, 1)
+    coordinate_bands: int = 2
+
+    def __post_init__(self) -> None:
+        """Lists become tuples; the network checks the values."""
+        for name in ('kernel', 'stride', 'dilations'):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value, value) if isinstance(value, int) else tuple(value))
+
+
+@dataclass(frozen=True)
+class LocalizerTrainingSettings:
+    """Everything that training a localizer depends on, beside its data.
+
+    Attributes:
+        radar_input: what the network sees.
+        network: its size.
+        run: epochs, precision, seed.
+        variation: of the training frames.
+        sector: how the part that the camera sees is learned from the labels.
+        calibration: of the scores.
+        batch_size: frames of each process.
+        learning_rate: largest; it rises over ``warm_up`` of the steps and falls to 0 with a cosine.
+        weight_decay: of AdamW.
+        warm_up: share of the steps.
+        averaging: part of the averaged weights, which are the ones that are kept, that a step leaves as it is.
+        sigma: m, of the bump around a label's place.
+        least_sigma: cells, lower bound of it.
+        dropped_radius: m, around a dropped label nothing is learned.
+        offset_loss: see `LocalizerLoss`.
+        offset_weight: of the offset loss against the centre loss.
+        held_out: share of the recordings that validation gets where it is given none; of a single recording the end.
+        workers: processes that read frames; 0 = this one, which is enough for arrays that are mapped from files.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    radar_input: RadarInputSettings = field(default_factory=RadarInputSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+    variation: VariationSettings = field(default_factory=VariationSettings)
+    sector: SectorSettings = field(default_factory=SectorSettings)
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
+    batch_size: int = 16
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-3
+    warm_up: float = 0.1
+    averaging: float = 0.995
+    sigma: float = 0.75
+    least_sigma: float = 0.7
+    dropped_radius: float = 5.0
+    offset_loss: Literal['student_t', 'huber'] = 'student_t'
+    offset_weight: float = 1.0
+    held_out: float = 0.2
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers that no part checks itself."""
+        for name in ('batch_size', 'learning_rate', 'sigma', 'least_sigma', 'dropped_radius'):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f'{name}: expected a positive number, got {getattr(self, name)!r}')
+        for name in ('warm_up', 'averaging'):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f'{name}: expected a share from 0 to below 1, got {getattr(self, name)!r}')
+        if not 0 < self.held_out < 0.6:
+            raise ValueError(f'held_out: expected a share from above 0 to 0.6, got {self.held_out!r}')
+
+
+@dataclass(frozen=True, eq=False)
+class LocalizerTrainingReport:
+    """What training came to.
+
+    Attributes:
+        checkpoint: path of the model.
+        validation_loss: of the epoch that was chosen, on labels of recordings that were not trained on.
+        epochs: that were run.
+        seconds: of this process' part, calibration included.
+        samples_per_s: frames trained on per second.
+        frames, labels: trained on.
+        calibration: of the model.
+    """
+
+    checkpoint: Path
+    validation_loss: float
+    epochs: int
+    seconds: float
+    samples_per_s: float
+    frames: int
+    labels: int
+    calibration: CalibrationReport
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures."""
+        return {**self.__dict__, 'checkpoint': str(self.checkpoint), 'calibration': self.calibration.to_json()}
+
+
+class LocalizerModule(LightningModule):
+    """The network and its running average, with the loss and the schedule.
+
+    Args:
+        network: to be trained.
+        channels: of its input.
+        settings: of the training.
+        steps: of all epochs.
+    """
+
+    def __init__(
+        self, network: LocalizerNetwork, channels: Sequence[str], settings: LocalizerTrainingSettings, steps: int
+    ) -> None:
+        super().__init__()
+        # channels last in memory: a fifth faster on a CPU, where the norms over channels would copy the maps
+        self.network = network.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(network).requires_grad_(False).eval()
+        self._channels, self._settings, self._steps = tuple(channels), settings, steps
+        self._loss = LocalizerLoss(settings.offset_loss, offset_weight=settings.offset_weight)
+
+    def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
+        """The loss of a varied batch; the variation depends on seed, epoch, batch and process alone."""
+        seed = self._settings.run.seed
+        number = ((seed * 1009 + self.current_epoch) * 1_000_003 + batch_idx) * 1021 + self.global_rank
+        generator = torch.Generator().manual_seed(number % 2**63)
+        batch = vary(batch, self.network.grid, self._channels, self._settings.variation, generator)
+        loss = self._loss_of(self.network, batch)
+        self.log('training_loss', loss, on_step=False, on_epoch=True, batch_size=len(batch.maps), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
+        """The loss of the averaged weights."""
+        loss = self._loss_of(self.average, batch)
+        self.log(MONITOR, loss, on_step=False, on_epoch=True, batch_size=len(batch.maps), sync_dist=True)
+
+    def on_train_batch_end(self, outputs: Any, batch: LabelledBatch, batch_idx: int) -> None:
+        """Move the average on; over the first steps it is nearer to the plain mean."""
+        step = self.global_step
+        kept = min(self._settings.averaging, step / (step + 10))
+        with torch.no_grad():
+            for mean, weight in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(weight, 1 - kept)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a rise and a cosine fall of the learning rate."""
+        settings, steps = self._settings, self._steps
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        rise = max(settings.warm_up * steps, 1.0)
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / (rise + 1)
+            return 0.5 * (1 + math.cos(math.pi * min((step - rise) / max(steps - rise, 1.0), 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+    def _loss_of(self, network: LocalizerNetwork, batch: LabelledBatch) -> Tensor:
+        settings = self._settings
+        labels, visible = encode_batch(
+            batch, network.cells, settings.sigma, settings.least_sigma, settings.dropped_radius
+        )
+        maps = batch.maps.contiguous(memory_format=torch.channels_last)
+        return self._loss(network(maps), labels, visible)
+
+
+def train_localizer(
+    recordings: Sequence[Recording],
+    labels: LabelSet,
+    settings: LocalizerTrainingSettings,
+    out: str | Path,
+    *,
+    validation: Sequence[Recording] = (),
+    run: str | Path | None = None,
+    resume: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> LocalizerTrainingReport:
+    """Train a localizer on labelled recordings and write its checkpoint; no ground truth is looked at.
+
+    The epoch is chosen by the loss on validation labels, on which scores and variances are calibrated too. For a
+    supervised baseline, give ``localizer_data.truth_labels`` as the labels.
+
+    Args:
+        recordings: of one radar, to be trained on.
+        labels: of these and the validation recordings.
+        settings: of input, network and training.
+        out: path of the checkpoint, .safetensors.
+        validation: recordings that are not trained on; without, some of the others are held out.
+        run: folder of logs and the state to go on from; None: ``out`` with the ending .run.
+        resume: go on where the run in that folder ended; with equal results.
+        provenance: what else the checkpoint tells of its making, as JSON holds it.
+        on_epoch: called after each epoch.
+
+    Raises:
+        TrainingError: no recordings, no kept labels on known frames, or another run's folder to be resumed.
+        LabelError: labels of other bags.
+        ValueError: settings that do not fit the radar.
+        CheckpointError: the checkpoint cannot be written.
+    """
+    out, began = Path(out), time.monotonic()
+    if not recordings:
+        raise TrainingError('recordings: expected at least one to train on, got none')
+    seed_run(settings.run)
+    training, held_out, parts = _parted(recordings, validation, settings.held_out)
+    of_training, of_held_out = ([labels.of(each) for each in some] for some in (training, held_out))
+    sectors = learn_sectors(of_training, settings.sector)
+    frames = LabelledFrames(training, of_training, settings.radar_input, sectors, (0.0, parts))
+    others = LabelledFrames(held_out, of_held_out, settings.radar_input, sectors, (parts if parts < 1 else 0.0, 1.0))
+    for name, some in (('training', frames), ('validation', others)):
+        if not some.kept:
+            raise TrainingError(f'{name}: expected kept labels on frames of which the camera knows, got none')
+    loader = frame_loader(frames, settings.batch_size, settings.run.seed, workers=settings.workers)
+    check = frame_loader(others, settings.batch_size, shuffle=False, workers=settings.workers)
+    radar_input = RadarInput(settings.radar_input, recordings[0].grid)
+    architecture = asdict(settings.network)
+    network = LocalizerNetwork(radar_input.grid, radar_input.channels, **architecture)
+    steps = len(loader) * settings.run.epochs
+    module = LocalizerModule(network, settings.radar_input.channels, settings, steps)
+    bags = {each.name: each.content for each in (*training, *held_out)}
+    about = {'settings': _asdict(settings), 'bags': bags, 'labels': labels.method}
+    result = fit(
+        module,
+        loader,
+        check,
+        settings.run,
+        run or out.with_suffix('.run'),
+        fingerprint={**about, 'kept': [frames.kept, others.kept], **dict(provenance or {})},
+        resume=resume,
+        on_epoch=on_epoch,
+    )
+    average = {
+        name.removeprefix('average.'): weight for name, weight in result.weights.items() if name.startswith('average.')
+    }
+    heatmap = recordings[0].heatmap(0)
+    checkpoint = Checkpoint('localizer', average, RadarGeometry.of(heatmap), settings.radar_input, architecture)
+    everything = frame_loader(others, settings.batch_size, shuffle=False, split=False)
+    calibration = calibrate(network_of(checkpoint), everything, settings.calibration)
+    seconds = time.monotonic() - began
+    if process_rank() == 0:
+        checkpoint = Checkpoint(
+            'localizer',
+            average,
+            checkpoint.radar,
+            settings.radar_input,
+            architecture,
+            calibration.to_json(),
+            {
+                'package': __version__,
+                **about,
+                'validation': [each.name for each in held_out],
+                'frames': len(frames),
+                'kept_labels': frames.kept,
+                'epochs': result.epochs,
+                'validation_loss': result.loss,
+                'seconds': round(seconds, 1),
+                **dict(provenance or {}),
+            },
+        )
+        save_checkpoint(out, checkpoint)
+    return LocalizerTrainingReport(
+        out, result.loss, result.epochs, seconds, result.samples_per_s, len(frames), frames.kept, calibration
+    )
+
+
+def _parted(
+    recordings: Sequence[Recording], validation: Sequence[Recording], held_out: float
+) -> tuple[list[Recording], list[Recording], float]:
+    """Recordings to train on, those held out, and the share of each of the first to train on.
+
+    Raises:
+        TrainingError: a recording in both parts.
+    """
+    twice = {each.content for each in recordings} & {each.content for each in validation}
+    if twice:
+        name = next(each.name for each in validation if each.content in twice)
+        raise TrainingError(f'{name}: expected recordings for training or for validation, got this one for both')
+    if validation:
+        return list(recordings), list(validation), 1.0
+    if len(recordings) < 3:
+        return list(recordings), list(recordings), 1 - held_out
+    count = max(round(len(recordings) * held_out), 1)
+    chosen = {round((place + 0.5) * len(recordings) / count - 0.5) for place in range(count)}
+    others = [each for number, each in enumerate(recordings) if number in chosen]
+    return [each for number, each in enumerate(recordings) if number not in chosen], others, 1.0
+
+
+def _asdict(settings: LocalizerTrainingSettings) -> dict[str, Any]:
+    """The settings that the result depends on, as JSON holds them."""
+    content = asdict(settings)
+    del content['workers'], content['run']['accelerator']
+    return content

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training run on Lightning: devices, progress, logs, early stop, and going on after a kill with equal results."""
+
+import importlib.util
+import json
+import logging
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+MONITOR = 'validation_loss'
+"""What a module logs after each epoch: the smaller, the better; computed without ground truth."""
+
+_LAST, _BEST, _SETTINGS = 'last', 'best', 'run.json'
+
+
+class TrainingError(ValueError):
+    """A run that cannot be begun or gone on with; the message says what was expected and got."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How long and on what.
+
+    Attributes:
+        epochs: passes over the training data.
+        patience: epochs without a better validation loss after which the run ends; 0 = it never ends early.
+        precision: of the arithmetic; bf16-mixed halves the memory and doubles the speed of a GPU.
+        accelerator: auto = a GPU where there is one.
+        gradient_limit: norm to which gradients are cut.
+        seed: of the weights, the order of the data and its augmentation.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    epochs: int = 10
+    patience: int = 0
+    precision: Literal['32-true', 'bf16-mixed', '16-mixed'] = '32-true'
+    accelerator: Literal['auto', 'cpu', 'gpu'] = 'auto'
+    gradient_limit: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, least in (('epochs', 1), ('patience', 0), ('seed', 0)):
+            value = getattr(self, name)
+            if not (isinstance(value, int) and value >= least):
+                raise ValueError(f'{name}: expected a whole number from {least} on, got {value!r}')
+        for name, choices in (
+            ('precision', ('32-true', 'bf16-mixed', '16-mixed')),
+            ('accelerator', ('auto', 'cpu', 'gpu')),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(f'{name}: expected one of {", ".join(choices)}, got {getattr(self, name)!r}')
+        if not (math.isfinite(self.gradient_limit) and self.gradient_limit > 0):
+            raise ValueError(f'gradient_limit: expected a positive number, got {self.gradient_limit!r}')
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch.
+
+    Attributes:
+        number: from 1 on.
+        epochs: at most.
+        figures: what the module logged.
+    """
+
+    number: int
+    epochs: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What a run came to.
+
+    Attributes:
+        weights: state of the module at its best epoch.
+        loss: validation loss there.
+        epochs: that were run, those before a resumption too.
+        seconds: of this process' part.
+        samples_per_s: trained on in this process' part, all processes together; 0 where nothing was left to do.
+    """
+
+    weights: Mapping[str, Tensor]
+    loss: float
+    epochs: int
+    seconds: float
+    samples_per_s: float
+
+
+class EpochSampler(Sampler[list[int]]):
+    """Batches of a shuffled epoch, each epoch anew, the same after a resumption; each process gets its part.
+
+    Args:
+        size: of the data set.
+        batch_size: of each process.
+        seed: of the order.
+        shuffle: False: in order.
+        split: False: each process gets all of it.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int = 0, shuffle: bool = True, split: bool = True) -> None:
+        self._size, self._batch_size, self._seed, self._shuffle = size, batch_size, seed, shuffle
+        self._processes = world_size() if split else 1
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        """Batches of an epoch, the same in every process."""
+        return math.ceil(self._size / (self._batch_size * self._processes))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Numbers of the samples of each batch; what is missing to fill the last ones is taken from the beginning."""
+        generator = torch.Generator().manual_seed(self._seed * 100_003 + self._epoch)
+        order = torch.randperm(self._size, generator=generator) if self._shuffle else torch.arange(self._size)
+        processes = self._processes
+        if processes > 1:
+            order = order.repeat(-(-len(self) * self._batch_size * processes // self._size))
+            order = order[process_rank() : len(self) * self._batch_size * processes : processes]
+        for batch in order.split(self._batch_size):
+            yield batch.tolist()
+
+
+def world_size() -> int:
+    """Processes of this run, as torchrun has set them."""
+    return int(os.environ.get('WORLD_SIZE', '1'))
+
+
+def process_rank() -> int:
+    """Number of this process among them."""
+    return int(os.environ.get('RANK', '0')) if world_size() > 1 else 0
+
+
+def fit(
+    module: LightningModule,
+    training: DataLoader[Any],
+    validation: DataLoader[Any],
+    settings: RunSettings,
+    folder: str | Path,
+    *,
+    fingerprint: Mapping[str, Any],
+    resume: bool = False,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> RunResult:
+    """Train a module, and find its weights at the epoch with the smallest `MONITOR`.
+
+    Under torchrun, all of its processes train together (DDP).
+
+    Args:
+        module: its weights are made here or restored; order and augmentation must depend on ``current_epoch`` and the
+            batch's number alone, so that a resumed run is the same run.
+        training: its batch sampler is split between processes already; a batch is a tuple, the first of whose tensors
+            is as long as the batch.
+        validation: likewise.
+        settings: of the run.
+        folder: of logs and of the state to go on from (last.ckpt after each epoch, best.ckpt).
+        fingerprint: what else the result depends on, as JSON holds it: a run goes on only where all of it is the same.
+        resume: go on where the run in this folder ended, or begin where there is none; False: begin anew.
+        on_epoch: called after each epoch, in the first process.
+
+    Raises:
+        TrainingError: another run's folder to be resumed, or a validation loss that never was a finite number.
+    """
+    folder = Path(folder)
+    last = folder / f'{_LAST}.ckpt'
+    resumed = _begin(folder, {**fingerprint, 'run': _plain(settings)}, resume) and last.is_file()
+    best = ModelCheckpoint(
+        folder, _BEST, MONITOR, save_last=True, mode='min', enable_version_counter=False, save_on_train_epoch_end=True
+    )
+    best.CHECKPOINT_NAME_LAST = _LAST
+    counter = _Progress(on_epoch)
+    callbacks: list[Callback] = [best, counter]
+    if settings.patience:
+        callbacks.append(EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True))
+    visible = sys.stderr.isatty() and process_rank() == 0
+    if visible:
+        callbacks.append(RichProgressBar(console_kwargs={'stderr': True}))
+    with _quiet():
+        trainer = Trainer(
+            accelerator=settings.accelerator,
+            **_devices(),
+            precision=settings.precision,
+            max_epochs=settings.epochs,
+            logger=_loggers(folder),
+            callbacks=callbacks,
+            enable_progress_bar=visible,
+            enable_model_summary=False,
+            gradient_clip_val=settings.gradient_limit,
+            deterministic='warn',
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=20,
+        )
+        began = time.monotonic()
+        trainer.fit(module, training, validation, ckpt_path=last if resumed else None, weights_only=True)
+        seconds = time.monotonic() - began
+    if best.best_model_score is None or not math.isfinite(float(best.best_model_score)):
+        raise TrainingError(f'{folder}: expected a finite {MONITOR}, got {best.best_model_score}: nothing was learned')
+    state = torch.load(best.best_model_path, map_location='cpu', weights_only=True)
+    samples = counter.samples * world_size()
+    return RunResult(
+        state['state_dict'],
+        float(best.best_model_score),
+        trainer.current_epoch,
+        seconds,
+        samples / seconds if samples else 0.0,
+    )
+
+
+def seed_run(settings: RunSettings) -> None:
+    """Seed every generator, before a module's weights are made."""
+    with _quiet():
+        seed_everything(settings.seed, workers=True, verbose=False)
+
+
+class _Progress(Callback):
+    """Counts samples and tells of epochs."""
+
+    def __init__(self, on_epoch: Callable[[Epoch], None] | None) -> None:
+        self.samples = 0
+        self._on_epoch = on_epoch
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.samples += len(batch[0])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._on_epoch is not None and trainer.is_global_zero:
+            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            self._on_epoch(Epoch(trainer.current_epoch + 1, trainer.max_epochs or 0, figures))
+
+
+def _begin(folder: Path, fingerprint: Mapping[str, Any], resume: bool) -> bool:
+    """Make the folder fit for the run; whether it holds the same run already.
+
+    Raises:
+        TrainingError: another run's.
+    """
+    file, content = folder / _SETTINGS, json.loads(json.dumps(fingerprint))
+    if resume and file.is_file():
+        try:
+            found = json.loads(file.read_text(encoding='utf-8'))
+        except ValueError as error:
+            raise TrainingError(f'{file}: expected what a run depends on, got {error}') from error
+        for path, expected, got in _differences(found, content):
+            raise TrainingError(f'{folder}: a run of other {path}: expected {expected!r} to go on, got {got!r}')
+        return True
+    if process_rank() == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (_LAST, _BEST):
+            (folder / f'{name}.ckpt').unlink(missing_ok=True)
+        temporary = file.with_name(f'.{_SETTINGS}.{os.getpid()}')
+        temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
+        temporary.replace(file)
+    return False
+
+
+def _differences(one: Any, other: Any, path: str = '') -> Iterator[tuple[str, Any, Any]]:
+    """(Path, value, other value) of what differs between two JSON values."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in one | other:
+            yield from _differences(one.get(name), other.get(name), f'{path}.{name}' if path else str(name))
+    elif one != other:
+        yield path, one, other
+
+
+def _plain(settings: RunSettings) -> dict[str, Any]:
+    """What of the settings the result depends on."""
+    return {name: getattr(settings, name) for name in ('epochs', 'patience', 'precision', 'gradient_limit', 'seed')}
+
+
+def _devices() -> dict[str, Any]:
+    """The trainer's devices: this process' own, and its fellows' under torchrun."""
+    processes = world_size()
+    if processes == 1:
+        return {'devices': 1}
+    here = int(os.environ.get('LOCAL_WORLD_SIZE', processes))
+    return {'devices': here, 'num_nodes': processes // here, 'strategy': 'ddp'}
+
+
+def _loggers(folder: Path) -> list[Logger]:
+    """CSV, and TensorBoard where it is installed; each start of a run has its own."""
+    loggers: list[Logger] = [CSVLogger(folder, 'log')]
+    if importlib.util.find_spec('tensorboard') or importlib.util.find_spec('tensorboardX'):
+        loggers.append(TensorBoardLogger(folder, 'log'))
+    return loggers
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave Lightning's advice out: what is said here is of other use than what the run does."""
+    loggers = [logging.getLogger(name) for name in ('lightning.pytorch', 'lightning.fabric')]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                '.*does not have many workers.*',
+                '.*logging interval.*',
+                '.*LeafSpec.*',
+                '.*exists and is not.*',
+                '.*in eval mode.*',
+            ):
+                warnings.filterwarnings('ignore', message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

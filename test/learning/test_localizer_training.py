@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training the localizer: it learns from noisy labels, goes on after a kill as if nothing had been, and refuses."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from radio_visual_ssl.learning.label_set import LabelError
+from radio_visual_ssl.learning.localizer_training import (
+    LocalizerTrainingSettings,
+    NetworkSettings,
+    train_localizer,
+)
+from radio_visual_ssl.learning.training_run import EpochSampler, RunSettings, TrainingError
+from radio_visual_ssl.models.checkpoint import load_checkpoint
+from radio_visual_ssl.models.network_localizer import NetworkLocalizer
+from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
+from radio_visual_ssl.models.radar_input import RadarInputSettings
+
+SETTINGS = LocalizerTrainingSettings(
+    radar_input=RadarInputSettings(max_range=18.0),
+    network=NetworkSettings(width=8, dilations=(1,)),
+    run=RunSettings(epochs=4, accelerator='cpu'),
+    batch_size=8,
+    learning_rate=1e-2,
+    averaging=0.98,
+)
+SHORT = replace(SETTINGS, run=replace(SETTINGS.run, epochs=3))
+
+
+class _KillError(Exception):
+    pass
+
+
+def _noisy(labels):
+    """Labels that are off by some decimetres, a few of them by metres."""
+    random = np.random.default_rng(0)
+    recordings = []
+    for each in labels:
+        range_ = each.range + random.normal(0, 0.3, len(each)) + 6 * (random.random(len(each)) < 0.05)
+        recordings.append(replace(each, range=range_, azimuth=each.azimuth + random.normal(0, 0.02, len(each))))
+    return replace(labels, recordings=tuple(recordings))
+
+
+@pytest.fixture(scope='module')
+def trained(scenes, tmp_path_factory):
+    """A model trained without a break on noisy labels, with its report and what each epoch told."""
+    folder = tmp_path_factory.mktemp('trained')
+    recordings, labels = scenes.several(range(8))
+    epochs = []
+    report = train_localizer(
+        recordings[:6],
+        _noisy(labels),
+        SETTINGS,
+        folder / 'model.safetensors',
+        validation=recordings[6:],
+        provenance={'labels_file': 'abc'},
+        on_epoch=epochs.append,
+    )
+    return report, epochs
+
+
+def test_it_finds_targets_in_scenes_that_it_never_saw(trained, scenes):
+    report, _ = trained
+    localizer = NetworkLocalizer(NetworkLocalizerSettings(str(report.checkpoint), threshold=0.4))
+    errors, found, false = [], 0, 0
+    for number in (20, 21, 22):
+        recording, labels = scenes.recording(number)
+        localizer.reset()
+        for index in range(len(recording)):
+            own = labels.of_frame(index)
+            targets = localizer.localize(recording.heatmap(index))
+            x, y = (labels.range[own] * turn(labels.azimuth[own]) for turn in (np.cos, np.sin))
+            near = [float(np.min(np.hypot(x - t.x, y - t.y), initial=np.inf)) for t in targets]
+            errors += [distance for distance in near if distance < 1]
+            found += min(len(own), sum(distance < 1 for distance in near))
+            false += sum(distance >= 1 for distance in near)
+    instances = sum(len(scenes.recording(number)[1]) for number in (20, 21, 22))
+    assert found > 0.8 * instances
+    assert false < 0.1 * 120
+    assert np.median(errors) < 0.25  # the labels' own median error is 0.35 m
+
+
+def test_the_report_and_the_checkpoint_tell_of_the_training(trained):
+    report, epochs = trained
+    checkpoint = load_checkpoint(report.checkpoint, 'localizer')
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4]
+    assert report.validation_loss == min(epoch.figures['validation_loss'] for epoch in epochs)
+    assert (report.epochs, report.frames) == (4, 240) and report.samples_per_s > 0
+    assert json.loads(json.dumps(report.to_json()))['checkpoint'] == str(report.checkpoint)
+    provenance = checkpoint.provenance
+    assert provenance['bags']['scene_3'] == 'content of 3 with 40' and provenance['validation'] == [
+        'scene_6',
+        'scene_7',
+    ]
+    assert (provenance['labels'], provenance['labels_file']) == ('mcl_em', 'abc')
+    assert provenance['settings']['run']['seed'] == 0 and provenance['kept_labels'] == report.labels
+    assert checkpoint.radar_input == SETTINGS.radar_input and checkpoint.radar.name == 'one'
+    assert checkpoint.calibration['threshold'] == report.calibration.calibration.threshold
+
+
+def test_losses_are_logged(trained):
+    report, _ = trained
+    logs = list(report.checkpoint.with_suffix('.run').glob('log/version_0/metrics.csv'))
+    assert len(logs) == 1 and 'validation_loss' in logs[0].read_text()
+
+
+def test_a_run_that_was_killed_goes_on_with_equal_results(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+
+    def train(name, resume=False, on_epoch=None):
+        return train_localizer(
+            recordings, labels, SHORT, tmp_path / f'{name}.safetensors', resume=resume, on_epoch=on_epoch
+        )
+
+    def kill(epoch):
+        if epoch.number == 2:
+            raise _KillError
+
+    whole = train('whole')
+    with pytest.raises(_KillError):
+        train('broken', on_epoch=kill)
+    assert not (tmp_path / 'broken.safetensors').exists()
+    numbers = []
+    resumed = train('broken', resume=True, on_epoch=lambda epoch: numbers.append(epoch.number))
+    assert numbers == [2, 3]
+    assert resumed.validation_loss == whole.validation_loss and resumed.calibration == whole.calibration
+    one, other = (load_checkpoint(each.checkpoint).weights for each in (whole, resumed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    again = train('broken', resume=True)  # nothing is left to be done
+    assert again.calibration == whole.calibration
+
+
+def test_another_run_is_not_gone_on_with(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+    settings = replace(SHORT, run=replace(SHORT.run, epochs=1))
+    train_localizer(recordings, labels, settings, tmp_path / 'model.safetensors')
+    other = replace(settings, learning_rate=2e-2)
+    with pytest.raises(TrainingError, match=r'a run of other settings.learning_rate: expected 0.01 to go on, got 0.02'):
+        train_localizer(recordings, labels, other, tmp_path / 'model.safetensors', resume=True)
+
+
+def test_the_end_of_a_single_recording_is_held_out(scenes, tmp_path):
+    recordings, labels = scenes.several(range(1), 40)
+    settings = replace(SHORT, run=replace(SHORT.run, epochs=1))
+    report = train_localizer(recordings, labels, settings, tmp_path / 'model.safetensors')
+    assert report.frames == 32
+
+
+def test_data_that_cannot_be_learned_from_are_refused(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+    out = tmp_path / 'model.safetensors'
+    with pytest.raises(TrainingError, match='recordings: expected at least one'):
+        train_localizer([], labels, SHORT, out)
+    with pytest.raises(LabelError, match='scene_4'):
+        train_localizer([*recordings, scenes.recording(4)[0]], labels, SHORT, out)
+    with pytest.raises(TrainingError, match='scene_1: expected recordings for training or for validation'):
+        train_localizer(recordings, labels, SHORT, out, validation=recordings[1:2])
+    dropped = tuple(replace(each, kept=np.zeros(len(each), bool)) for each in labels)
+    with pytest.raises(TrainingError, match='expected at least one that was kept'):
+        train_localizer(recordings, replace(labels, recordings=dropped), SHORT, out)
+    without, its = scenes.recording(5, 24, velocity=False)
+    with pytest.raises(ValueError, match="velocity: expected a radar that measures it, for the channel 'moving'"):
+        train_localizer([without], replace(labels, recordings=(its,)), SHORT, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda: RunSettings(epochs=0), 'epochs: expected a whole number from 1 on, got 0'),
+        (lambda: RunSettings(precision='8-true'), 'precision: expected one of 32-true, bf16-mixed, 16-mixed'),
+        (lambda: LocalizerTrainingSettings(batch_size=0), 'batch_size'),
+        (lambda: LocalizerTrainingSettings(averaging=1.0), 'averaging: expected a share from 0 to below 1'),
+    ],
+)
+def test_settings_out_of_range_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_processes_share_an_epoch(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    parts = []
+    for rank in ('0', '1'):
+        monkeypatch.setenv('RANK', rank)
+        sampler = EpochSampler(11, 3, seed=1)
+        sampler.set_epoch(2)
+        parts.append(list(sampler))
+        assert len(sampler) == len(parts[-1]) == 2
+    assert {number for part in parts for batch in part for number in batch} == set(range(11))
+    assert len(list(EpochSampler(11, 3, split=False))) == 4
