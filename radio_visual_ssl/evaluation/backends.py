@@ -2,14 +2,14 @@
 """The back ends that find targets, by name, with the settings that ship for known radars."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from radio_visual_ssl.models import network_settings
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, load_network_settings, shipped_model
+from radio_visual_ssl.optional_packages import needed_by
 from radio_visual_ssl.radar import cfar_localizer
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -36,27 +36,12 @@ class Backend:
     bounds: Bounds
 
 
-@contextmanager
-def _needed_by_network() -> Iterator[None]:
-    """Around imports of what the learned localizer needs.
-
-    Raises:
-        ValueError: a package is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in ('torch', 'safetensors'):
-            raise
-        raise ValueError(
-            f"backend 'network': expected the Python package {error.name}, found none; "
-            "'pip install torch safetensors', or use backend 'cfar'"
-        ) from error
+_NETWORK = ("backend 'network'", 'torch', 'safetensors')
 
 
 def _network_localizer(settings: NetworkLocalizerSettings, previous: Any = None) -> Localizer:
     """The learned localizer; torch is imported here, for that takes seconds."""
-    with _needed_by_network():
+    with needed_by(*_NETWORK):
         from radio_visual_ssl.models.network_localizer import NetworkLocalizer
     return NetworkLocalizer(settings, previous)
 
@@ -86,7 +71,7 @@ def automatic_backend(heatmap: Heatmap) -> tuple[str, str]:
     if file is None:
         return 'cfar', f'no model ships for radar {heatmap.radar!r}'
     try:
-        with _needed_by_network():
+        with needed_by(*_NETWORK):
             from radio_visual_ssl.models.checkpoint import RadarGeometry, load_checkpoint
         checkpoint = load_checkpoint(file, 'localizer')
     except ValueError as error:
