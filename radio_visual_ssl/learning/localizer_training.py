@@ -168,7 +168,7 @@ class LocalizerModule(LightningModule):
     ) -> None:
         super().__init__()
         # channels last in memory: a fifth faster on a CPU, where the norms over channels would copy the maps
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
         self._channels, self._settings, self._steps = tuple(channels), settings, steps
         self._loss = LocalizerLoss(settings.offset_loss, offset_weight=settings.offset_weight)

@@ -23,7 +23,7 @@ from radio_visual_ssl.models.radar_input import RadarInputSettings
 SETTINGS = LocalizerTrainingSettings(
     radar_input=RadarInputSettings(max_range=18.0),
     network=NetworkSettings(width=8, dilations=(1,)),
-    run=RunSettings(epochs=4, accelerator='cpu'),
+    run=RunSettings(epochs=6, accelerator='cpu'),
     batch_size=8,
     learning_rate=1e-2,
     averaging=0.98,
@@ -36,12 +36,12 @@ class _KillError(Exception):
 
 
 def _noisy(labels):
-    """Labels that are off by some decimetres, a few of them by metres."""
+    """Labels that are off by half a metre and more, a few of them by metres."""
     random = np.random.default_rng(0)
     recordings = []
     for each in labels:
-        range_ = each.range + random.normal(0, 0.3, len(each)) + 6 * (random.random(len(each)) < 0.05)
-        recordings.append(replace(each, range=range_, azimuth=each.azimuth + random.normal(0, 0.02, len(each))))
+        range_ = each.range + random.normal(0, 0.5, len(each)) + 6 * (random.random(len(each)) < 0.05)
+        recordings.append(replace(each, range=range_, azimuth=each.azimuth + random.normal(0, 0.05, len(each))))
     return replace(labels, recordings=tuple(recordings))
 
 
@@ -75,21 +75,21 @@ def test_it_finds_targets_in_scenes_that_it_never_saw(trained, scenes):
             targets = localizer.localize(recording.heatmap(index))
             x, y = (labels.range[own] * turn(labels.azimuth[own]) for turn in (np.cos, np.sin))
             near = [float(np.min(np.hypot(x - t.x, y - t.y), initial=np.inf)) for t in targets]
-            errors += [distance for distance in near if distance < 1]
-            found += min(len(own), sum(distance < 1 for distance in near))
-            false += sum(distance >= 1 for distance in near)
+            errors += [distance for distance in near if distance < 2]
+            found += min(len(own), sum(distance < 2 for distance in near))
+            false += sum(distance >= 2 for distance in near)
     instances = sum(len(scenes.recording(number)[1]) for number in (20, 21, 22))
     assert found > 0.8 * instances
     assert false < 0.1 * 120
-    assert np.median(errors) < 0.25  # the labels' own median error is 0.35 m
+    assert np.median(errors) < 0.4  # the labels' own median error is 0.65 m
 
 
 def test_the_report_and_the_checkpoint_tell_of_the_training(trained):
     report, epochs = trained
     checkpoint = load_checkpoint(report.checkpoint, 'localizer')
-    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4]
+    assert [epoch.number for epoch in epochs] == [1, 2, 3, 4, 5, 6]
     assert report.validation_loss == min(epoch.figures['validation_loss'] for epoch in epochs)
-    assert (report.epochs, report.frames) == (4, 240) and report.samples_per_s > 0
+    assert (report.epochs, report.frames) == (6, 240) and report.samples_per_s > 0
     assert json.loads(json.dumps(report.to_json()))['checkpoint'] == str(report.checkpoint)
     provenance = checkpoint.provenance
     assert provenance['bags']['scene_3'] == 'content of 3 with 40' and provenance['validation'] == [
