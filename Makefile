@@ -45,7 +45,7 @@ $(VENV): .choices requirements/bare.lock requirements/ros_host.lock requirements
 # Under --symlink-install a change inside a Python file needs no build, a new or removed file does.
 build/sources.txt: force
 	@mkdir -p build
-	@find radio_visual_ssl scripts launch config rviz compat -type f ! -name '*.pyc' ! -path '*/build/*' | sort >$@.new
+	@find $(wildcard radio_visual_ssl scripts launch config models rviz compat) -type f ! -name '*.pyc' ! -path '*/build/*' | sort >$@.new
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 INTERFACES := $(shell find msg srv compat -name '*.msg' -o -name '*.srv' -o -name '*.action')
