@@ -2,7 +2,11 @@
 """Training the localizer: it learns from noisy labels, goes on after a kill as if nothing had been, and refuses."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,3 +197,20 @@ def test_processes_share_an_epoch(monkeypatch):
         assert len(sampler) == len(parts[-1]) == 2
     assert {number for part in parts for batch in part for number in batch} == set(range(11))
     assert len(list(EpochSampler(11, 3, split=False))) == 4
+
+
+def test_two_processes_train_one_model(tmp_path):
+    for rank in range(2):
+        (tmp_path / f'arrays_{rank}').mkdir()
+    here = Path(__file__)
+    script = [str(here.with_name('train_together.py')), str(here.with_name('conftest.py')), str(tmp_path)]
+    torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2']
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*torchrun, *script], capture_output=True, text=True, timeout=300, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f'{rank}.json').read_text()) for rank in range(2))
+    assert first['loss'] == second['loss'] and first['calibration'] == second['calibration']
+    assert (first['epochs'], second['epochs']) == ([1, 2], [])
+    assert load_checkpoint(tmp_path / 'model.safetensors').provenance['frames'] == 32
