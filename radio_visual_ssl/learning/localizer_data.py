@@ -165,7 +165,7 @@ class LabelledFrames(Dataset[LabelledBatch]):
         range_, variance = gather('range'), gather('variance')
         spread = np.sqrt(np.maximum(variance[:, 0], range_**2 * variance[:, 1]))
         return LabelledBatch(
-            torch.from_numpy(np.stack(maps).astype(np.float32)),
+            torch.from_numpy(np.stack(maps)).float(),
             torch.from_numpy(np.stack(sectors)),
             torch.from_numpy(np.concatenate(frames).astype(np.int64)),
             torch.from_numpy(range_),
