@@ -56,7 +56,7 @@ from launch import LaunchContext, LaunchDescription, LaunchService
 
 # The original writes '1e3' without quotes, and the node reads a number.
 ORIGINAL = importlib.util.find_spec('launch_ros.parameters') is None
-# Prints what it knows of itself, then ends or, if asked to, spins.
+# Prints what it knows of itself, then ends or, if asked to, spins; whoever reads the line may send a signal then.
 REPORTER = """
 import json, os, sys
 import rclpy
@@ -66,11 +66,17 @@ rclpy.init()
 node = Node('reporter', automatically_declare_parameters_from_overrides=True)
 values = {name: list(p.value) if p.type_.name.endswith('ARRAY') else p.value for name, p in node._parameters.items()}
 types = {name: p.type_.name for name, p in node._parameters.items()}
-print(json.dumps({
+report = json.dumps({
     'name': node.get_fully_qualified_name(), 'topic': node.resolve_topic_name('chatter'), 'values': values,
     'types': types, 'arguments': sys.argv[1:sys.argv.index('--ros-args')], 'log': os.environ.get('ROS_LOG_DIR'),
-}), flush=True)
-if 'spin' in sys.argv:
+})
+if 'spin' not in sys.argv:
+    print(report, flush=True)
+else:
+    def say():
+        timer.cancel()
+        print(report, flush=True)
+    timer = node.create_timer(0.01, say)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -429,6 +435,8 @@ class TestRunning:
         try:
             process.wait_for_line(r'\[x-1\] \{"name": "/reporter"')
             process.wait_for_line(r'2 nodes with the name /s/n')
+            for ended in ('2', '3'):  # Fast DDS may hang when it ends while another process does (its issue 6513)
+                process.wait_for_line(rf'\[reporter-{ended}\]: process has finished cleanly')
             assert process.stop(signal.SIGINT) == 0
         finally:
             process.kill()
