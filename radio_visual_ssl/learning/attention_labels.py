@@ -16,6 +16,8 @@ from radio_visual_ssl.models.cell_grid import CellGrid
 _FRAMES_AT_ONCE = 32
 # m^2 and rad^2 that a place is given which comes without a variance of its own.
 _VARIANCE = (1.0, 0.01)
+# m; peaks nearer to each other are taken for one body where nothing but their strength is known.
+_BODY = 3.0
 
 
 class AttentionModel(Protocol):
@@ -154,15 +156,18 @@ def strongest_candidates(
         candidates: of the same frame.
 
     Returns:
-        place (I, 2): m and rad; NaN for the masks, the last of the frame, for which there is none.
+        place (I, 2): m and rad; NaN for the last masks of the frame where there are fewer peaks.
         score (I,): rises with the SNR of the peak.
     """
     place, score = np.full((len(features), 2), np.nan), np.zeros(len(features))
-    count = min(len(features), len(candidates))
-    chosen = np.argsort(-candidates.snr, kind='stable')[:count]
+    places = candidates.range * np.exp(1j * candidates.azimuth)
+    strongest: list[int] = []
+    for peak in np.argsort(-candidates.snr, kind='stable').tolist():
+        if len(strongest) < len(features) and all(abs(places[peak] - places[other]) > _BODY for other in strongest):
+            strongest.append(peak)
+    chosen = np.array(strongest, dtype=np.int64)
     chosen = chosen[np.argsort(-candidates.azimuth[chosen], kind='stable')]
-    masks = np.sort(np.argsort(features[:count, 0], kind='stable'))
-    masks = masks[np.argsort(features[masks, 0], kind='stable')]
+    masks = np.argsort(features[: chosen.size, 0], kind='stable')
     place[masks] = np.column_stack((candidates.range[chosen], candidates.azimuth[chosen]))
     score[masks] = 1 / (1 + np.exp(-(candidates.snr[chosen] - 15) / 4))
     return place, score

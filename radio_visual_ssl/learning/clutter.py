@@ -13,8 +13,9 @@ from radio_visual_ssl.learning.frame_evidence import EvidenceArrays
 _CLUTTER_CELL = (1.0, np.radians(2.0))
 _CLUTTER_SMOOTHING = (2.0, 2.0)
 _UNIFORM_SHARE = 0.1
-# SNR histograms: smoothing in bins, largest log ratio of target to clutter.
-_SNR_SMOOTHING, _SNR_LIMIT = 1.5, 2.5
+# SNR histograms: smoothing in bins, candidates that the belief in no difference is worth, and the largest log ratio of
+# target to clutter.
+_SNR_SMOOTHING, _SNR_PRIOR, _SNR_LIMIT = 1.5, 10.0, 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,10 +37,13 @@ def fit_clutter(
     smooth = (1 - _UNIFORM_SHARE) * smooth / max(smooth.sum(), 1e-12) + _UNIFORM_SHARE / smooth.size
     density = total / max(frames.size, 1) * smooth / (_CLUTTER_CELL[0] * _CLUTTER_CELL[1])
     bins = int(world.snr_bin.max()) + 1 if world.snr_bin.size else 1
-    shares = []
-    for belief in (caused, clutter):
-        histogram = gaussian_filter(np.bincount(world.snr_bin, weights=belief, minlength=bins), _SNR_SMOOTHING)
-        shares.append((histogram + 1) / (histogram.sum() + bins))
+    histograms = [
+        gaussian_filter(np.bincount(world.snr_bin, weights=belief, minlength=bins), _SNR_SMOOTHING)
+        for belief in (caused, clutter)
+    ]
+    pooled = np.maximum(histograms[0] + histograms[1], 1e-9)
+    pooled *= _SNR_PRIOR / pooled.sum()
+    shares = [(histogram + pooled) / (histogram.sum() + _SNR_PRIOR) for histogram in histograms]
     ratio = np.clip(np.log(shares[0] / shares[1]), -_SNR_LIMIT, _SNR_LIMIT)
     return Clutter(np.log(density), ratio if caused.any() else np.zeros(bins))
 

@@ -149,6 +149,8 @@ def expect(
     settings: SelfLabelSettings,
 ) -> Expectation:
     """E-step: probabilities of all pairs, one-to-one within each frame."""
+    if not batches:
+        return Expectation([], 0.0)
     place = np.zeros((len(world.features), 2))
     variance = np.full((len(world.features), 2), UNKNOWN_VARIANCE)
     rows = np.concatenate([batch.instances.ravel() for batch in batches])

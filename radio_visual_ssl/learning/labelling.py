@@ -59,7 +59,7 @@ class LabellingSettings:
             not, as on a platform that moves.
         coverage: share of the masks whose label is kept, the most confident ones; counts where confidence is 0.
         confidence: least confidence of a label that is kept; 0 = ``coverage`` counts.
-        least_masks: of a map group; smaller groups get no labels, and are named.
+        least_masks: of a map group; EM labels no smaller ones, and names them.
         candidates: which radar peaks are looked at.
         em: of 'em' and 'mcl_em'.
 
