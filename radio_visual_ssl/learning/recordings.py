@@ -231,14 +231,13 @@ def open_recording(
         ArrayStoreError: the cache cannot be written or read.
     """
     path = Path(bag)
-    reader = BagReader(path)
     content = bag_content(path)
     wanted = {name: value for name, value in asdict(settings).items() if name != 'camera_pose'}
     key = hashlib.sha256(json.dumps([_VERSION, content, wanted], sort_keys=True).encode()).hexdigest()[:32]
 
     def make(writer: ArrayStoreWriter) -> None:
         writer.about.update(bag=_name(path), content=content, settings=wanted)
-        write_arrays(reader, settings, writer, progress)
+        write_arrays(BagReader(path), settings, writer, progress)
 
     store = open_or_make(Path(cache or default_cache()) / key, make)
     return _recording(path, content, settings.camera_pose or f'{_name(path)}@{content[:8]}', store)

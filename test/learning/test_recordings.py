@@ -377,6 +377,12 @@ def test_a_radar_that_changes_within_the_bag_is_refused(tmp_path, cache):
         open_recording(made.path, cache=cache)
 
 
+def test_a_folder_that_is_no_bag_is_refused(tmp_path, cache):
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(BagError, match='folder: expected a rosbag2 folder'):
+        open_recording(tmp_path / 'folder', cache=cache)
+
+
 def test_a_truncated_bag_is_refused(clip, cache):
     (file,) = clip.glob('*.mcap')
     os.truncate(file, 2000)
@@ -573,7 +579,7 @@ def test_several_bags_are_made_by_several_processes(tmp_path, cache):
 
 def test_an_error_in_another_process_is_told(tmp_path, cache):
     bags = [make_clip(tmp_path / 'a'), tmp_path / 'none']
-    with pytest.raises(BagError, match='none: expected a rosbag2 folder'):
+    with pytest.raises(BagError, match='none: expected a bag that can be read'):
         open_recordings(bags, RecordingSettings(), cache, workers=2)
 
 
