@@ -105,7 +105,7 @@ def label(
     )
     contrastive: AttentionModel | None = None
     if model is not None:
-        from radio_visual_ssl.learning.contrastive_training import ContrastiveModel
+        from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 
         contrastive = ContrastiveModel.load(model)
     localizer: Localizer | None = None

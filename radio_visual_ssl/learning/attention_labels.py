@@ -2,7 +2,7 @@
 """What the attention of a contrastive model says of the place of each mask: at radar peaks, and by itself."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.models.cell_grid import CellGrid
 
+if TYPE_CHECKING:
+    from radio_visual_ssl.models.checkpoint import RadarGeometry
+
 _FRAMES_AT_ONCE = 32
 # m^2 and rad^2 that a place is given which comes without a variance of its own.
 _VARIANCE = (1.0, 0.01)
@@ -21,7 +24,12 @@ _BODY = 3.0
 
 
 class AttentionModel(Protocol):
-    """A contrastive model, see ``learning.contrastive_training``."""
+    """A contrastive model, see ``learning.contrastive_model``."""
+
+    @property
+    def radar(self) -> 'RadarGeometry':
+        """That it was trained for."""
+        ...
 
     @property
     def cells(self) -> CellGrid:
@@ -57,29 +65,20 @@ class Attention:
     share: NDArray[np.float64]
 
 
-def check_same_radar(cells: CellGrid, recording: Recording) -> None:
+def check_same_radar(model: AttentionModel, recording: Recording) -> None:
     """Refuse a model of another radar.
 
-    A model may look at less than the whole range.
-
     Raises:
-        LabelError: bins that differ; the message names the recording and says what was expected and got.
+        LabelError: what differs; the message names the recording and says what was expected and got.
     """
-    expected, got = cells.grid, recording.grid
-    rows = len(expected.range)
-    same = (
-        rows <= len(got.range)
-        and expected.azimuth.shape == got.azimuth.shape
-        and np.allclose(expected.range, got.range[:rows], atol=1e-3)
-        and np.allclose(expected.azimuth, got.azimuth, atol=1e-4)
+    from radio_visual_ssl.models.checkpoint import RadarGeometry
+
+    own = RadarGeometry(
+        recording.radar, recording.grid, recording.reference, recording.carrier_frequency, recording.bandwidth
     )
-    if not same:
-        texts = [
-            f'{len(grid.range)} x {len(grid.azimuth)} bins, {grid.range[0]:.2f} to {grid.range[-1]:.2f} m and'
-            f' {np.degrees(grid.azimuth[0]):.1f} to {np.degrees(grid.azimuth[-1]):.1f} deg'
-            for grid in (expected, got)
-        ]
-        raise LabelError(f'{recording.name}: model of another radar: it expects {texts[0]}, the bag has {texts[1]}')
+    difference = model.radar.difference(own)
+    if difference:
+        raise LabelError(f'{recording.name}: the model is of another radar: {difference}')
 
 
 def read_attention(model: AttentionModel, evidence: RecordingEvidence) -> Attention:
@@ -93,7 +92,7 @@ def read_attention(model: AttentionModel, evidence: RecordingEvidence) -> Attent
     from radio_visual_ssl.models.attention import find_peaks
 
     recording, cells = evidence.recording, model.cells
-    check_same_radar(cells, recording)
+    check_same_radar(model, recording)
     counts = np.array([len(features) for features in evidence.features], dtype=np.int64)
     weights = [np.zeros((0, len(candidates))) for candidates in evidence.candidates]
     peaks = []

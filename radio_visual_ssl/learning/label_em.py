@@ -38,35 +38,65 @@ class Expectation:
     log_evidence: float  # sum
 
 
-def fit_model(
+def find_start(
     world: EvidenceArrays, frames: NDArray[np.int64], settings: SelfLabelSettings, rng: np.random.Generator
+) -> LabelModel | None:
+    """Where EM may begin without attention: of several random maps the one that leads to the likeliest, by map group.
+
+    EM finds what is near its start, so that one fold may find what another one misses; let all begin alike.
+
+    Returns:
+        None where nothing can be fitted.
+    """
+    start = _blank_model(world, frames, settings)
+    if start is None:
+        return None
+    starts = [_best_start(world, frames, group, start, settings, rng) for group in start.maps]
+    maps = {group: found.maps[group] for group, found in zip(start.maps, starts, strict=True)}
+    largest = max(starts, key=lambda found: np.count_nonzero(world.group == next(iter(found.maps))))
+    return replace(largest, maps=maps, detection=float(np.mean([found.detection for found in starts])))
+
+
+def fit_model(
+    world: EvidenceArrays, frames: NDArray[np.int64], settings: SelfLabelSettings, start: LabelModel | None = None
 ) -> tuple[LabelModel | None, int, bool]:
-    """Model of some frames, iterations taken, and whether they were enough; None where nothing can be fitted."""
+    """Model of some frames, iterations taken, and whether they were enough; None where nothing can be fitted.
+
+    Args:
+        world: all frames.
+        frames: numbers of those that are fitted.
+        settings: how.
+        start: where to begin; None = with the attention.
+    """
+    blank = _blank_model(world, frames, settings)
+    if blank is None:
+        return None, 0, False
     batches = world.batches(frames)
+    if start is not None:
+        begun = replace(start, maps={group: start.maps.get(group, empty) for group, empty in blank.maps.items()})
+        return _iterate(world, frames, batches, begun, settings, 0.0, settings.iterations)
+    even = [
+        Association(_attention_share(batch), np.zeros(batch.instances.shape), np.zeros(len(batch.instances)))
+        for batch in batches
+    ]
+    begun = _maximize(world, frames, batches, Expectation(even, 0.0), blank, settings)
+    return _iterate(world, frames, batches, begun, settings, 0.5, settings.iterations)
+
+
+def _blank_model(world: EvidenceArrays, frames: NDArray[np.int64], settings: SelfLabelSettings) -> LabelModel | None:
+    """A model that knows nothing but the places of the candidates; None where there are none, or no instances."""
     inside = np.isin(world.candidate_frame, frames)
     rows = np.flatnonzero(np.isin(world.instance_frame, frames))
-    if not batches or not np.any(inside):
-        return None, 0, False
+    if not rows.size or not np.any(inside):
+        return None
     places = world.place[inside]
-    blank = {
+    maps = {
         int(group): VisualMap.blank(
             world.features[rows[world.group[rows] == group]], places[:, 0], places[:, 1], settings.map
         )
         for group in np.unique(world.group[rows])
     }
-    start = LabelModel(blank, 0.7, fit_clutter(world, frames, np.where(inside, 1.0, 0.0), np.zeros(len(inside))))
-    if world.has_attention:
-        even = [
-            Association(_attention_share(batch), np.zeros(batch.instances.shape), np.zeros(len(batch.instances)))
-            for batch in batches
-        ]
-        start = _maximize(world, frames, batches, Expectation(even, 0.0), start, settings)
-        return _iterate(world, frames, batches, start, settings, 0.5, settings.iterations)
-    starts = [_best_start(world, frames, group, start, settings, rng) for group in blank]
-    maps = {group: found.maps[group] for group, found in zip(blank, starts, strict=True)}
-    largest = max(starts, key=lambda found: np.count_nonzero(world.group[rows] == next(iter(found.maps))))
-    start = replace(largest, maps=maps, detection=float(np.mean([found.detection for found in starts])))
-    return _iterate(world, frames, batches, start, settings, 0.0, settings.iterations)
+    return LabelModel(maps, 0.7, fit_clutter(world, frames, np.where(inside, 1.0, 0.0), np.zeros(len(inside))))
 
 
 def _best_start(

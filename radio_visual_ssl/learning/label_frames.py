@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.learning.frame_evidence import EvidenceArrays, FrameEvidence, flatten
-from radio_visual_ssl.learning.label_em import UNKNOWN_VARIANCE, LabelModel, expect, fit_model
+from radio_visual_ssl.learning.label_em import UNKNOWN_VARIANCE, LabelModel, expect, find_start, fit_model
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
 from radio_visual_ssl.learning.self_labels import SelfLabels
 
@@ -50,10 +50,11 @@ def label_frames(frames: Sequence[FrameEvidence], settings: SelfLabelSettings = 
     purity, missed_belief = np.zeros(count), np.zeros(count)
     detections, evidence, iterations, converged = [], 0.0, 0, True
     rng = np.random.default_rng(settings.seed)
+    start = None if world.has_attention else find_start(world, np.arange(len(frames)), settings, rng)
     for fold in np.unique(world.frame_fold) if count and len(world.place) else ():
         held_out = np.flatnonzero(world.frame_fold == fold)
         training = np.flatnonzero(world.frame_fold != fold)
-        model, steps, done = fit_model(world, training, settings, rng)
+        model, steps, done = fit_model(world, training, settings, start)
         if model is None:
             converged = False
             continue

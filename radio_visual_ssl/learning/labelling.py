@@ -155,7 +155,7 @@ def make_labels(
     _check(recordings, model, methods)
     if model is not None:
         for recording in recordings:
-            check_same_radar(model.cells, recording)
+            check_same_radar(model, recording)
     usable, notes = _usable_groups(recordings, settings.least_masks)
     tell = progress or (lambda what, done, total: None)
     evidence = gather_evidence(
