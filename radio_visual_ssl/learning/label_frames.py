@@ -12,10 +12,11 @@ are the map from features to radar places, and who belongs to whom. Model, for e
 
 The M-step fits the map (:mod:`learning.visual_map`), one for each *map group*: recordings with one camera pose. EM
 finds what is near its start, so this matters: with attention (a contrastive model's belief, for each instance, over the
-candidates of its frame) it starts from that, and keeps it as a prior; without, from several random maps, the one of
-highest likelihood going on. Variances are inflated at first and cooled (deterministic annealing).
+candidates of its frame) it starts from that, and keeps it as a prior; without, from several random maps, of which the
+one of highest likelihood goes on. Variances are inflated at first and cooled (deterministic annealing).
 
-Labels are cross-fitted: a label comes from a map that has not seen its scene. So do the two figures that make a label's
+Labels are cross-fitted: a label comes from a map that was fitted without its scene (where the random maps led to, which
+all folds begin with, is all that they share). So do the two figures that make a label's
 confidence honest: the candidates of a scene are also offered to the instances of *other* scenes, and what a map finds
 there by chance is taken off from what it finds in truth.
 
