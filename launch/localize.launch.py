@@ -148,6 +148,7 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             'publish_clock': sim_time,
             'autostart': True,
             'wait_for_subscribers': awaited_subscriptions(topics, radar_input),
+            'wait_for_targets': 'localizer/targets',
             **numbers(arguments, 'rate'),
         }
         started['player_node'] = suite_node(arguments, PARAMS_FILE, 'player_node', player)

@@ -10,9 +10,10 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from radio_visual_ssl.bags.messages import RclpyTypes, stamp_from_ns
+from radio_visual_ssl.bags.messages import RclpyTypes, serialized_stamp_ns, stamp_from_ns, stamp_to_ns
 from radio_visual_ssl.bags.reader import BagReader, RawMessage, Stream
 from radio_visual_ssl.bags.writer import BagError
+from radio_visual_ssl.msg import TargetArray
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.parameters import ParameterSpec
 from radio_visual_ssl.nodes.qos import latched_qos, output_qos
@@ -41,6 +42,12 @@ PARAMETERS = (
         'wait_timeout', 15.0, 'Seconds to wait for them, then playing starts with a warning.', 0.0, static=True
     ),
     ParameterSpec(
+        'wait_for_targets',
+        '',
+        'Topic of a TargetArray for each radar frame; the process does not end before that of the last one has come.',
+        static=True,
+    ),
+    ParameterSpec(
         'queue_size',
         100,
         'Messages kept for subscribers that are slower than the bag, for each topic.',
@@ -53,8 +60,12 @@ PARAMETERS = (
 ABSOLUTE_TOPICS = ('/tf', '/tf_static', '/clock', '/diagnostics', '/rosout', '/parameter_events')
 """Topics that a namespace does not apply to."""
 
-SETTLE_SECONDS = 0.3
-"""From the moment a subscription is matched here until it is sure to have matched there."""
+SETTLE_SECONDS = 0.5
+"""Without a node or topic coming or going, until those that know of each other here are sure to do so there too: a
+subscription that is matched, and whoever listens to what its node will publish."""
+
+ANSWER_SECONDS = 5.0
+"""Longest wait for the next targets at the end of the bag."""
 
 DRAIN_SECONDS = 5.0
 """Longest wait for the acknowledgements of the last messages."""
@@ -78,6 +89,9 @@ class PlayerNode(ManagedNode):
         self._pending: RawMessage | None = None
         self._awaited: dict[str, int] = {}
         self._waited = False
+        self._radar_topic = ''  # whose frames are answered by targets, if that is waited for
+        self._asked = b''  # its last message
+        self._answered: tuple[int, float] | None = None  # stamp of the last targets, and when they came
         self._paused = threading.Event()
         self._thread: threading.Thread | None = None
         self._played = 0
@@ -108,6 +122,8 @@ class PlayerNode(ManagedNode):
             raise BagError(f'{bag.path}: expected messages to play, got none of a type that is installed here')
         if self.value('publish_clock'):
             self._clock_publisher = self.add_output(ClockMessage, '/clock')
+        self._radar_topic = bag.radar_topic() if self.value('wait_for_targets') else ''
+        self._asked, self._answered = b'', None
         self._bag = bag
         self._messages = None
         self._pending = None
@@ -116,6 +132,9 @@ class PlayerNode(ManagedNode):
 
     def activate(self) -> None:
         """Start playing, or go on."""
+        if self._radar_topic:
+            name = self._played_name(self._texts('wait_for_targets')[0])
+            self.add_input(TargetArray, name, self._take_targets, output_qos(), may_be_silent=True)
         self._paused.clear()
         self._thread = threading.Thread(target=self._play, name='player', daemon=True)
         self._thread.start()
@@ -141,7 +160,9 @@ class PlayerNode(ManagedNode):
     # ---- set-up
 
     def _texts(self, name: str) -> list[str]:
-        return [text if text.startswith('/') else f'/{text}' for text in self.value(name) if text]
+        value = self.value(name)
+        texts = [value] if isinstance(value, str) else value
+        return [text if text.startswith('/') else f'/{text}' for text in texts if text]
 
     def _make_publishers(self, bag: BagReader) -> dict[str, Publisher]:
         wanted = self._texts('topics') or list(bag.streams)
@@ -193,7 +214,7 @@ class PlayerNode(ManagedNode):
                 break
             if self._paused.wait(0.05):
                 return False
-        if self._awaited and self._paused.wait(SETTLE_SECONDS):
+        if self._awaited and not self._wait_until_settled(max(deadline, time.monotonic() + SETTLE_SECONDS)):
             return False
         self._waited = True
         self._began = time.monotonic()
@@ -203,6 +224,22 @@ class PlayerNode(ManagedNode):
             f'playing {self._bag.path} ({len(self._bag_publishers)} topics, {seconds:.1f} s) at {self.value("rate"):g}x'
         )
         return True
+
+    def _wait_until_settled(self, deadline: float) -> bool:
+        """Wait until nodes and topics have stopped changing for a while; False when paused meanwhile."""
+        known, since = self._graph(), time.monotonic()
+        while (now := time.monotonic()) < deadline and now - since < SETTLE_SECONDS:
+            if self._paused.wait(0.05):
+                return False
+            if (found := self._graph()) != known:
+                known, since = found, time.monotonic()
+        return True
+
+    def _graph(self) -> tuple[list[str], dict[str, tuple[int, int]]]:
+        """Nodes, and how many publish and subscribe to each topic."""
+        topics = [name for name, _ in self.get_topic_names_and_types()]
+        counts = {name: (self.count_publishers(name), self.count_subscribers(name)) for name in topics}
+        return sorted(self.get_fully_qualified_node_names()), counts
 
     def _subscribers(self, topic: str) -> int:
         """Subscriptions to a topic: those matched where it is played here, else those that are known."""
@@ -228,6 +265,8 @@ class PlayerNode(ManagedNode):
             if not self._sleep_until(anchor, message.time_ns, rate):
                 return False
             self._bag_publishers[message.topic].publish(message.data)
+            if message.topic == self._radar_topic:
+                self._asked = message.data
             self._played += 1
             self._pending = next(self._messages, None)
         self._messages = None
@@ -271,6 +310,23 @@ class PlayerNode(ManagedNode):
             left = max(deadline - time.monotonic(), 0.0)
             if not publisher.wait_for_all_acked(Duration(seconds=left)):
                 self.get_logger().warning(f'{topic}: a subscriber has not acknowledged all messages')
+        if self._asked:
+            self._wait_for_targets(serialized_stamp_ns(self._asked))
+
+    def _take_targets(self, message: TargetArray) -> None:
+        self._answered = stamp_to_ns(message.header.stamp), time.monotonic()
+
+    def _wait_for_targets(self, stamp_ns: int) -> None:
+        """Wait for the targets of the last radar frame, as long as there are new ones of those before."""
+        began = time.monotonic()
+        while self._answered is None or self._answered[0] != stamp_ns:
+            last = began if self._answered is None else max(began, self._answered[1])
+            if time.monotonic() - last > ANSWER_SECONDS:
+                topic = self._played_name(self._texts('wait_for_targets')[0])
+                self.get_logger().warning(f'{topic}: no targets of the last radar frame within {ANSWER_SECONDS:g} s')
+                return
+            if self._paused.wait(0.05):
+                return
 
 
 def read_awaited(text: str) -> tuple[str, int]:

@@ -19,7 +19,7 @@ from tf2_msgs.msg import TFMessage
 from radio_visual_ssl.bags.messages import heatmap_to_messages, stamp_to_ns, transform_to_message
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.msg import HeatmapInfo
+from radio_visual_ssl.msg import HeatmapInfo, TargetArray
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -47,6 +47,31 @@ def bag(tmp_path_factory):
                 writer.write('/tf_static', recorded, types('tf2_msgs/msg/TFMessage')(transforms=[mounting]))
             writer.write('/radar/heatmap', recorded, image)
     return path
+
+
+def test_the_process_waits_for_the_targets_of_the_last_frame(graph, bag):
+    heatmaps = graph.listen(Image, '/answered/radar/heatmap')
+    player = graph.start_node(
+        'player_node', '-r', '__ns:=/answered', bag=bag, wait_for_subscribers=NAMED,
+        wait_for_targets='localizer/targets', rate=20.0,
+    )  # fmt: skip
+    targets = graph.publisher(TargetArray, '/answered/localizer/targets')
+    frames = heatmaps.wait(FRAMES)
+    for frame in (frames[0], frames[-2]):
+        targets.publish(TargetArray(header=frame.header))
+        with pytest.raises(AssertionError, match='has not ended'):
+            player.wait(1.0)
+    targets.publish(TargetArray(header=frames[-1].header))
+    assert player.wait() == 0
+    assert 'no targets' not in player.output
+
+
+def test_targets_that_never_come_are_not_waited_for_long(graph, bag):
+    player = graph.start_node(
+        'player_node', '-r', '__ns:=/mute', bag=bag, wait_for_targets='localizer/targets', rate=20.0
+    )
+    assert player.wait() == 0
+    assert '/mute/localizer/targets: no targets of the last radar frame within 5 s' in player.output
 
 
 def values_of(messages):
