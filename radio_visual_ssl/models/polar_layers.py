@@ -88,6 +88,34 @@ class ChannelNorm(nn.Module):
         return self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class Standardization(nn.Module):
+    """Batch normalisation of each channel with a learned scale and offset (arXiv 1502.03167).
+
+    Without it all keys, and all queries, begin as all but one and the same vector, and contrastive training may never
+    leave that point, or fall back to it. Without the learned offset, keys of empty cells could not agree on a direction
+    of their own. In use it is the same affine map in all cells, through which none sees another.
+
+    Args:
+        channels: of the features, their second axis.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale, self.offset = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer('mean', torch.zeros(channels))
+        self.register_buffer('variance', torch.ones(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, channels, ...) to the same shape; fewer than two values per channel leave the running values alone."""
+        several = features.numel() > features.shape[1]
+        return functional.batch_norm(
+            features, self.mean, self.variance, self.scale, self.offset, training=self.training and several
+        )
+
+
 def fourier_features(phase: Tensor, bands: int) -> Tensor:
     """Sine and cosine of ``phase``, ``2 phase``, ``4 phase`` ...; (...) rad to (2 bands, ...).
 

@@ -3,12 +3,42 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from radio_visual_ssl.models.cell_grid import CellGrid, Pair
-from radio_visual_ssl.models.polar_layers import ChannelNorm, PolarConv2d, PolarCoordinates, check_maps
+from radio_visual_ssl.models.polar_layers import ChannelNorm, PolarConv2d, PolarCoordinates, Standardization, check_maps
 from radio_visual_ssl.radar.grid import PolarGrid
+
+
+class WhatAndWhere(nn.Module):
+    """Layers within a cell that multiply what is there by where it is.
+
+    A key has to say "something like this is here" and to differ from place to place as the query does, which a sum of
+    both is slow to learn: on 4,000 frames of the simulated parking lot, seen through their change alone, training with
+    this product had found the targets (median error of the peak 1.1 m) after 300 steps, when without it had not begun.
+
+    Args:
+        channels: of the local features.
+        coordinates: channels of the coordinate features that follow them; 0 = there are none to multiply by.
+        output_channels: of the result.
+    """
+
+    def __init__(self, channels: int, coordinates: int, output_channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+        self.what = nn.Conv2d(channels, 2 * channels, 1)
+        self.where = nn.Conv2d(coordinates, 2 * channels, 1) if coordinates else None
+        self.output = nn.Conv2d((4 if coordinates else 2) * channels, output_channels, 1)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(B, channels + coordinates, rows, columns) to (B, output_channels, rows, columns)."""
+        what = self.what(maps[:, : self._channels])
+        if self.where is None:
+            return self.output(functional.gelu(what))
+        where = self.where(maps[:1, self._channels :])  # the same in all maps of the batch
+        return self.output(torch.cat((functional.gelu(what + where), functional.relu(what) * where.tanh()), dim=1))
 
 
 class RadioEncoder(nn.Module):
@@ -16,7 +46,7 @@ class RadioEncoder(nn.Module):
 
     LRL-style (arXiv 2206.06424): the encoder keeps the grid, so that attention over its cells is a place. A wide
     receptive field would let any cell describe the whole scene; here a cell sees ``receptive_field`` bins and nothing
-    else (no normalisation crosses cells).
+    else (in use, no normalisation crosses cells).
 
     Contrastive learning asks for any cell that gives the target away, and settles on one beside it: on the toy scenes
     of test_learning_correspondence.py the median attention peak stood up to 1 m and 7 degrees off. Kernels that are
@@ -68,11 +98,8 @@ class RadioEncoder(nn.Module):
         self.cells: CellGrid = cells
         self.local = nn.Sequential(*layers)
         self.coordinates = PolarCoordinates(cells, coordinate_bands)
-        self.head = nn.Sequential(
-            nn.Conv2d(width + self.coordinates.channels, 2 * width, 1),
-            nn.GELU(),
-            nn.Conv2d(2 * width, embedding_dim, 1),
-        )
+        self.head = WhatAndWhere(width, self.coordinates.channels, embedding_dim)
+        self.standardization = Standardization(embedding_dim)
 
     @property
     def receptive_field(self) -> tuple[int, int]:
@@ -97,4 +124,5 @@ class RadioEncoder(nn.Module):
             ValueError: heatmaps of another shape.
         """
         check_maps('heatmaps', heatmaps, self.input_channels, self.grid.shape)
-        return functional.normalize(self.head(self.coordinates(self.local(heatmaps))), dim=1)
+        keys = self.head(self.coordinates(self.local(heatmaps)))
+        return functional.normalize(self.standardization(keys), dim=1)

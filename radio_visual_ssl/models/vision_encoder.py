@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from radio_visual_ssl.models.polar_layers import fourier_features
+from radio_visual_ssl.models.polar_layers import Standardization, fourier_features
 
 INSIDE_CHANNELS = 6
 """What a backbone sees: red, green, blue, the mask, and the two image coordinates."""
@@ -58,19 +58,24 @@ class SmallBackbone(nn.Module):
         return self.layers(images)
 
 
-BACKBONES: dict[str, Callable[[int], nn.Module]] = {'small': SmallBackbone}
-"""By name: a function from the number of input channels to a `VisionBackbone`."""
+BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {'small': SmallBackbone}
+"""By name: a function from the numbers of input channels and of channels inside to a `VisionBackbone`."""
 
 
-def make_backbone(name: str, input_channels: int = INSIDE_CHANNELS) -> nn.Module:
+def make_backbone(name: str, input_channels: int = INSIDE_CHANNELS, width: int = 32) -> nn.Module:
     """A new backbone by name.
+
+    Args:
+        name: in `BACKBONES`.
+        input_channels: of the images.
+        width: channels inside, of its first layer.
 
     Raises:
         ValueError: no backbone of this name; the message lists those there are.
     """
     if name not in BACKBONES:
         raise ValueError(f'backbone: expected one of {", ".join(sorted(BACKBONES))}, got {name!r}')
-    return BACKBONES[name](input_channels)
+    return BACKBONES[name](input_channels, width)
 
 
 class VisionEncoder(nn.Module):
@@ -106,6 +111,7 @@ class VisionEncoder(nn.Module):
             nn.Linear(heads * (channels + 4 * coordinate_bands), 2 * embedding_dim),
             nn.GELU(),
             nn.Linear(2 * embedding_dim, embedding_dim),
+            Standardization(embedding_dim),
         )
 
     def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:

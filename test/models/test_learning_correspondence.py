@@ -73,7 +73,7 @@ def _errors(maps, batch, cells):
     return range_ - batch['range'], np.rad2deg(azimuth - batch['azimuth'])
 
 
-def _train(loss_of, parameters, scene, steps=100):
+def _train(loss_of, parameters, scene, steps=220):
     optimizer = torch.optim.AdamW(parameters, 4e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps)
     for _ in range(steps):
@@ -92,13 +92,18 @@ def test_masked_learning_points_to_targets_among_stronger_clutter_without_a_bias
         return vision(batch['images'][batch['frame']], batch['masks'])
 
     def loss_of(batch):
-        background = vision(batch['images'], 1 - batch['covered'])
-        return loss(radio(batch['heatmaps']), queries(batch), batch['frame'], background=background)
+        # together, so that both are standardised by the same mean and spread
+        images = torch.cat((batch['images'][batch['frame']], batch['images']))
+        both = vision(images, torch.cat((batch['masks'], 1 - batch['covered'])))
+        targets, background = both.split((len(batch['frame']), len(batch['images'])))
+        return loss(radio(batch['heatmaps']), targets, batch['frame'], background=background)
 
     held_out = scene.batch(150)
     with torch.no_grad():
         before = held_out_peak_likelihood(radio(held_out['heatmaps']), queries(held_out), held_out['frame'])
     _train(loss_of, [*radio.parameters(), *vision.parameters()], scene)
+    radio.eval()
+    vision.eval()
     with torch.no_grad():
         keys = radio(held_out['heatmaps'])
         after = held_out_peak_likelihood(keys, queries(held_out), held_out['frame'])

@@ -26,7 +26,7 @@ def test_keys_keep_the_grid_and_have_unit_length(grid):
 @pytest.mark.parametrize(('kernels', 'strides'), LAYERS)
 def test_a_cell_sees_its_stated_receptive_field_and_nothing_else(grid, kernels, strides):
     torch.manual_seed(1)
-    encoder = RadioEncoder(grid, 2, 8, 8, kernels, strides).double()
+    encoder = RadioEncoder(grid, 2, 8, 8, kernels, strides).double().eval()
     maps = torch.randn(1, 2, 48, 40, dtype=torch.float64, requires_grad=True)
     row, column = encoder.cells.shape[0] // 2, encoder.cells.shape[1] // 2
     encoder(maps)[0, :, row, column].square().mul(torch.arange(8)).sum().backward()

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stage 1: trains both encoders on pairs alone, by masked (MCL) or scene-level (SCL) contrastive learning."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from radio_visual_ssl import __version__
+from radio_visual_ssl.learning.contrastive_data import (
+    ContrastiveBatch,
+    ContrastiveFrames,
+    EachScene,
+    SceneSampler,
+    contrastive_loader,
+)
+from radio_visual_ssl.learning.contrastive_model import Encoders, EncoderSettings, Objective
+from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.learning.training_run import (
+    MONITOR,
+    Epoch,
+    RunSettings,
+    TrainingError,
+    fit,
+    process_rank,
+    seed_run,
+    world_size,
+)
+from radio_visual_ssl.models.attention import held_out_peak_likelihood
+from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.contrastive import (
+    AttentionPooling,
+    MaskedContrastiveLoss,
+    SceneContrastiveLoss,
+    near_in_time,
+)
+from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
+
+
+@dataclass(frozen=True)
+class ContrastiveTrainingSettings:
+    """Everything that contrastive training depends on, beside its data.
+
+    Attributes:
+        objective: mcl: a query is a target's mask; scl: a query is the whole picture, no masks are needed.
+        radar_input: what the radio encoder sees; ('change',) for a radar that stands, ('power',) for one that moves.
+        encoders: their size.
+        run: epochs, precision, seed.
+        scenes: recordings in a batch.
+        frames_per_scene: frames of each, for each process.
+        steps: batches of an epoch.
+        empty_share: of frames that are in a batch as negatives alone.
+        background: whether what is left of a picture without its targets is a hard negative.
+        least_mask: pixels at ``encoders.image_width``, smaller masks give no query.
+        doubtful: whether truncated, merged, split and occluded masks give queries too.
+        temperature: of the loss and its pooling.
+        pooling: of the attention, see `AttentionPooling`.
+        exclusion_s: s, frames of a recording nearer than this are no negatives of each other.
+        learning_rate: largest; it rises over ``warm_up`` of the steps and falls to 0 with a cosine.
+        weight_decay: of AdamW.
+        warm_up: share of the steps.
+        gain_variation: dB, standard deviation by which the radar's log-power is scaled, as a share of 10 dB.
+        light_variation: largest change of the pictures' brightness and contrast, as a share.
+        held_out: share of the recordings that validation gets where it is given none; of a single recording none is
+            held out, and the last epoch counts.
+        workers: processes that read frames; 0 = this one.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    objective: Objective = 'mcl'
+    radar_input: RadarInputSettings = field(default_factory=lambda: RadarInputSettings(channels=('change',)))
+    encoders: EncoderSettings = field(default_factory=EncoderSettings)
+    run: RunSettings = field(default_factory=RunSettings)
+    scenes: int = 8
+    frames_per_scene: int = 6
+    steps: int = 100
+    empty_share: float = 0.15
+    background: bool = False
+    least_mask: float = 0.5
+    doubtful: bool = False
+    temperature: float = 0.1
+    pooling: str = 'logsumexp'
+    exclusion_s: float = 1.0
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-2
+    warm_up: float = 0.15
+    gain_variation: float = 0.5
+    light_variation: float = 0.2
+    held_out: float = 0.2
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers that no part checks itself."""
+        if self.objective not in ('mcl', 'scl'):
+            raise ValueError(f'objective: expected mcl or scl, got {self.objective!r}')
+        for name in ('scenes', 'steps'):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
+                raise ValueError(f'{name}: expected a whole number from 1 on, got {getattr(self, name)!r}')
+        if not (isinstance(self.frames_per_scene, int) and self.frames_per_scene >= 2):
+            raise ValueError(f'frames_per_scene: expected a whole number from 2 on, got {self.frames_per_scene!r}')
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f'learning_rate: expected a positive number, got {self.learning_rate!r}')
+        for name in ('warm_up', 'empty_share', 'held_out', 'light_variation'):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f'{name}: expected a share from 0 to below 1, got {getattr(self, name)!r}')
+        for name in ('gain_variation', 'least_mask', 'weight_decay'):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f'{name}: expected 0 or more, got {getattr(self, name)!r}')
+
+
+@dataclass(frozen=True, eq=False)
+class ContrastiveTrainingReport:
+    """What training came to.
+
+    Attributes:
+        checkpoint: path of the model.
+        validation_loss: nats, of the epoch that was chosen: 32 frames of one scene that was not trained on.
+        peak_likelihood_gain: nats by which the own frame's peak is likelier than a shuffled one's, there.
+        peak_superiority: probability that it is higher; 0.5 = nothing was learned.
+        epochs: that were run.
+        seconds: of this process' part.
+        samples_per_s: frames trained on per second.
+        frames, queries: that could be trained on.
+    """
+
+    checkpoint: Path
+    validation_loss: float
+    peak_likelihood_gain: float
+    peak_superiority: float
+    epochs: int
+    seconds: float
+    samples_per_s: float
+    frames: int
+    queries: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures."""
+        return {**self.__dict__, 'checkpoint': str(self.checkpoint)}
+
+
+class ContrastiveModule(LightningModule):
+    """Both encoders with the loss and the schedule.
+
+    Args:
+        encoders: to be trained.
+        settings: of the training.
+    """
+
+    def __init__(self, encoders: Encoders, settings: ContrastiveTrainingSettings) -> None:
+        super().__init__()
+        self.encoders, self._settings = encoders, settings
+        pooling = AttentionPooling(settings.pooling, settings.temperature)  # type: ignore[arg-type]
+        together = world_size() > 1
+        losses = {'mcl': MaskedContrastiveLoss, 'scl': SceneContrastiveLoss}
+        self._loss = losses[settings.objective](
+            settings.temperature, pooling, exclusion_s=settings.exclusion_s, gather_distributed=together
+        )
+        # A scene is judged by each process by itself.
+        self._own_loss = MaskedContrastiveLoss(settings.temperature, pooling, exclusion_s=settings.exclusion_s)
+
+    def training_step(self, batch: ContrastiveBatch, batch_idx: int) -> Tensor:
+        """The loss of a varied batch; the variation depends on seed, epoch, batch and process alone."""
+        batch = self._varied(batch, batch_idx)
+        keys = self.encoders.radio(batch.maps)
+        near = {'stamps_ns': batch.stamps_ns, 'sequence': batch.sequence}
+        if self._settings.objective == 'scl':
+            seen = batch.has_image
+            loss = self._loss(
+                keys[seen],
+                self.encoders.vision(batch.images[seen]),
+                **{name: value[seen] for name, value in near.items()},
+            )
+        else:
+            images, masks = batch.images[batch.query_frame], batch.masks
+            if self._settings.background:
+                # together with the targets, so that both are standardised by the same mean and spread
+                images, masks = torch.cat((images, batch.images)), torch.cat((masks, batch.background))
+            queries, background = self.encoders.vision(images, masks).tensor_split((len(batch.masks),))
+            if self._settings.background:
+                near |= {'background': background, 'has_background': batch.has_background}
+            loss = self._loss(keys, queries, batch.query_frame, **near)
+        self.log('training_loss', loss, on_step=False, on_epoch=True, batch_size=len(batch.maps), sync_dist=True)
+        return loss
+
+    def validation_step(self, batch: ContrastiveBatch, batch_idx: int) -> None:
+        """Loss and peak likelihood among the frames of one scene."""
+        if self._settings.objective == 'scl':
+            seen = batch.has_image
+            keys, queries = self.encoders.radio(batch.maps[seen]), self.encoders.vision(batch.images[seen])
+            frame, stamps_ns = torch.arange(len(keys), device=keys.device), batch.stamps_ns[seen]
+        else:
+            keys, queries = self.encoders.radio(batch.maps), self._queries(batch)
+            frame, stamps_ns = batch.query_frame, batch.stamps_ns
+        loss = self._own_loss(keys, queries, frame, stamps_ns=stamps_ns)
+        near = near_in_time(stamps_ns, self._settings.exclusion_s)
+        figures = {MONITOR: loss}
+        if not bool(near.all()):
+            peaks = held_out_peak_likelihood(keys, queries, frame, excluded=near)
+            figures |= {'peak_likelihood_gain': peaks.gain, 'peak_superiority': peaks.superiority}
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with a rise and a cosine fall of the learning rate."""
+        settings = self._settings
+        optimizer = torch.optim.AdamW(
+            self.encoders.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+
+    def _rate(self, step: int) -> float:
+        """Learning rate of a step, as a share of the largest."""
+        steps = self._settings.steps * self._settings.run.epochs
+        rise = max(self._settings.warm_up * steps, 1.0)
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return 0.5 * (1 + math.cos(math.pi * min((step - rise) / max(steps - rise, 1.0), 1.0)))
+
+    def _queries(self, batch: ContrastiveBatch) -> Tensor:
+        return self.encoders.vision(batch.images[batch.query_frame], batch.masks)
+
+    def _varied(self, batch: ContrastiveBatch, batch_idx: int) -> ContrastiveBatch:
+        """Another gain of the radar in each frame, another light in each picture."""
+        settings = self._settings
+        number = ((settings.run.seed * 1009 + self.current_epoch) * 1_000_003 + batch_idx) * 1021 + self.global_rank
+        generator = torch.Generator().manual_seed(number % 2**63)
+        count = len(batch.maps)
+        gain = 1 + settings.gain_variation / 10 * torch.randn(count, 1, 1, 1, generator=generator)
+        light = 1 + settings.light_variation * (2 * torch.rand(2, count, 1, 1, 1, generator=generator) - 1)
+        contrast, brightness = light.to(batch.images)
+        images = ((batch.images - 0.5) * contrast + 0.5) * brightness
+        return batch._replace(maps=batch.maps * gain.to(batch.maps), images=images.clamp(0, 1))
+
+
+def train_contrastive(
+    recordings: Sequence[Recording],
+    settings: ContrastiveTrainingSettings,
+    out: str | Path,
+    *,
+    validation: Sequence[Recording] = (),
+    run: str | Path | None = None,
+    resume: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> ContrastiveTrainingReport:
+    """Train both encoders on pairs and write their checkpoint; nothing is known of where targets are.
+
+    The epoch is chosen by the loss on scenes that were not trained on.
+
+    Args:
+        recordings: of one radar, to be trained on.
+        settings: of input, encoders and training.
+        out: path of the checkpoint, .safetensors.
+        validation: recordings that are not trained on; without, some of the others are held out.
+        run: folder of logs and the state to go on from; None: ``out`` with the ending .run.
+        resume: go on where the run in that folder ended; with equal results.
+        provenance: what else the checkpoint tells of its making, as JSON holds it.
+        on_epoch: called after each epoch.
+
+    Raises:
+        TrainingError: no recordings, none with clear masks (or pictures), or another run's folder to be resumed.
+        ValueError: settings that do not fit the radar.
+        CheckpointError: the checkpoint cannot be written.
+    """
+    out, began = Path(out), time.monotonic()
+    if not recordings:
+        raise TrainingError('recordings: expected at least one to train on, got none')
+    seed_run(settings.run)
+    training, held_out = _parted(recordings, validation, settings.held_out)
+    frames, others = (
+        ContrastiveFrames(
+            some,
+            settings.radar_input,
+            settings.encoders.image_width,
+            settings.least_mask,
+            settings.doubtful,
+            whole=settings.objective == 'scl',
+        )
+        for some in (training, held_out)
+    )
+    sampler = SceneSampler(
+        frames,
+        settings.scenes,
+        settings.frames_per_scene,
+        settings.steps,
+        settings.run.seed,
+        settings.empty_share if settings.objective == 'mcl' else 0.0,
+    )
+    scenes = EachScene(others)
+    if not len(scenes):
+        raise TrainingError('validation: expected recordings with clear masks of targets, got none')
+    radar_input = RadarInput(settings.radar_input, recordings[0].grid)
+    encoders = Encoders(radar_input.grid, radar_input.channels, settings.encoders)
+    module = ContrastiveModule(encoders, settings)
+    about = {
+        'settings': _plain(settings),
+        'bags': {each.name: each.content for each in (*training, *held_out)},
+        'validation': [each.name for each in held_out],
+    }
+    last: dict[str, float] = {}
+    best = math.inf
+
+    def keep(epoch: Epoch) -> None:
+        nonlocal best
+        if epoch.figures.get(MONITOR, math.inf) < best:
+            best = epoch.figures[MONITOR]
+            last.update(epoch.figures)
+        if on_epoch is not None:
+            on_epoch(epoch)
+
+    result = fit(
+        module,
+        contrastive_loader(frames, sampler, settings.workers),
+        contrastive_loader(others, scenes),
+        settings.run,
+        run or out.with_suffix('.run'),
+        fingerprint={**about, **dict(provenance or {})},
+        resume=resume,
+        on_epoch=keep,
+    )
+    seconds = time.monotonic() - began
+    weights = {name.removeprefix('encoders.'): weight for name, weight in result.weights.items()}
+    names = set(encoders.state_dict())
+    gain, superiority = (last.get(f'peak_{name}', math.nan) for name in ('likelihood_gain', 'superiority'))
+    if process_rank() == 0:
+        architecture = {
+            'objective': settings.objective,
+            'encoders': asdict(settings.encoders),
+            'temperature': settings.temperature,
+        }
+        told = {
+            'package': __version__,
+            **about,
+            'frames': len(frames),
+            'queries': frames.masks,
+            'epochs': result.epochs,
+            'validation_loss': result.loss,
+            'seconds': round(seconds, 1),
+            **dict(provenance or {}),
+        }
+        save_checkpoint(
+            out,
+            Checkpoint(
+                'contrastive',
+                {name: weight for name, weight in weights.items() if name in names},
+                RadarGeometry.of(recordings[0].heatmap(0)),
+                settings.radar_input,
+                architecture,
+                provenance=told,
+            ),
+        )
+    return ContrastiveTrainingReport(
+        out,
+        result.loss,
+        gain,
+        superiority,
+        result.epochs,
+        seconds,
+        result.samples_per_s,
+        len(frames),
+        frames.masks,
+    )
+
+
+def _parted(
+    recordings: Sequence[Recording], validation: Sequence[Recording], held_out: float
+) -> tuple[list[Recording], list[Recording]]:
+    """Recordings to train on and those held out; with fewer than three, the same serve for both.
+
+    Raises:
+        TrainingError: a recording in both parts.
+    """
+    twice = {each.content for each in recordings} & {each.content for each in validation}
+    if twice:
+        name = next(each.name for each in validation if each.content in twice)
+        raise TrainingError(f'{name}: expected recordings for training or for validation, got this one for both')
+    if validation:
+        return list(recordings), list(validation)
+    if len(recordings) < 3 or not held_out:
+        return list(recordings), list(recordings)
+    every = max(round(1 / held_out), 2)
+    others = list(recordings)[every - 1 :: every] or list(recordings)[-1:]
+    return [each for each in recordings if each not in others], others
+
+
+def _plain(settings: ContrastiveTrainingSettings) -> dict[str, Any]:
+    """The settings that the result depends on, as JSON holds them."""
+    content = asdict(settings)
+    del content['workers'], content['run']['accelerator']
+    return content

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Experiments as YAML: nested settings by name, each of which can be overridden."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from radio_visual_ssl.share import share_path
+
+Settings = TypeVar('Settings')
+
+
+class ExperimentError(ValueError):
+    """An experiment that cannot be run; the message names file and field, what was expected and got."""
+
+
+def read_experiment(name: str | Path) -> dict[str, Any]:
+    """The settings of a YAML file, or of the shipped one of that name in config/learning/.
+
+    Raises:
+        ExperimentError: no such file, or one that is no mapping.
+    """
+    file = Path(name).expanduser()
+    if not file.is_file():
+        try:
+            file = share_path('config', 'learning', f'{name}.yaml')
+        except FileNotFoundError as error:
+            raise ExperimentError(f'{name}: expected a YAML file or a name in config/learning/, found none') from error
+    try:
+        content = yaml.safe_load(file.read_text(encoding='utf-8'))
+    except (OSError, yaml.YAMLError) as error:
+        raise ExperimentError(f'{file}: expected YAML, got {error}') from error
+    if not isinstance(content or {}, dict):
+        raise ExperimentError(f'{file}: expected settings by name, got {type(content).__name__}')
+    return content or {}
+
+
+def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings with single values replaced.
+
+    Args:
+        content: nested settings.
+        overrides: each ``name.of.field=value``, the value as YAML.
+
+    Raises:
+        ExperimentError: an override of another form.
+    """
+    result = _copied(content)
+    for text in overrides:
+        path, separator, value = text.partition('=')
+        names = path.strip().split('.')
+        if not separator or not all(names):
+            raise ExperimentError(f'--set: expected name.of.field=value, got {text!r}')
+        place = result
+        for name in names[:-1]:
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ExperimentError(f'--set {text}: expected {name} to hold further settings, got {place!r}')
+        try:
+            place[names[-1]] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ExperimentError(f'--set {text}: expected a value in YAML, got {error}') from error
+    return result
+
+
+def settings_of(kind: type[Settings], content: Mapping[str, Any], where: str = 'experiment') -> Settings:
+    """Settings of a dataclass, whose fields may be dataclasses in turn, from nested mappings.
+
+    Args:
+        kind: dataclass, all of whose fields have defaults.
+        content: values by name; fields that are left out keep their defaults.
+        where: name for errors.
+
+    Raises:
+        ExperimentError: an unknown field, or a value that it cannot have; the message names it.
+    """
+    types = get_type_hints(kind)
+    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        if name not in names:
+            raise ExperimentError(f'{where}: {name}: expected one of {", ".join(names)}')
+        if is_dataclass(types[name]):
+            if not isinstance(value, Mapping):
+                raise ExperimentError(f'{where}: {name}: expected settings by name, got {value!r}')
+            values[name] = settings_of(types[name], value, f'{where}: {name}')  # type: ignore[arg-type]
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else _number(types[name], value)
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise ExperimentError(f'{where}: {error}') from error
+
+
+def _number(wanted: Any, value: Any) -> Any:
+    """A whole number or a text like 4e-3, which YAML takes for one, as the float that a field wants."""
+    if wanted is not float or isinstance(value, bool) or not isinstance(value, int | str):
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def _copied(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _copied(value) if isinstance(value, Mapping) else value for name, value in content.items()}
