@@ -27,7 +27,7 @@ _HEADER = 256  # bytes, so that a header can be written again once the number of
 _MAPPED = 64 * 1024  # bytes from which an array is mapped: each map holds a file descriptor
 
 
-class ArrayStoreError(RuntimeError):
+class ArrayStoreError(ValueError):
     """A folder of arrays that cannot be written or used; the message names the file, what it holds and expected."""
 
 

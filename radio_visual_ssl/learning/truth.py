@@ -14,10 +14,11 @@ from radio_visual_ssl.bags.writer import BagError
 from radio_visual_ssl.learning.recordings import Recording, RecordingError, bag_content
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.share import PACKAGE
-from radio_visual_ssl.vision.mask_quality import HIT_IOU
 from radio_visual_ssl.vision.masks import MaskError, TargetMask, masks_from_image
 
 TRUE_MASKS_TOPIC = '/camera/mask'
+
+_LEAST_COVERED, _LEAST_IOU = 0.5, 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,9 @@ class Truth:
 def read_truth(recording: Recording, truth_topic: str = TRUTH_TOPIC, masks_topic: str = TRUE_MASKS_TOPIC) -> Truth:
     """Read the ground truth of a recording from its bag.
 
-    A target list belongs to the radar frame of its stamp, or within half a radar period. A mask shows the target whose
-    true mask (pixel values are track ids) in the same image overlaps it by half or more (intersection over union).
+    A target list belongs to the radar frame of its stamp, or within half a radar period. A mask shows the target of
+    whose true mask (pixel values are track ids) in the same image it covers half or more, if that is a fifth of all
+    that they cover together: with the target's shadow it may be several times as large, and still shows the target.
 
     Args:
         recording: its bag must still be there.
@@ -119,7 +121,8 @@ def _numbers(masks: Sequence[TargetMask], true: Sequence[TargetMask]) -> list[in
     numbers = [0] * len(masks)
     if masks and true:
         overlaps = np.array([[mask.iou(other) for other in true] for mask in masks])
-        hits = overlaps >= HIT_IOU
+        covered = np.array([[other.covered_by(mask) for other in true] for mask in masks])
+        hits = (covered >= _LEAST_COVERED) & (overlaps >= _LEAST_IOU)
         for row, column in zip(*linear_sum_assignment(-np.where(hits, overlaps, 0.0)), strict=True):
             if hits[row, column]:
                 numbers[row] = true[column].number
