@@ -18,6 +18,10 @@ from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 
 
+LEAST_SCORE = 0.01
+"""The network's own, from which ``localize_all`` tells what ``localize`` withholds."""
+
+
 @dataclass(frozen=True)
 class LocalizerCalibration:
     """What a network's scores and variances mean, learned on data that it was not trained on.
@@ -150,11 +154,19 @@ class NetworkLocalizer:
         Raises:
             ValueError: another radar than the checkpoint's, no model for this radar, cells that are NaN or infinite.
         """
-        heatmap = self._matched(heatmap)
-        maps = self._input(heatmap)
-        with torch.inference_mode():
-            output = self._network(torch.from_numpy(maps)[None].to(self._device))
-        return self.targets(output, heatmap)
+        return self.targets(*self._run(heatmap))
+
+    def localize_all(self, heatmap: Heatmap) -> tuple[list[Target], list[Target]]:
+        """What ``localize`` returns, and the less likely targets that it withholds, of the network's score 0.01 or more.
+
+        Raises:
+            ValueError: as ``localize``.
+        """
+        output, heatmap = self._run(heatmap)
+        least = self._least_score
+        scores, targets = self._decoded(output, heatmap, min(least, LEAST_SCORE))
+        reported = int(np.count_nonzero(scores >= least))
+        return targets[:reported], targets[reported:]
 
     def targets(self, output: LocalizerOutput, heatmap: Heatmap) -> list[Target]:
         """What the network's output for a heatmap says, for those who run the network by other means.
@@ -163,11 +175,29 @@ class NetworkLocalizer:
             output: of one frame.
             heatmap: that it is of, for velocities and signal-to-noise ratios.
         """
+        return self._decoded(output, heatmap, self._least_score)[1]
+
+    @property
+    def _least_score(self) -> float:
+        """The network's own, from which a target is reported."""
+        return self._calibration.raw(self._settings.threshold or self._calibration.threshold)
+
+    def _run(self, heatmap: Heatmap) -> tuple[LocalizerOutput, Heatmap]:
+        """The network's output for a heatmap, and the heatmap on the checkpoint's grid."""
+        heatmap = self._matched(heatmap)
+        maps = self._input(heatmap)
+        with torch.inference_mode():
+            return self._network(torch.from_numpy(maps)[None].to(self._device)), heatmap
+
+    def _decoded(
+        self, output: LocalizerOutput, heatmap: Heatmap, least_score: float
+    ) -> tuple[NDArray[np.float64], list[Target]]:
+        """(N,) the network's own scores, highest first, and the targets."""
         settings, calibration = self._settings, self._calibration
         (found,) = decode(
             output,
             self._network.cells,
-            calibration.raw(settings.threshold or calibration.threshold),
+            least_score,
             settings.max_targets,
             settings.separation,
             (calibration.range_variance, calibration.azimuth_variance),
@@ -180,7 +210,7 @@ class NetworkLocalizer:
         floor = heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else float(np.median(heatmap.values))
         snr = heatmap.values[row, column] - floor
         velocity = np.full(len(row), np.nan) if heatmap.velocity is None else heatmap.velocity[row, column]
-        return [
+        return found.score, [
             Target(
                 float(position[number, 0]),
                 float(position[number, 1]),
@@ -201,7 +231,10 @@ class NetworkLocalizer:
     def _use(self, checkpoint: Checkpoint) -> None:
         """Run this checkpoint from now on."""
         self._network = network_of(checkpoint).to(self._device)
-        self._input = RadarInput(checkpoint.radar_input, checkpoint.radar.grid)
+        radar_input, interval = checkpoint.radar_input, self._settings.background_interval
+        if interval:
+            radar_input = replace(radar_input, background_interval=interval)
+        self._input = RadarInput(radar_input, checkpoint.radar.grid)
         self._calibration = LocalizerCalibration.of(checkpoint.calibration)
         self._checkpoint = checkpoint
 

@@ -22,6 +22,8 @@ class NetworkLocalizerSettings:
         radar_height: m, of the radar above the middle of the targets, to take slant range and cone angle to the ground;
             0 = as the radar reads them.
         surface_to_centre: m, added along range: returns come from the near side of a target.
+        background_interval: the background learns every n-th heatmap alone; 0 = as in training. A stream ten times as
+            fast as the recordings that the model learned from wants ten times the interval.
         max_targets: targets in one heatmap; the best are kept.
         separation: m; of two nearer to each other, the one with the higher score is kept.
 
@@ -34,6 +36,7 @@ class NetworkLocalizerSettings:
     threshold: float = 0.0
     radar_height: float = 0.0
     surface_to_centre: float = 0.0
+    background_interval: int = 0
     max_targets: int = 32
     separation: float = 1.0
 
@@ -46,6 +49,7 @@ BOUNDS: Bounds = {
     'threshold': (0.0, 1.0),
     'radar_height': (-100.0, 100.0),
     'surface_to_centre': (-10.0, 10.0),
+    'background_interval': (0, 1000),
     'max_targets': (1, 1000),
     'separation': (0.0, 100.0),
 }

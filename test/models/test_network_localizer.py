@@ -189,3 +189,17 @@ def test_settings_come_from_a_file_and_are_checked(tmp_path):
         NetworkLocalizerSettings(device='tpu')
     with pytest.raises(ValueError, match='threshold: expected a number from 0 to 1, got 2'):
         NetworkLocalizerSettings(threshold=2)
+
+
+def test_a_faster_stream_may_learn_its_background_from_every_tenth_heatmap():
+    scores = {}
+    for interval in (0, 10):
+        checkpoint = _checkpoint(radar_input=RadarInputSettings(('change',)))
+        localizer = _localizer(checkpoint, background_interval=interval)
+        for seed in range(1, 5):
+            localizer.localize(_heatmap(seed))
+        scores[interval] = [target.score for target in localizer.localize(_heatmap(1))]
+    twice = _localizer(_checkpoint(radar_input=RadarInputSettings(('change',))))
+    twice.localize(_heatmap(1))
+    # a background of the first heatmap alone: the same one again is no change at all
+    assert scores[10] == [target.score for target in twice.localize(_heatmap(1))] != scores[0]
