@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.evaluation.metrics import FrameMatch, Metrics, View, camera_sector, is_counted, match_frame
+from radio_visual_ssl.evaluation.metrics import (
+    HIT_DISTANCE,
+    FrameMatch,
+    Metrics,
+    View,
+    camera_sector,
+    is_counted,
+    match_frame,
+)
 from radio_visual_ssl.radar.grid import CartesianGrid, polar_to_cartesian
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target
@@ -55,6 +63,7 @@ def draw_frame(
     *,
     out: str | Path,
     view: View = 'camera',
+    hit_distance: float = HIT_DISTANCE,
     metrics: Metrics | Mapping[str, Metrics] | None = None,
     title: str = '',
     max_range: float | None = None,
@@ -70,6 +79,7 @@ def draw_frame(
         camera: projects boxes and detections into the image; None: the image stays plain.
         out: path of the PNG; replaced atomically, its folder is made.
         view: which targets count as missed, see `radio_visual_ssl.evaluation.metrics`.
+        hit_distance: m from a target's footprint.
         metrics: figures for the table, of one localizer or of several by name.
         title: of the picture.
         max_range: m shown; None = the whole grid.
@@ -80,7 +90,7 @@ def draw_frame(
     """
     from matplotlib.figure import Figure
 
-    judged = _Judged.of(detections, truth, camera, view)
+    judged = _Judged.of(detections, truth, camera, view, hit_distance)
     figure = Figure(
         figsize=(13.2, 6.6 if metrics is not None else 5.6), dpi=100, layout='constrained', facecolor='white'
     )
@@ -140,7 +150,7 @@ def table_rows(metrics: Metrics | Mapping[str, Metrics]) -> list[list[str]]:
         'median m',
         'p90 m',
         'footprint m',
-        'AP 2 m',
+        'AP',
     ]
     rows = [
         [
@@ -182,10 +192,16 @@ class _Judged:
 
     @classmethod
     def of(
-        cls, detections: Sequence[Target], truth: Sequence[Target] | None, camera: CameraModel | None, view: View
+        cls,
+        detections: Sequence[Target],
+        truth: Sequence[Target] | None,
+        camera: CameraModel | None,
+        view: View,
+        hit_distance: float = HIT_DISTANCE,
     ) -> '_Judged':
         sector = camera_sector(camera) if view == 'camera' and camera is not None else None
-        match = None if truth is None else match_frame(detections, truth, view=view, in_sector=sector)
+        how: Any = {'view': view, 'in_sector': sector, 'hit_distance': hit_distance}
+        match = None if truth is None else match_frame(detections, truth, **how)
         return cls(detections, truth or [], camera, view, match)
 
     def detection_style(self, detection: Target) -> dict[str, Any]:
