@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -144,6 +145,23 @@ def test_images_that_cannot_be_decoded_cost_a_note_and_no_figure(bag_with_raw_ca
     assert '3 frames go without their image' in figures['notes'][-1]
     assert "'yuv422_yuy2'" in figures['notes'][-1]
     assert (tmp_path / 'report/frame.png').is_file()
+
+
+def test_several_bags_and_parts_of_data_sets_are_evaluated_as_one(bag_with_raw_camera: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'set'
+    for name in ('one', 'other'):
+        shutil.copytree(bag_with_raw_camera, folder / name)
+    splits = [{'bag': 'one', 'split': 'train'}, {'bag': 'other', 'split': 'test'}]
+    (folder / 'dataset.yaml').write_text(json.dumps({'format': 1, 'bags': splits}))
+    options = ('--hit-distance', '1', '--json', '--report', 'report')
+    figures = last_json(run('evaluate', folder, bag_with_raw_camera, *options, folder=tmp_path))
+    assert (figures['bags'], figures['frames'], figures['empty_frames'], figures['hit_distance_m']) == (3, 9, 9, 1.0)
+    assert figures['recall_at_false']['0.05'] is None
+    assert (tmp_path / 'report/frame.png').is_file()
+    result = run('evaluate', folder, '--split', 'test', '--json', folder=tmp_path)
+    assert (last_json(result)['bags'], last_json(result)['frames']) == (1, 3)
+    assert 'recall at 0.05 per empty frame' in ' '.join(result.stdout.split())
+    assert "expected bags of the split 'val'" in error_of(run('evaluate', folder, '--split', 'val', folder=tmp_path))
 
 
 def test_help_of_inspect_tells_what_null_means(tmp_path: Path) -> None:

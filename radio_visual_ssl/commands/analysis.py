@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radio_visual_ssl.commands.options import Bag, Json, PairedOffset
+from radio_visual_ssl.commands.options import Json, PairedOffset
 from radio_visual_ssl.commands.output import console, print_json, progress_bar, table
-from radio_visual_ssl.evaluation.metrics import View
+from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, Metrics, View
 
 if TYPE_CHECKING:
     from radio_visual_ssl.bags.reader import BagReader
@@ -55,7 +55,10 @@ def heatmap(
 
 
 def evaluate(
-    bag: Bag,
+    bags: Annotated[
+        list[Path],
+        typer.Argument(metavar='BAG...', help='Bags of one radar, or data sets of them.', show_default=False),
+    ],
     backend: Annotated[
         list[str],
         typer.Option(
@@ -81,65 +84,96 @@ def evaluate(
     view: Annotated[
         View, typer.Option(help='Which true targets count: those that the camera sees, that the radar sees, or all.')
     ] = 'camera',
+    split: Annotated[
+        str | None, typer.Option(help='Part of the data sets that counts: train, val or test. Default: all.')
+    ] = None,
+    hit_distance: Annotated[
+        float, typer.Option(help="m from a target's footprint within which a detection hits it.", min=0)
+    ] = HIT_DISTANCE,
     report: Annotated[
         Path | None, typer.Option(help='Folder for pictures: error curve, and the frame with the most targets.')
     ] = None,
     camera_offset: PairedOffset = None,
     as_json: Json = False,
 ) -> None:
-    """Judge localizers on a bag with ground truth: recall, precision, error and signed bias."""
+    """Judge localizers on bags with ground truth: recall, precision, error, signed bias, and at equal false alarms."""
     from radio_visual_ssl.bags.reader import BagReader
-    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bag
+    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bags
     from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, table_rows
+    from radio_visual_ssl.learning.bag_selection import expand_bags
 
-    reader = BagReader(bag)
-    localizers = _localizers(reader, backend, model, settings)
-    total = reader.streams[reader.radar_topic()].count
-    fullest: EvaluatedFrame | None = None
+    paths = expand_bags(bags, split)
+    readers = [BagReader(path) for path in paths]
+    localizers = _localizers(readers[0], backend, model, settings)
+    total = sum(reader.streams[reader.radar_topic()].count for reader in readers)
+    name = paths[0].name if len(paths) == 1 else f'{len(paths)} bags'
+    fullest: tuple[Path, EvaluatedFrame] | None = None
     with progress_bar('evaluating') as progress:
         done = 0
 
-        def on_frame(frame: EvaluatedFrame) -> None:
+        def on_frame(path: str | Path, frame: EvaluatedFrame) -> None:
             nonlocal done, fullest
             done += 1
             progress(done, total)
-            if report is not None and frame.matches and (fullest is None or _telling(frame) > _telling(fullest)):
-                fullest = frame
+            if report is not None and frame.matches and (fullest is None or _telling(frame) > _telling(fullest[1])):
+                fullest = Path(path), frame
 
-        evaluation = evaluate_bag(
-            bag,
+        evaluation = evaluate_bags(
+            paths,
             localizers,
             view=view,
+            hit_distance=hit_distance,
             image_offset_s=camera_offset,
             images=report is not None,
             on_frame=on_frame,
         )
-    columns = zip(*table_rows(evaluation.metrics), strict=True)
+    figures = evaluation.metrics
+    columns = zip(*table_rows(figures), strict=True)
     header, *rows = ([str(cell) for cell in column] for column in columns)
-    table(f'{bag}, targets in view of the {view}', header, rows)
-    for name, metrics in evaluation.metrics.items():
+    table(f'{paths[0] if len(paths) == 1 else name}, targets in view of the {view}', header, rows)
+    table('at equal false alarms', ['', *figures], _rows_at_equal_false_alarms(figures))
+    for title, metrics in figures.items():
         if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
-            console.print(f'{name}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
+            console.print(f'{title}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
     for note in evaluation.notes:
         console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
     if report is not None:
-        console.print(f'picture: {draw_errors(evaluation, report / "errors.png", bag.name)}', soft_wrap=True)
+        console.print(f'picture: {draw_errors(evaluation, report / "errors.png", name)}', soft_wrap=True)
         if fullest is not None:
-            first = next(iter(localizers))
+            first, (path, shown) = next(iter(localizers)), fullest
             picture = draw_frame(
-                fullest.frame.image,
-                fullest.frame.heatmap,
-                fullest.detections[first],
-                fullest.frame.truth,
-                evaluation.camera,
+                shown.frame.image,
+                shown.frame.heatmap,
+                shown.detections[first],
+                shown.frame.truth,
+                shown.camera,
                 out=report / 'frame.png',
                 view=evaluation.view,
-                metrics=evaluation.metrics,
-                title=f'{bag.name}, {first}',
+                hit_distance=hit_distance,
+                metrics=figures,
+                title=f'{path.name}, {first}',
             )
             console.print(f'picture: {picture}', soft_wrap=True)
     if as_json:
-        print_json(evaluation.to_json())
+        print_json({**evaluation.to_json(), 'bags': len(paths)})
+
+
+def _rows_at_equal_false_alarms(figures: dict[str, Metrics]) -> list[list[str]]:
+    """One row for each rate of false alarms, one column for each localizer; a dash where it cannot make as many."""
+
+    def text(value: float | None, unit: str = '') -> str:
+        return '-' if value is None else f'{value:.2f}{unit}'
+
+    some = next(iter(figures.values()))
+    rows = [
+        [f'recall at {rate} per empty frame', *(text(entry.recall_at_false[rate]) for entry in figures.values())]
+        for rate in some.recall_at_false
+    ]
+    for rate in some.at_false_per_frame:
+        points = [entry.at_false_per_frame[rate] for entry in figures.values()]
+        rows.append([f'recall at {rate} per frame', *(text(point.recall) for point in points)])
+        rows.append([f'median error at {rate} per frame', *(text(point.median_error_m, ' m') for point in points)])
+    return rows
 
 
 def _telling(frame: 'EvaluatedFrame') -> tuple[bool, int]:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs localizers over recorded frames and judges what they find."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from radio_visual_ssl.bags.reader import IMAGE_TOPIC, TRUTH_TOPIC, BagReader, Fr
 from radio_visual_ssl.bags.writer import BagError
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, Tally, View, camera_sector
 from radio_visual_ssl.radar.formation import FormationSettings
-from radio_visual_ssl.radar.localizer import Localizer
+from radio_visual_ssl.radar.localizer import Localizer, WithholdingLocalizer
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
 
@@ -24,11 +25,13 @@ class EvaluatedFrame:
         frame: as recorded.
         detections: of each localizer that took the heatmap.
         matches: of each localizer; empty where the frame has no ground truth, or a localizer refused the heatmap.
+        camera: whose view it was, where known.
     """
 
     frame: Frame
     detections: dict[str, list[Target]]
     matches: dict[str, FrameMatch]
+    camera: CameraModel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +44,7 @@ class Evaluation:
         hit_distance: m.
         unlabelled_frames: frames without ground truth, which fed the localizers but were not judged.
         sector_known: whether false alarms outside the camera's sector could be left out.
-        camera: whose view it was, where known.
-        faults: what of the recording could not be used, one sentence each.
+        faults: what of the recordings could not be used, one sentence each.
     """
 
     tallies: dict[str, Tally]
@@ -50,7 +52,6 @@ class Evaluation:
     hit_distance: float
     unlabelled_frames: int
     sector_known: bool
-    camera: CameraModel | None = None
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -67,6 +68,27 @@ class Evaluation:
         if self.unlabelled_frames:
             notes.append(f'{self.unlabelled_frames} frames without ground truth are not judged')
         return notes + self.faults
+
+    @classmethod
+    def joined(cls, evaluations: Sequence['Evaluation']) -> 'Evaluation':
+        """One over the frames of all, which are of the same localizers, view and hit distance; at least one.
+
+        Raises:
+            ValueError: of another view or hit distance.
+        """
+        first = evaluations[0]
+        tallies = {name: Tally(first.view, first.hit_distance) for name in first.tallies}
+        for evaluation in evaluations:
+            for name, tally in tallies.items():
+                tally.extend(evaluation.tallies[name])
+        return cls(
+            tallies,
+            first.view,
+            first.hit_distance,
+            sum(evaluation.unlabelled_frames for evaluation in evaluations),
+            all(evaluation.sector_known for evaluation in evaluations),
+            [fault for evaluation in evaluations for fault in evaluation.faults],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The figures of the first localizer, those of each under ``backends``, and how they were taken."""
@@ -93,7 +115,8 @@ def evaluate_frames(
     """Feeds frames, in order of time, to freshly reset localizers and judges their detections.
 
     A heatmap that a localizer refuses (ValueError) is judged for none of them, so that all figures are of the same
-    frames; `Evaluation.notes` tells how many there were, and the first.
+    frames; `Evaluation.notes` tells how many there were, and the first. What a localizer withholds for its low score
+    (`WithholdingLocalizer`) counts in the figures that move the threshold alone.
 
     Args:
         frames: with heatmaps; those without ground truth are localized too (a localizer may learn its background from
@@ -118,10 +141,14 @@ def evaluate_frames(
     refused, first = 0, ''
     for frame in frames:
         detections: dict[str, list[Target]] = {}
+        withheld: dict[str, list[Target]] = {}
         matches: dict[str, FrameMatch] = {}
         for name, localizer in localizers.items():
             try:
-                detections[name] = localizer.localize(frame.heatmap)
+                if isinstance(localizer, WithholdingLocalizer):
+                    detections[name], withheld[name] = localizer.localize_all(frame.heatmap)
+                else:
+                    detections[name] = localizer.localize(frame.heatmap)
             except ValueError as error:
                 first = first or f'first by {name}, stamp {frame.stamp_ns * 1e-9:.3f} s: {error}'
         if len(detections) < len(localizers):
@@ -130,16 +157,16 @@ def evaluate_frames(
             unlabelled += 1
         else:
             for name, found in detections.items():
-                matches[name] = tallies[name].add(found, frame.truth, sector)
+                matches[name] = tallies[name].add(found, frame.truth, sector, withheld.get(name, ()))
         count += 1
         if on_frame is not None:
-            on_frame(EvaluatedFrame(frame, detections, matches))
+            on_frame(EvaluatedFrame(frame, detections, matches, camera))
     faults = []
     if refused:
         faults.append(f'{source}: {refused} of {count} heatmaps were refused and are not judged; {first}')
         if refused == count:
             raise ValueError(f'{source}: expected a heatmap that can be localized, got {count} refused; {first}')
-    return Evaluation(tallies, view, hit_distance, unlabelled, sector is not None, camera, faults)
+    return Evaluation(tallies, view, hit_distance, unlabelled, sector is not None, faults)
 
 
 def evaluate_bag(
@@ -206,3 +233,52 @@ def evaluate_bag(
     if bad_images:
         evaluation.faults.append(f'{bad_images} frames go without their image, which cannot be decoded; {first_error}')
     return evaluation
+
+
+def evaluate_bags(
+    paths: Sequence[str | Path],
+    localizers: Mapping[str, Localizer],
+    *,
+    view: View = 'camera',
+    hit_distance: float = HIT_DISTANCE,
+    image_offset_s: float | None = None,
+    images: bool = False,
+    on_frame: Callable[[str | Path, EvaluatedFrame], None] | None = None,
+) -> Evaluation:
+    """Judges localizers on several bags of one radar; each begins with localizers that have learned no background.
+
+    Args:
+        paths: of the bags, at least one; each has its own camera.
+        localizers: by name, at least one.
+        view: which targets count, see `radio_visual_ssl.evaluation.metrics`.
+        hit_distance: m from a target's footprint.
+        image_offset_s: s added to the camera's stamps, see `evaluate_bag`.
+        images: whether the frames that on_frame gets carry their images.
+        on_frame: called after each frame, with the bag's path.
+
+    Raises:
+        BagError: as `evaluate_bag`.
+        ValueError: no bags, bags of several radars, or as `evaluate_frames`.
+    """
+    if not paths:
+        raise ValueError('bags: expected at least one, got none')
+    radar: str | None = None
+    for path in paths if len(paths) > 1 else ():
+        name = BagReader(path).radar_name()
+        radar = name if radar is None else radar
+        if name != radar:
+            raise ValueError(f'{path}: expected a bag of radar {radar!r}, as {paths[0]} is, got one of {name!r}')
+    return Evaluation.joined(
+        [
+            evaluate_bag(
+                path,
+                localizers,
+                view=view,
+                hit_distance=hit_distance,
+                image_offset_s=image_offset_s,
+                images=images,
+                on_frame=None if on_frame is None else partial(on_frame, path),
+            )
+            for path in paths
+        ]
+    )

@@ -8,6 +8,10 @@ detection each, and among those pairings the one with the smallest sum of distan
 Only targets in the evaluated view are counted. What happens outside is neither rewarded nor punished: a detection that
 hits no counted target is *ignored* when it hits a target outside the view, or when it lies outside the evaluated sector
 itself; every other detection without a target, a second one on the same target included, is a false alarm.
+
+Back ends are compared at equal false alarms by moving a threshold through their scores: down to the lowest score at
+which there are no more false alarms than wanted. Detections that a back end withholds for their low score take part in
+that and in the average precision alone.
 """
 
 import math
@@ -28,6 +32,8 @@ Sector = Callable[[Target], bool]
 View = Literal['camera', 'radar', 'all']
 VIEWS: tuple[View, ...] = ('camera', 'radar', 'all')
 HIT_DISTANCE = 2.0  # m
+FALSE_PER_EMPTY_FRAME = (0.02, 0.05, 0.1, 0.2)
+FALSE_PER_FRAME = (0.02, 0.05, 0.1, 0.2, 0.5)
 _NO_PAIR = 1e6  # m, dearer than any number of true pairs in a frame
 
 
@@ -83,6 +89,8 @@ class FrameMatch:
         ignored: detections that count neither way.
         ranked: (score, outcome) of each detection that is not ignored when detections are admitted from the highest
             score down; outcome: whether one more target can be found with it.
+        pairings: (from, until, error) of each pair of detection and target that there is at some threshold: from that
+            score down, to another score at which a further detection takes its place (-inf: never); m to the centre.
     """
 
     targets: int
@@ -91,6 +99,7 @@ class FrameMatch:
     misses: list[Target]
     ignored: list[Target]
     ranked: list[tuple[float, bool]]
+    pairings: list[tuple[float, float, float]]
 
 
 def match_frame(
@@ -117,15 +126,15 @@ def match_frame(
         raise ValueError(f'view: expected one of {", ".join(VIEWS)}, got {view!r}')
     counted = [target for target in truth if is_counted(target, view)]
     others = [target for target in truth if not is_counted(target, view)]
-    near = _hits(detections, counted, hit_distance)
-    rows, columns = linear_sum_assignment(np.where(near, _centre_distances(detections, counted), _NO_PAIR))
-    pairs = [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if near[row, column]]
+    near, distances = _hits(detections, counted, hit_distance), _centre_distances(detections, counted)
+    scores = [detection.score for detection in detections]
+    pairs = _paired(near, distances)
     excused = np.any(_hits(detections, others, hit_distance), axis=1)
     if in_sector is not None:
         excused |= ~np.array([in_sector(detection) for detection in detections], dtype=bool)
     found, taken = {column for _, column in pairs}, {row for row, _ in pairs}
     unpaired = [row for row in range(len(detections)) if row not in taken]
-    outcome = _admit_by_score([detection.score for detection in detections], near)
+    outcome = _admit_by_score(scores, near)
     return FrameMatch(
         targets=len(counted),
         hits=[(detections[row], counted[column]) for row, column in pairs],
@@ -137,6 +146,7 @@ def match_frame(
             for row, detection in enumerate(detections)
             if outcome[row] or not excused[row]
         ],
+        pairings=_pairings_by_score(scores, near, distances),
     )
 
 
@@ -152,6 +162,31 @@ def _centre_distances(detections: Sequence[Target], truth: Sequence[Target]) -> 
     found = np.array([(detection.x, detection.y) for detection in detections]).reshape(-1, 1, 2)
     true = np.array([(target.x, target.y) for target in truth]).reshape(1, -1, 2)
     return np.linalg.norm(found - true, axis=2)
+
+
+def _paired(near: NDArray[np.bool_], distances: NDArray[np.float64]) -> list[tuple[int, int]]:
+    """(detection, target) pairs, as many as there can be, with the smallest sum of distances."""
+    rows, columns = linear_sum_assignment(np.where(near, distances, _NO_PAIR))
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True) if near[row, column]]
+
+
+def _pairings_by_score(
+    scores: Sequence[float], near: NDArray[np.bool_], distances: NDArray[np.float64]
+) -> list[tuple[float, float, float]]:
+    """`FrameMatch.pairings`: those of all the thresholds at which a detection is admitted that is near a target."""
+    values = np.asarray(scores, dtype=np.float64)
+    rows = np.flatnonzero(near.any(axis=1))
+    rows = rows[np.argsort(-values[rows], kind='stable')]
+    since: dict[tuple[int, int], float] = {}
+    ended: list[tuple[float, float, float]] = []
+    for score in np.unique(values[rows])[::-1]:
+        admitted = rows[values[rows] >= score]
+        pairs = {(int(admitted[row]), column) for row, column in _paired(near[admitted], distances[admitted])}
+        for pair in since.keys() - pairs:
+            ended.append((since.pop(pair), float(score), float(distances[pair])))
+        for pair in pairs - since.keys():
+            since[pair] = float(score)
+    return ended + [(begun, -math.inf, float(distances[pair])) for pair, begun in since.items()]
 
 
 def _admit_by_score(scores: Sequence[float], near: NDArray[np.bool_]) -> list[bool]:
@@ -208,6 +243,21 @@ def _precision_area(scores: NDArray[np.float64], outcomes: NDArray[np.bool_], ta
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """What is found at one threshold; None where no threshold makes that many false alarms.
+
+    Attributes:
+        threshold: score from which detections count there.
+        recall: hits / targets.
+        median_error_m: of the hits, from the detection to the target's centre; None without hits too.
+    """
+
+    threshold: float | None = None
+    recall: float | None = None
+    median_error_m: float | None = None
+
+
+@dataclass(frozen=True)
 class Metrics:
     """Figures over many frames; None where they are undefined (no targets, no hits, no detections).
 
@@ -218,9 +268,16 @@ class Metrics:
         precision: hits / (hits + false alarms).
         false_per_frame: false alarms per frame.
         median_error_m, p90_error_m: of the hits, from the detection to the target's centre.
-        median_footprint_error_m: of the hits, to the footprint, 0 inside it.
+        median_footprint_error_m, mean_footprint_error_m, p90_footprint_error_m: of the hits, to the footprint, 0
+            inside it.
         bias_range_m, bias_azimuth_deg: mean of detection minus truth over the hits; + is too far, and too far left.
-        ap_2m: average precision by score under the hit rule above.
+        ap_2m: average precision by score under the hit rule above, whose distance is 2 m unless set otherwise.
+        empty_frames: frames without a target that counts.
+        false_per_empty_frame: false alarms in those, per frame.
+        recall_at_false: recall where false alarms per empty frame reach the key (`FALSE_PER_EMPTY_FRAME`).
+        at_false_per_frame: figures where false alarms per frame, over all frames, reach the key (`FALSE_PER_FRAME`).
+            Both at the lowest score with no more false alarms than that; None where all detections together, the
+            withheld ones included, make fewer.
     """
 
     frames: int
@@ -234,14 +291,26 @@ class Metrics:
     bias_range_m: float | None
     bias_azimuth_deg: float | None
     ap_2m: float | None
+    mean_footprint_error_m: float | None
+    p90_footprint_error_m: float | None
+    empty_frames: int
+    false_per_empty_frame: float | None
+    recall_at_false: dict[str, float | None]
+    at_false_per_frame: dict[str, OperatingPoint]
+
+
+# Bytes of `Tally._outcomes`: a detection that finds a target, one of a frame without targets; 0: any other.
+_FOUND, _FALSE_IN_EMPTY = 1, 2
+_SUMS = ('frames', '_targets', '_false', '_empty', '_false_in_empty')
+_LISTS = ('_errors', '_scores', '_outcomes', '_pairings')
 
 
 @dataclass
 class Tally:
     """Collects frames and sums them up at any time, live or over a recording.
 
-    Of the frames only figures are kept: 32 bytes per hit and 9 per detection. One thread may add frames while another
-    one reads the figures.
+    Of the frames only figures are kept: 32 bytes per hit, 24 per pair of detection and target that some threshold
+    makes, and 9 per detection. One thread may add frames while another one reads the figures.
 
     Attributes:
         view, hit_distance: as in `match_frame`.
@@ -253,9 +322,12 @@ class Tally:
     frames: int = field(default=0, init=False)
     _targets: int = field(default=0, init=False, repr=False)
     _false: int = field(default=0, init=False, repr=False)
+    _empty: int = field(default=0, init=False, repr=False)
+    _false_in_empty: int = field(default=0, init=False, repr=False)
     _errors: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
     _scores: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
     _outcomes: bytearray = field(default_factory=bytearray, init=False, repr=False)
+    _pairings: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
     _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def add(
@@ -263,18 +335,58 @@ class Tally:
         detections: Sequence[Target],
         truth: Sequence[Target],
         in_sector: Sector | None = None,
+        withheld: Sequence[Target] = (),
     ) -> FrameMatch:
-        """Matches one more frame."""
-        match = match_frame(detections, truth, view=self.view, in_sector=in_sector, hit_distance=self.hit_distance)
+        """Matches one more frame.
+
+        Args:
+            detections: that are reported.
+            truth: every known target of the frame, inside the view or not.
+            in_sector: as in `match_frame`.
+            withheld: detections that are not reported for their low score, to judge other thresholds.
+
+        Returns:
+            That of the reported detections.
+        """
+
+        def matched(found: Sequence[Target]) -> FrameMatch:
+            return match_frame(found, truth, view=self.view, in_sector=in_sector, hit_distance=self.hit_distance)
+
+        match = matched(detections)
+        ranking = matched([*detections, *withheld]) if withheld else match
+        empty = match.targets == 0
         with self._lock:
             self.frames += 1
             self._targets += match.targets
             self._false += len(match.false)
+            self._empty += empty
+            self._false_in_empty += len(match.false) if empty else 0
             for detection, target in match.hits:
                 self._errors.extend(_error_row(detection, target))
-            self._scores.extend(score for score, _ in match.ranked)
-            self._outcomes.extend(outcome for _, outcome in match.ranked)
+            self._scores.extend(score for score, _ in ranking.ranked)
+            self._outcomes.extend(_FALSE_IN_EMPTY if empty else outcome for _, outcome in ranking.ranked)
+            for pairing in ranking.pairings:
+                self._pairings.extend(pairing)
         return match
+
+    def extend(self, other: 'Tally') -> None:
+        """Adds the frames of another tally.
+
+        Raises:
+            ValueError: one of another view or hit distance.
+        """
+        if (other.view, other.hit_distance) != (self.view, self.hit_distance):
+            raise ValueError(
+                f'tally: expected one of view {self.view} and hit distance {self.hit_distance:g} m,'
+                f' got {other.view} and {other.hit_distance:g} m'
+            )
+        if other is self:
+            raise ValueError('tally: expected another one to add, got the same')
+        with self._lock, other._lock:
+            for name in _SUMS:
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+            for name in _LISTS:
+                getattr(self, name).extend(getattr(other, name))
 
     def errors(self) -> NDArray[np.float64]:
         """(hits, 4): centre error m, footprint error m, range error m and azimuth error rad (detection minus truth)."""
@@ -285,14 +397,24 @@ class Tally:
         """The figures of the frames so far."""
         with self._lock:
             frames, targets, false = self.frames, self._targets, self._false
+            empty_frames, false_in_empty = self._empty, self._false_in_empty
             errors = np.array(self._errors, dtype=np.float64).reshape(-1, 4)
             scores = np.array(self._scores, dtype=np.float64)
-            outcomes = np.array(self._outcomes, dtype=np.bool_)
-        hits = len(errors)
+            codes = np.array(self._outcomes, dtype=np.uint8)
+            pairings = np.array(self._pairings, dtype=np.float64).reshape(-1, 3)
+        hits, outcomes = len(errors), codes == _FOUND
 
         def of_hits(figure: Callable[[NDArray[np.float64]], float], column: int) -> float | None:
             return float(figure(errors[:, column])) if hits else None
 
+        def point(false_scores: NDArray[np.float64], over: int, rate: float) -> OperatingPoint:
+            threshold = _threshold_at(false_scores, over, rate)
+            if threshold is None or not targets:
+                return OperatingPoint(threshold)
+            found = pairings[(pairings[:, 1] < threshold) & (threshold <= pairings[:, 0]), 2]
+            return OperatingPoint(threshold, len(found) / targets, float(np.median(found)) if found.size else None)
+
+        in_empty, anywhere = scores[codes == _FALSE_IN_EMPTY], scores[codes != _FOUND]
         return Metrics(
             frames=frames,
             targets=targets,
@@ -305,7 +427,30 @@ class Tally:
             bias_range_m=of_hits(np.mean, 2),
             bias_azimuth_deg=of_hits(lambda values: np.degrees(np.mean(values)), 3),
             ap_2m=_precision_area(scores, outcomes, targets),
+            mean_footprint_error_m=of_hits(np.mean, 1),
+            p90_footprint_error_m=of_hits(lambda values: np.quantile(values, 0.9), 1),
+            empty_frames=empty_frames,
+            false_per_empty_frame=false_in_empty / empty_frames if empty_frames else None,
+            recall_at_false={f'{rate:g}': point(in_empty, empty_frames, rate).recall for rate in FALSE_PER_EMPTY_FRAME},
+            at_false_per_frame={f'{rate:g}': point(anywhere, frames, rate) for rate in FALSE_PER_FRAME},
         )
+
+
+def _threshold_at(false_scores: NDArray[np.float64], frames: int, rate: float) -> float | None:
+    """Lowest score at which false alarms per frame are no more than the rate; None where all of them are fewer.
+
+    Args:
+        false_scores: (N,) of all false alarms, in any order.
+        frames: in which they are.
+        rate: per frame.
+    """
+    if not frames or len(false_scores) < rate * frames - 1e-9:
+        return None
+    descending = np.sort(false_scores)[::-1]
+    allowed = math.floor(rate * frames + 1e-9)
+    if allowed == len(descending):
+        return float(descending[-1])
+    return float(np.nextafter(descending[allowed], np.inf))
 
 
 def _error_row(detection: Target, target: Target) -> tuple[float, float, float, float]:

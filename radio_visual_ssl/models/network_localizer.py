@@ -17,7 +17,6 @@ from radio_visual_ssl.models.radar_input import RadarInput
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 
-
 LEAST_SCORE = 0.01
 """The network's own, from which ``localize_all`` tells what ``localize`` withholds."""
 
@@ -157,7 +156,7 @@ class NetworkLocalizer:
         return self.targets(*self._run(heatmap))
 
     def localize_all(self, heatmap: Heatmap) -> tuple[list[Target], list[Target]]:
-        """What ``localize`` returns, and the less likely targets that it withholds, of the network's score 0.01 or more.
+        """What ``localize`` returns, and the less likely targets that it withholds, down to `LEAST_SCORE`.
 
         Raises:
             ValueError: as ``localize``.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every radio-only localizer offers, classical or learned."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -25,4 +25,17 @@ class Localizer(Protocol):
 
     def reset(self) -> None:
         """Forget what earlier heatmaps taught (background): the stream jumped or the radar moved."""
+        ...
+
+
+@runtime_checkable
+class WithholdingLocalizer(Localizer, Protocol):
+    """One that finds more than it reports: evaluation asks it what other thresholds would report."""
+
+    def localize_all(self, heatmap: Heatmap) -> tuple[list[Target], list[Target]]:
+        """In place of `localize`: what that returns, and what it withholds for its low score, each highest first.
+
+        Raises:
+            ValueError: as `localize`.
+        """
         ...

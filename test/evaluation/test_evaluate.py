@@ -2,7 +2,7 @@
 """Localizers are judged on bags: figures, view, calibration and refusals."""
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.reader import Frame
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagError, BagWriter
-from radio_visual_ssl.evaluation.evaluate import evaluate_bag, evaluate_frames
-from radio_visual_ssl.evaluation.metrics import Metrics
+from radio_visual_ssl.evaluation.evaluate import evaluate_bag, evaluate_bags, evaluate_frames
+from radio_visual_ssl.evaluation.metrics import FALSE_PER_EMPTY_FRAME, FALSE_PER_FRAME, Metrics
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -65,7 +65,7 @@ SCENES = [
 ]
 
 
-def write_bag(path, camera=True, truth=True, scenes=SCENES, encodings=()):
+def write_bag(path, camera=True, truth=True, scenes=SCENES, encodings=(), mounting=CAMERA, radar=''):
     with BagWriter(path) as bag:
         for index, (peak, targets) in enumerate(scenes):
             stamp = START + index * STEP
@@ -73,15 +73,16 @@ def write_bag(path, camera=True, truth=True, scenes=SCENES, encodings=()):
                 picture = messages.image_to_message(np.zeros((4, 6, 3), np.uint8), 'rgb8', stamp, 'camera', TYPES)
                 picture.encoding = encodings[index]
                 bag.write('/camera/image_raw', stamp, picture)
-            image, info = messages.heatmap_to_messages(heatmap_with_peak(*peak), stamp, 'radar', TYPES)
+            heatmap = replace(heatmap_with_peak(*peak), radar=radar)
+            image, info = messages.heatmap_to_messages(heatmap, stamp, 'radar', TYPES)
             bag.write('/radar/heatmap', stamp, image)
             if index == 0:
                 bag.write('/radar/heatmap_info', stamp, info)
                 if camera:
-                    mounting = (CAMERA.rotation.T, -CAMERA.rotation.T @ CAMERA.translation)
-                    transform = messages.transform_to_message(*mounting, stamp, TYPES, parent='radar', child='camera')
+                    pose = (mounting.rotation.T, -mounting.rotation.T @ mounting.translation)
+                    transform = messages.transform_to_message(*pose, stamp, TYPES, parent='radar', child='camera')
                     bag.write('/tf_static', stamp, TYPES('tf2_msgs/msg/TFMessage')(transforms=[transform]))
-                    bag.write('/camera/camera_info', stamp, messages.camera_to_info(CAMERA, stamp, 'camera', TYPES))
+                    bag.write('/camera/camera_info', stamp, messages.camera_to_info(mounting, stamp, 'camera', TYPES))
             if truth:
                 bag.write('/ground_truth/targets', stamp, messages.targets_to_message(targets, stamp, 'radar', TYPES))
     return path
@@ -117,12 +118,16 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
     content = json.loads(json.dumps(evaluate_bag(write_bag(tmp_path / 'bag'), localizers).to_json()))
     keys = {
         'frames', 'targets', 'recall', 'precision', 'false_per_frame', 'median_error_m', 'p90_error_m',
-        'median_footprint_error_m', 'bias_range_m', 'bias_azimuth_deg', 'ap_2m',
+        'median_footprint_error_m', 'bias_range_m', 'bias_azimuth_deg', 'ap_2m', 'mean_footprint_error_m',
+        'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'recall_at_false', 'at_false_per_frame',
     }  # fmt: skip
     assert keys == {field.name for field in fields(Metrics)}
     assert list(content['backends']) == ['peak', 'late']
     for entry in content['backends'].values():
         assert set(entry) == keys
+        assert list(entry['recall_at_false']) == [f'{rate:g}' for rate in FALSE_PER_EMPTY_FRAME]
+        assert list(entry['at_false_per_frame']) == [f'{rate:g}' for rate in FALSE_PER_FRAME]
+        assert set(entry['at_false_per_frame']['0.1']) == {'threshold', 'recall', 'median_error_m'}
     assert {key: content[key] for key in keys} == content['backends']['peak']
     difference = content['backends']['late']['bias_range_m'] - content['bias_range_m']
     assert difference == pytest.approx(0.4, abs=1e-3)
@@ -133,6 +138,8 @@ def test_undefined_figures_are_null_in_json():
     content = json.loads(json.dumps(evaluate_frames([frame], {'peak': PeakLocalizer()}).to_json()))
     assert content['recall'] is None
     assert content['median_error_m'] is None
+    assert set(content['recall_at_false'].values()) == {None}
+    assert content['at_false_per_frame']['0.1'] == {'threshold': None, 'recall': None, 'median_error_m': None}
 
 
 def test_frames_without_truth_are_localized_but_not_judged():
@@ -200,6 +207,74 @@ def test_images_are_read_only_where_wanted_and_bad_ones_are_told(tmp_path):
     assert note.startswith('2 frames go without their image')
     assert '/camera/image_raw' in note
     assert "got 'yuv422_yuy2'" in note
+
+
+TURNED = CameraModel(200, 100, CAMERA.matrix, rotation=CAMERA.rotation @ np.diag([-1.0, -1.0, 1.0]))  # backwards
+
+
+def test_several_bags_are_judged_as_one_each_with_its_own_camera_and_a_fresh_localizer(tmp_path):
+    paths = [
+        write_bag(tmp_path / 'one'),
+        write_bag(tmp_path / 'other', mounting=TURNED),
+    ]
+    localizer, seen = PeakLocalizer(), []
+    evaluation = evaluate_bags(paths, {'peak': localizer}, on_frame=lambda path, frame: seen.append((path, frame)))
+    metrics = evaluation.metrics['peak']
+    assert (metrics.frames, metrics.targets, metrics.empty_frames) == (10, 6, 4)
+    assert metrics.recall == pytest.approx(4 / 6)
+    # the camera that looks back sees neither false alarm, the other one sees one
+    assert metrics.false_per_frame == pytest.approx(1 / 10)
+    assert metrics.false_per_empty_frame == pytest.approx(1 / 4)
+    assert (localizer.resets, localizer.frames) == (2, 10)
+    assert [path for path, _ in seen] == [paths[0]] * 5 + [paths[1]] * 5
+    np.testing.assert_allclose(seen[0][1].camera.rotation, CAMERA.rotation, atol=1e-9)
+    np.testing.assert_allclose(seen[5][1].camera.rotation, TURNED.rotation, atol=1e-9)
+    assert evaluation.to_json()['frames'] == 10
+
+
+def test_figures_of_several_bags_are_those_of_all_their_frames_in_one(tmp_path):
+    parts = [write_bag(tmp_path / 'first', scenes=SCENES[:2]), write_bag(tmp_path / 'second', scenes=SCENES[2:])]
+    whole = evaluate_bag(write_bag(tmp_path / 'whole'), {'peak': PeakLocalizer()})
+    assert evaluate_bags(parts, {'peak': PeakLocalizer()}).metrics == whole.metrics
+
+
+def test_a_nearer_hit_distance_counts_fewer_hits(tmp_path):
+    path = write_bag(tmp_path / 'bag')
+    evaluation = evaluate_bags([path], {'peak': PeakLocalizer()}, hit_distance=0.5)
+    assert evaluation.metrics['peak'].recall == pytest.approx(1 / 3)
+    assert evaluation.to_json()['hit_distance_m'] == 0.5
+
+
+def test_bags_of_several_radars_and_none_are_refused(tmp_path):
+    paths = [write_bag(tmp_path / name, radar=name) for name in ('one', 'other')]
+    with pytest.raises(ValueError, match=r"other: expected a bag of radar 'one', as .*one is, got one of 'other'"):
+        evaluate_bags(paths, {'peak': PeakLocalizer()})
+    with pytest.raises(ValueError, match='bags: expected at least one'):
+        evaluate_bags([], {'peak': PeakLocalizer()})
+
+
+class Shy(PeakLocalizer):
+    """Withholds what it finds in every second frame, at a low score."""
+
+    needs_velocity = False
+
+    def localize_all(self, heatmap):
+        found = self.localize(heatmap)
+        return (found, []) if self.frames % 2 else ([], [replace(target, score=0.1) for target in found])
+
+
+def test_what_a_localizer_withholds_counts_in_the_figures_that_move_the_threshold_alone(tmp_path):
+    evaluation = evaluate_bag(write_bag(tmp_path / 'bag'), {'shy': Shy()})
+    metrics = evaluation.metrics['shy']
+    # frames 2 and 4, a hit and the false alarm, are withheld
+    assert (metrics.recall, metrics.precision, metrics.false_per_frame) == (pytest.approx(1 / 3), 1.0, 0.0)
+    assert metrics.false_per_empty_frame == 0.0
+    # the withheld hit and the withheld false alarm share one score: precision 1 up to recall 1/3, then 2/3
+    assert metrics.ap_2m == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
+    assert metrics.at_false_per_frame['0.2'].recall == pytest.approx(2 / 3)
+    assert metrics.at_false_per_frame['0.2'].threshold == pytest.approx(0.1)
+    assert metrics.at_false_per_frame['0.1'].recall == pytest.approx(1 / 3)
+    assert metrics.at_false_per_frame['0.5'].recall is None
 
 
 def test_no_localizers_are_refused():

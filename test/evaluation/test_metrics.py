@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.evaluation.metrics import (
+    FALSE_PER_FRAME,
+    OperatingPoint,
     Tally,
     average_precision,
     camera_sector,
@@ -131,6 +133,9 @@ def test_figures_counted_by_hand():
     assert result.median_error_m == pytest.approx(1.75)
     assert result.p90_error_m == pytest.approx(0.5 + 0.9 * 2.5)
     assert result.median_footprint_error_m == pytest.approx(1.0)
+    assert result.mean_footprint_error_m == pytest.approx(1.0)
+    assert result.p90_footprint_error_m == pytest.approx(0.9 * 2.0)
+    assert (result.empty_frames, result.false_per_empty_frame) == (1, 0.0)
     assert result.bias_range_m == pytest.approx((0.5 + math.hypot(20, 13) - math.hypot(20, 10)) / 2)
     azimuth = math.degrees(math.atan2(13, 20) - math.atan2(10, 20))
     assert result.bias_azimuth_deg == pytest.approx(azimuth / 2)
@@ -177,6 +182,9 @@ def test_undefined_figures_are_none():
     nothing = metrics([])
     assert (nothing.frames, nothing.targets) == (0, 0)
     assert nothing.recall is nothing.precision is nothing.false_per_frame is nothing.ap_2m is None
+    assert nothing.false_per_empty_frame is nothing.mean_footprint_error_m is nothing.p90_footprint_error_m is None
+    assert set(nothing.recall_at_false.values()) == {None}
+    assert set(nothing.at_false_per_frame.values()) == {OperatingPoint(None, None, None)}
     empty = metrics([([], [])])
     assert empty.false_per_frame == 0
     assert empty.recall is empty.precision is empty.median_error_m is empty.bias_range_m is None
@@ -216,6 +224,75 @@ def test_average_precision_ends_at_the_recall_of_the_pairing():
     match = match_frame(detections, [point(9, 0), point(11.5, 0)])
     assert len(match.hits) == 2
     assert [outcome for _, outcome in match.ranked] == [True, True]
+
+
+def test_recall_where_false_alarms_per_empty_frame_reach_a_rate():
+    # ten empty frames with false alarms of scores 0.9 and 0.5, and four targets found at 0.95, 0.9, 0.6 and 0.3
+    empty = [([found(5, 0, 0.9)], []), ([found(5, 0, 0.5)], [])] + [([], [])] * 8
+    full = [([found(10, 0, score)], [car(10, 0)]) for score in (0.95, 0.9, 0.6, 0.3)]
+    result = metrics(empty + full)
+    assert (result.empty_frames, result.false_per_empty_frame) == (10, 0.2)
+    # none allowed: above 0.9; one allowed: above 0.5; both: down to 0.5, below which they would be fewer than wanted
+    assert result.recall_at_false == {'0.02': 0.25, '0.05': 0.25, '0.1': 0.75, '0.2': 0.75}
+
+
+def test_false_alarms_beside_targets_count_in_the_rate_over_all_frames_alone():
+    frames = [([found(10, 0, 0.9), found(30, 0, 0.8)], [car(10, 0)])] + [([found(10.5, 0, 0.6)], [car(10, 0)])] * 4
+    result = metrics(frames + [([found(30, 0, 0.7)], [])] + [([], [])] * 4)
+    assert result.recall_at_false['0.2'] == 1 / 5
+    # of ten frames: the false alarm at 0.8, then the one at 0.7, which is the last
+    assert result.at_false_per_frame['0.1'] == OperatingPoint(pytest.approx(0.7), 1 / 5, 0.0)
+    assert result.at_false_per_frame['0.2'] == OperatingPoint(0.7, 1 / 5, 0.0)
+    assert result.at_false_per_frame['0.05'] == OperatingPoint(pytest.approx(0.8), 1 / 5, 0.0)
+    assert result.at_false_per_frame['0.5'] == OperatingPoint(None, None, None)
+
+
+def test_where_a_false_alarm_has_the_highest_score_nothing_is_found_before_it():
+    result = metrics([([found(30, 0, 0.9), found(10, 0, 0.9)], [car(10, 0)]), ([found(30, 0, 0.9)], [])])
+    assert result.recall_at_false['0.2'] == 0.0
+    assert result.at_false_per_frame['0.5'] == OperatingPoint(pytest.approx(0.9), 0.0, None)
+
+
+def test_withheld_detections_move_neither_recall_nor_errors_but_the_curves():
+    tally = Tally()
+    tally.add([found(11, 0, 0.9)], [car(10, 0)], withheld=[found(10, 0, 0.2), found(30, 0, 0.1)])
+    tally.add([], [car(10, 0)], withheld=[found(10.5, 0, 0.3)])
+    result = tally.metrics()
+    assert (result.recall, result.precision, result.false_per_frame, result.median_error_m) == (0.5, 1.0, 0.0, 1.0)
+    assert result.ap_2m == 1.0
+    # the second detection on the first target is the better one: the first is the one false alarm that is allowed
+    assert result.at_false_per_frame['0.5'] == OperatingPoint(pytest.approx(0.1), 1.0, 0.25)
+
+
+def test_every_threshold_tells_what_the_frames_tell_without_the_detections_below():
+    random = np.random.default_rng(5)
+    frames = []
+    for _ in range(60):
+        truth = [car(*random.uniform(0, 14, 2), heading=random.uniform(0, 6)) for _ in range(random.integers(0, 4))]
+        frames.append(([found(*random.uniform(-2, 16, 2), random.integers(1, 40) / 40) for _ in range(4)], truth))
+    result = metrics(frames)
+    for rate in map(str, FALSE_PER_FRAME):
+        point = result.at_false_per_frame[rate]
+        above = metrics([([each for each in some if each.score >= point.threshold], truth) for some, truth in frames])
+        assert above.false_per_frame <= float(rate)
+        assert point.recall == above.recall
+        assert point.median_error_m == pytest.approx(above.median_error_m)
+        lower = max(each.score for some, _ in frames for each in some if each.score < point.threshold)
+        more = metrics([([each for each in some if each.score >= lower], truth) for some, truth in frames])
+        assert more.false_per_frame > float(rate)
+
+
+def test_tallies_add_up_to_that_of_all_frames():
+    frames = [([found(10.5, 0, 0.9), found(30, 0, 0.8)], [car(10, 0)]), ([found(20, 0, 0.7)], []), ([], [car(9, 1)])]
+    parts = [Tally(), Tally()]
+    for index, (detections, truth) in enumerate(frames):
+        parts[index % 2].add(detections, truth)
+    parts[0].extend(parts[1])
+    assert parts[0].metrics() == metrics(frames)
+    with pytest.raises(ValueError, match='expected one of view camera and hit distance 2 m, got camera and 1 m'):
+        parts[0].extend(Tally(hit_distance=1.0))
+    with pytest.raises(ValueError, match='got the same'):
+        parts[0].extend(parts[0])
 
 
 def test_ignored_detections_do_not_lower_the_average_precision():

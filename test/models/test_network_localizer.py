@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from radio_visual_ssl.models import network_localizer
 from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, RadarGeometry, save_checkpoint
 from radio_visual_ssl.models.localizer import LocalizerNetwork, LocalizerOutput
 from radio_visual_ssl.models.network_localizer import (
@@ -22,6 +23,7 @@ from radio_visual_ssl.models.network_settings import (
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.radar.localizer import WithholdingLocalizer
 from radio_visual_ssl.radar.target import Target
 
 GRID = PolarGrid(np.arange(60) * 0.5, np.arcsin(np.linspace(-0.95, 0.95, 32)))
@@ -104,6 +106,19 @@ def test_scores_and_variances_are_calibrated_and_the_threshold_is_the_checkpoint
     first = plain.targets(output, _heatmap())[0].covariance
     np.testing.assert_allclose(np.diag(found.covariance), np.diag(first) * [4, 9], rtol=0.02)
     assert len(_localizer(_checkpoint(calibration), threshold=0.1).targets(output, _heatmap())) == 2
+
+
+def test_what_is_withheld_is_what_a_lower_threshold_would_add(monkeypatch):
+    monkeypatch.setattr(network_localizer, 'LEAST_SCORE', 0.005)  # an untrained network's scores are low
+    whole = _localizer().localize(_heatmap())
+    threshold = (whole[2].score + whole[3].score) / 2
+    localizer = _localizer(_checkpoint({'threshold': threshold}))
+    assert isinstance(localizer, WithholdingLocalizer)
+    reported, withheld = localizer.localize_all(_heatmap())
+    assert len(reported) == 3 and withheld
+    assert [target.x for target in (*reported, *withheld)] == [target.x for target in whole]
+    alone = _localizer(_checkpoint({'threshold': threshold})).localize(_heatmap())
+    assert [target.x for target in alone] == [target.x for target in reported]
 
 
 def test_calibrated_scores_go_back_to_raw_ones():
