@@ -84,9 +84,11 @@ class ContrastiveFrames(Dataset[ContrastiveBatch]):
         least_mask: pixels at this width; smaller masks give no query.
         doubtful: whether truncated, merged, split and occluded masks give queries too.
         whole: every frame with a picture is asked for as a whole, masks are not (scene-level learning).
+        span: share of each recording from which to which frames are taken.
 
     Attributes:
-        queries: by recording and frame, numbers of the instances that may be asked for.
+        queries: by recording and frame, numbers of the instances that may be asked for; none outside of ``span``.
+        spans: by recording, numbers of the first frame and of the one after the last.
 
     Raises:
         TrainingError: recordings whose pictures differ in shape.
@@ -101,6 +103,7 @@ class ContrastiveFrames(Dataset[ContrastiveBatch]):
         least_mask: float = 0.5,
         doubtful: bool = False,
         whole: bool = False,
+        span: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         sizes = {small_size(recording, width): recording.name for recording in recordings}
         if len(sizes) > 1:
@@ -110,10 +113,13 @@ class ContrastiveFrames(Dataset[ContrastiveBatch]):
         self._images = [small_images(recording, width) for recording in recordings]
         self._masks = [small_masks(recording, width) for recording in recordings]
         self._whole = whole
+        self.spans = [(round(span[0] * len(each)), round(span[1] * len(each))) for each in recordings]
         self.queries: list[list[NDArray[np.int64]]] = []
-        for recording, masks in zip(self.recordings, self._masks, strict=True):
+        nothing = np.zeros(0, dtype=np.int64)
+        for recording, masks, (first, end) in zip(self.recordings, self._masks, self.spans, strict=True):
+            inside = [first <= frame < end for frame in range(len(recording))]
             if whole:
-                self.queries.append([np.zeros(int(there), dtype=np.int64) for there in recording.has_image])
+                self.queries.append([np.zeros(int(there), dtype=np.int64) for there in recording.has_image & inside])
                 continue
             clear = np.array([doubtful or not recording.mask(n).doubtful for n in range(recording.instances)], bool)
             clear &= masks.sum(axis=(1, 2), dtype=np.float64) >= 255 * least_mask
@@ -121,13 +127,15 @@ class ContrastiveFrames(Dataset[ContrastiveBatch]):
             self.queries.append(
                 [
                     int(starts[frame]) + np.flatnonzero(clear[starts[frame] : starts[frame + 1]])
+                    if inside[frame]
+                    else nothing
                     for frame in range(len(recording))
                 ]
             )
 
     def __len__(self) -> int:
-        """Frames of all recordings."""
-        return sum(len(recording) for recording in self.recordings)
+        """Frames of all recordings within the span."""
+        return sum(end - first for first, end in self.spans)
 
     @property
     def masks(self) -> int:
@@ -182,7 +190,8 @@ class SceneSampler(Sampler[list[tuple[int, int, tuple[int, ...]]]]):
         frames_per_scene: frames of each.
         steps: batches of an epoch.
         seed: draws everything, together with the epoch and the rank of the process.
-        empty_share: of frames without a query, which are negatives only.
+        empty_share: of the frames of a scene, drawn from all of them: those without a query, which are negatives only,
+            too.
 
     Raises:
         TrainingError: no recording with two frames that have a query.
@@ -197,7 +206,7 @@ class SceneSampler(Sampler[list[tuple[int, int, tuple[int, ...]]]]):
         seed: int = 0,
         empty_share: float = 0.15,
     ) -> None:
-        self._queries = frames.queries
+        self._queries, self._spans = frames.queries, frames.spans
         self._asked = [np.flatnonzero([len(some) > 0 for some in queries]) for queries in frames.queries]
         self._usable = np.flatnonzero([len(asked) > 1 for asked in self._asked])
         if not self._usable.size:
@@ -224,7 +233,8 @@ class SceneSampler(Sampler[list[tuple[int, int, tuple[int, ...]]]]):
                 asked, queries = self._asked[scene], self._queries[scene]
                 count = min(self._frames - empty, len(asked))
                 chosen = set(rng.choice(asked, count, replace=False).tolist())
-                chosen |= set(rng.choice(len(queries), min(empty, len(queries)), replace=False).tolist())
+                first, end = self._spans[scene]
+                chosen |= set((first + rng.choice(end - first, min(empty, end - first), replace=False)).tolist())
                 for frame in sorted(chosen):
                     some = queries[frame]
                     batch.append((int(scene), frame, (int(rng.choice(some)),) if len(some) else ()))

@@ -21,6 +21,7 @@ from radio_visual_ssl.learning.contrastive_data import (
     contrastive_loader,
 )
 from radio_visual_ssl.learning.contrastive_model import Encoders, EncoderSettings, Objective
+from radio_visual_ssl.learning.held_out import contents, hold_out
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.training_run import (
     MONITOR,
@@ -29,7 +30,10 @@ from radio_visual_ssl.learning.training_run import (
     TrainingError,
     fit,
     process_rank,
+    rising_and_falling,
     seed_run,
+    settings_content,
+    variation_generator,
     world_size,
 )
 from radio_visual_ssl.models.attention import held_out_peak_likelihood
@@ -55,7 +59,8 @@ class ContrastiveTrainingSettings:
         scenes: recordings in a batch.
         frames_per_scene: frames of each, for each process.
         steps: batches of an epoch.
-        empty_share: of frames that are in a batch as negatives alone.
+        empty_share: of a scene's frames in a batch, drawn from all of its frames: those without a query, which are
+            negatives alone, too.
         background: whether what is left of a picture without its targets is a hard negative.
         least_mask: pixels at ``encoders.image_width``, smaller masks give no query.
         doubtful: whether truncated, merged, split and occluded masks give queries too.
@@ -67,8 +72,8 @@ class ContrastiveTrainingSettings:
         warm_up: share of the steps.
         gain_variation: dB, standard deviation by which the radar's log-power is scaled, as a share of 10 dB.
         light_variation: largest change of the pictures' brightness and contrast, as a share.
-        held_out: share of the recordings that validation gets where it is given none; of a single recording none is
-            held out, and the last epoch counts.
+        held_out: share of the recordings that validation gets where it is given none; of fewer than three recordings
+            the end of each.
         workers: processes that read frames; 0 = this one.
 
     Raises:
@@ -108,7 +113,9 @@ class ContrastiveTrainingSettings:
             raise ValueError(f'frames_per_scene: expected a whole number from 2 on, got {self.frames_per_scene!r}')
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f'learning_rate: expected a positive number, got {self.learning_rate!r}')
-        for name in ('warm_up', 'empty_share', 'held_out', 'light_variation'):
+        if not 0 < self.held_out < 0.6:
+            raise ValueError(f'held_out: expected a share from above 0 to 0.6, got {self.held_out!r}')
+        for name in ('warm_up', 'empty_share', 'light_variation'):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f'{name}: expected a share from 0 to below 1, got {getattr(self, name)!r}')
         for name in ('gain_variation', 'least_mask', 'weight_decay'):
@@ -122,7 +129,7 @@ class ContrastiveTrainingReport:
 
     Attributes:
         checkpoint: path of the model.
-        validation_loss: nats, of the epoch that was chosen: 32 frames of one scene that was not trained on.
+        validation_loss: nats, of the epoch that was chosen: 32 frames of each scene that was not trained on.
         peak_likelihood_gain: nats by which the own frame's peak is likelier than a shuffled one's, there.
         peak_superiority: probability that it is higher; 0.5 = nothing was learned.
         epochs: that were run.
@@ -213,16 +220,7 @@ class ContrastiveModule(LightningModule):
         optimizer = torch.optim.AdamW(
             self.encoders.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
-        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
-
-    def _rate(self, step: int) -> float:
-        """Learning rate of a step, as a share of the largest."""
-        steps = self._settings.steps * self._settings.run.epochs
-        rise = max(self._settings.warm_up * steps, 1.0)
-        if step < rise:
-            return (step + 1) / (rise + 1)
-        return 0.5 * (1 + math.cos(math.pi * min((step - rise) / max(steps - rise, 1.0), 1.0)))
+        return rising_and_falling(optimizer, settings.steps * settings.run.epochs, settings.warm_up)
 
     def _queries(self, batch: ContrastiveBatch) -> Tensor:
         return self.encoders.vision(batch.images[batch.query_frame], batch.masks)
@@ -230,8 +228,7 @@ class ContrastiveModule(LightningModule):
     def _varied(self, batch: ContrastiveBatch, batch_idx: int) -> ContrastiveBatch:
         """Another gain of the radar in each frame, another light in each picture."""
         settings = self._settings
-        number = ((settings.run.seed * 1009 + self.current_epoch) * 1_000_003 + batch_idx) * 1021 + self.global_rank
-        generator = torch.Generator().manual_seed(number % 2**63)
+        generator = variation_generator(settings.run.seed, self.current_epoch, batch_idx, self.global_rank)
         count = len(batch.maps)
         gain = 1 + settings.gain_variation / 10 * torch.randn(count, 1, 1, 1, generator=generator)
         light = 1 + settings.light_variation * (2 * torch.rand(2, count, 1, 1, 1, generator=generator) - 1)
@@ -253,7 +250,7 @@ def train_contrastive(
 ) -> ContrastiveTrainingReport:
     """Train both encoders on pairs and write their checkpoint; nothing is known of where targets are.
 
-    The epoch is chosen by the loss on scenes that were not trained on.
+    The epoch is chosen by the loss on scenes, or ends of scenes, that were not trained on.
 
     Args:
         recordings: of one radar, to be trained on.
@@ -266,15 +263,15 @@ def train_contrastive(
         on_epoch: called after each epoch.
 
     Raises:
-        TrainingError: no recordings, none with clear masks (or pictures), or another run's folder to be resumed.
+        TrainingError: no recordings, one twice, none with clear masks (or pictures), another run's folder to be
+            resumed, or a run's folder that cannot be written.
         ValueError: settings that do not fit the radar.
         CheckpointError: the checkpoint cannot be written.
     """
     out, began = Path(out), time.monotonic()
-    if not recordings:
-        raise TrainingError('recordings: expected at least one to train on, got none')
+    parts = hold_out(recordings, validation, settings.held_out)
+    training, held_out = parts.training, parts.validation
     seed_run(settings.run)
-    training, held_out = _parted(recordings, validation, settings.held_out)
     frames, others = (
         ContrastiveFrames(
             some,
@@ -283,8 +280,9 @@ def train_contrastive(
             settings.least_mask,
             settings.doubtful,
             whole=settings.objective == 'scl',
+            span=span,
         )
-        for some in (training, held_out)
+        for some, span in ((training, parts.training_span), (held_out, parts.validation_span))
     )
     sampler = SceneSampler(
         frames,
@@ -301,21 +299,10 @@ def train_contrastive(
     encoders = Encoders(radar_input.grid, radar_input.channels, settings.encoders)
     module = ContrastiveModule(encoders, settings)
     about = {
-        'settings': _plain(settings),
-        'bags': {each.name: each.content for each in (*training, *held_out)},
-        'validation': [each.name for each in held_out],
+        'settings': settings_content(settings),
+        'bags': contents(dict.fromkeys((*training, *held_out))),
+        'validation': list(contents(held_out)),
     }
-    last: dict[str, float] = {}
-    best = math.inf
-
-    def keep(epoch: Epoch) -> None:
-        nonlocal best
-        if epoch.figures.get(MONITOR, math.inf) < best:
-            best = epoch.figures[MONITOR]
-            last.update(epoch.figures)
-        if on_epoch is not None:
-            on_epoch(epoch)
-
     result = fit(
         module,
         contrastive_loader(frames, sampler, settings.workers),
@@ -324,12 +311,12 @@ def train_contrastive(
         run or out.with_suffix('.run'),
         fingerprint={**about, **dict(provenance or {})},
         resume=resume,
-        on_epoch=keep,
+        on_epoch=on_epoch,
     )
     seconds = time.monotonic() - began
     weights = {name.removeprefix('encoders.'): weight for name, weight in result.weights.items()}
     names = set(encoders.state_dict())
-    gain, superiority = (last.get(f'peak_{name}', math.nan) for name in ('likelihood_gain', 'superiority'))
+    gain, superiority = (result.figures.get(f'peak_{name}', math.nan) for name in ('likelihood_gain', 'superiority'))
     if process_rank() == 0:
         architecture = {
             'objective': settings.objective,
@@ -368,31 +355,3 @@ def train_contrastive(
         len(frames),
         frames.masks,
     )
-
-
-def _parted(
-    recordings: Sequence[Recording], validation: Sequence[Recording], held_out: float
-) -> tuple[list[Recording], list[Recording]]:
-    """Recordings to train on and those held out; with fewer than three, the same serve for both.
-
-    Raises:
-        TrainingError: a recording in both parts.
-    """
-    twice = {each.content for each in recordings} & {each.content for each in validation}
-    if twice:
-        name = next(each.name for each in validation if each.content in twice)
-        raise TrainingError(f'{name}: expected recordings for training or for validation, got this one for both')
-    if validation:
-        return list(recordings), list(validation)
-    if len(recordings) < 3 or not held_out:
-        return list(recordings), list(recordings)
-    every = max(round(1 / held_out), 2)
-    others = list(recordings)[every - 1 :: every] or list(recordings)[-1:]
-    return [each for each in recordings if each not in others], others
-
-
-def _plain(settings: ContrastiveTrainingSettings) -> dict[str, Any]:
-    """The settings that the result depends on, as JSON holds them."""
-    content = asdict(settings)
-    del content['workers'], content['run']['accelerator']
-    return content

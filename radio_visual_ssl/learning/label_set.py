@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Self-labels of many recordings as one file, each bound to the content of the bag that it was made from."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -216,6 +217,16 @@ class LabelSet:
             f'{recording.name}: expected labels of this bag (content {recording.content}),'
             f' got those of {len(self.recordings)} others: {names}'
         )
+
+    @property
+    def content(self) -> str:
+        """Hash of all labels: what was learned from them was learned from no others."""
+        digest = hashlib.sha256()
+        for labels in self.recordings:
+            digest.update(f'{labels.content} {labels.group}'.encode())
+            for name, (kind, _) in _ARRAYS.items():
+                digest.update(np.ascontiguousarray(getattr(labels, name), dtype=kind).tobytes())
+        return digest.hexdigest()
 
     @property
     def coverage(self) -> float:

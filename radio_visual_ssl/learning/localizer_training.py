@@ -15,6 +15,7 @@ from torch import Tensor
 
 from radio_visual_ssl import __version__
 from radio_visual_ssl.learning.calibration import CalibrationReport, CalibrationSettings, calibrate
+from radio_visual_ssl.learning.held_out import contents, hold_out
 from radio_visual_ssl.learning.label_set import LabelSet
 from radio_visual_ssl.learning.localizer_data import (
     LabelledBatch,
@@ -33,7 +34,10 @@ from radio_visual_ssl.learning.training_run import (
     TrainingError,
     fit,
     process_rank,
+    rising_and_falling,
     seed_run,
+    settings_content,
+    variation_generator,
 )
 from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
 from radio_visual_ssl.models.localizer import LocalizerNetwork
@@ -87,7 +91,8 @@ class LocalizerTrainingSettings:
         dropped_radius: m, around a dropped label nothing is learned.
         offset_loss: see `LocalizerLoss`.
         offset_weight: of the offset loss against the centre loss.
-        held_out: share of the recordings that validation gets where it is given none; of a single recording the end.
+        held_out: share of the recordings that validation gets where it is given none; of fewer than three recordings
+            the end of each.
         workers: processes that read frames; 0 = this one, which is enough for arrays that are mapped from files.
 
     Raises:
@@ -175,9 +180,7 @@ class LocalizerModule(LightningModule):
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         """The loss of a varied batch; the variation depends on seed, epoch, batch and process alone."""
-        seed = self._settings.run.seed
-        number = ((seed * 1009 + self.current_epoch) * 1_000_003 + batch_idx) * 1021 + self.global_rank
-        generator = torch.Generator().manual_seed(number % 2**63)
+        generator = variation_generator(self._settings.run.seed, self.current_epoch, batch_idx, self.global_rank)
         batch = vary(batch, self.network.grid, self._channels, self._settings.variation, generator)
         loss = self._loss_of(self.network, batch)
         self.log('training_loss', loss, on_step=False, on_epoch=True, batch_size=len(batch.maps), sync_dist=True)
@@ -198,19 +201,11 @@ class LocalizerModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with a rise and a cosine fall of the learning rate."""
-        settings, steps = self._settings, self._steps
+        settings = self._settings
         optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
-        rise = max(settings.warm_up * steps, 1.0)
-
-        def factor(step: int) -> float:
-            if step < rise:
-                return (step + 1) / (rise + 1)
-            return 0.5 * (1 + math.cos(math.pi * min((step - rise) / max(steps - rise, 1.0), 1.0)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+        return rising_and_falling(optimizer, self._steps, settings.warm_up)
 
     def _loss_of(self, network: LocalizerNetwork, batch: LabelledBatch) -> Tensor:
         settings = self._settings
@@ -250,20 +245,20 @@ def train_localizer(
         on_epoch: called after each epoch.
 
     Raises:
-        TrainingError: no recordings, no kept labels on known frames, or another run's folder to be resumed.
+        TrainingError: no recordings, one twice, no kept labels on known frames, another run's folder to be resumed, or
+            a run's folder that cannot be written.
         LabelError: labels of other bags.
         ValueError: settings that do not fit the radar.
         CheckpointError: the checkpoint cannot be written.
     """
     out, began = Path(out), time.monotonic()
-    if not recordings:
-        raise TrainingError('recordings: expected at least one to train on, got none')
+    parts = hold_out(recordings, validation, settings.held_out)
+    training, held_out = parts.training, parts.validation
     seed_run(settings.run)
-    training, held_out, parts = _parted(recordings, validation, settings.held_out)
     of_training, of_held_out = ([labels.of(each) for each in some] for some in (training, held_out))
     sectors = learn_sectors(of_training, settings.sector)
-    frames = LabelledFrames(training, of_training, settings.radar_input, sectors, (0.0, parts))
-    others = LabelledFrames(held_out, of_held_out, settings.radar_input, sectors, (parts if parts < 1 else 0.0, 1.0))
+    frames = LabelledFrames(training, of_training, settings.radar_input, sectors, parts.training_span)
+    others = LabelledFrames(held_out, of_held_out, settings.radar_input, sectors, parts.validation_span)
     for name, some in (('training', frames), ('validation', others)):
         if not some.kept:
             raise TrainingError(f'{name}: expected kept labels on frames of which the camera knows, got none')
@@ -274,8 +269,13 @@ def train_localizer(
     network = LocalizerNetwork(radar_input.grid, radar_input.channels, **architecture)
     steps = len(loader) * settings.run.epochs
     module = LocalizerModule(network, settings.radar_input.channels, settings, steps)
-    bags = {each.name: each.content for each in (*training, *held_out)}
-    about = {'settings': _asdict(settings), 'bags': bags, 'labels': labels.method}
+    about = {
+        'settings': settings_content(settings),
+        'bags': contents(dict.fromkeys((*training, *held_out))),
+        'validation': list(contents(held_out)),
+        'labels': labels.method,
+        'labels_content': labels.content,
+    }
     result = fit(
         module,
         loader,
@@ -305,7 +305,6 @@ def train_localizer(
             {
                 'package': __version__,
                 **about,
-                'validation': [each.name for each in held_out],
                 'frames': len(frames),
                 'kept_labels': frames.kept,
                 'epochs': result.epochs,
@@ -318,32 +317,3 @@ def train_localizer(
     return LocalizerTrainingReport(
         out, result.loss, result.epochs, seconds, result.samples_per_s, len(frames), frames.kept, calibration
     )
-
-
-def _parted(
-    recordings: Sequence[Recording], validation: Sequence[Recording], held_out: float
-) -> tuple[list[Recording], list[Recording], float]:
-    """Recordings to train on, those held out, and the share of each of the first to train on.
-
-    Raises:
-        TrainingError: a recording in both parts.
-    """
-    twice = {each.content for each in recordings} & {each.content for each in validation}
-    if twice:
-        name = next(each.name for each in validation if each.content in twice)
-        raise TrainingError(f'{name}: expected recordings for training or for validation, got this one for both')
-    if validation:
-        return list(recordings), list(validation), 1.0
-    if len(recordings) < 3:
-        return list(recordings), list(recordings), 1 - held_out
-    count = max(round(len(recordings) * held_out), 1)
-    chosen = {round((place + 0.5) * len(recordings) / count - 0.5) for place in range(count)}
-    others = [each for number, each in enumerate(recordings) if number in chosen]
-    return [each for number, each in enumerate(recordings) if number not in chosen], others, 1.0
-
-
-def _asdict(settings: LocalizerTrainingSettings) -> dict[str, Any]:
-    """The settings that the result depends on, as JSON holds them."""
-    content = asdict(settings)
-    del content['workers'], content['run']['accelerator']
-    return content

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,6 +93,7 @@ class RunResult:
     Attributes:
         weights: state of the module at its best epoch.
         loss: validation loss there.
+        figures: what the module logged there.
         epochs: that were run, those before a resumption too.
         seconds: of this process' part.
         samples_per_s: trained on in this process' part, all processes together; 0 where nothing was left to do.
@@ -100,6 +101,7 @@ class RunResult:
 
     weights: Mapping[str, Tensor]
     loss: float
+    figures: Mapping[str, float]
     epochs: int
     seconds: float
     samples_per_s: float
@@ -179,7 +181,8 @@ def fit(
         on_epoch: called after each epoch, in the first process.
 
     Raises:
-        TrainingError: another run's folder to be resumed, or a validation loss that never was a finite number.
+        TrainingError: another run's folder to be resumed, one that cannot be written, or a validation loss that never
+            was a finite number.
     """
     folder = Path(folder)
     last = folder / f'{_LAST}.ckpt'
@@ -221,10 +224,48 @@ def fit(
     return RunResult(
         state['state_dict'],
         float(best.best_model_score),
+        counter.best,
         trainer.current_epoch,
         seconds,
         samples / seconds if samples else 0.0,
     )
+
+
+def settings_content(settings: Any) -> dict[str, Any]:
+    """What the result of a run depends on, as JSON holds it.
+
+    Args:
+        settings: dataclass with the fields ``run`` (`RunSettings`) and ``workers``: neither the device nor the number
+            of reading processes counts.
+    """
+    content = asdict(settings)
+    del content['workers'], content['run']['accelerator']
+    return content
+
+
+def variation_generator(seed: int, epoch: int, batch: int, rank: int) -> torch.Generator:
+    """Generator on the CPU that depends on seed, epoch, batch and process alone, so that a resumed run varies alike."""
+    number = ((seed * 1009 + epoch) * 1_000_003 + batch) * 1021 + rank
+    return torch.Generator().manual_seed(number % 2**63)
+
+
+def rising_and_falling(optimizer: torch.optim.Optimizer, steps: int, warm_up: float) -> dict[str, Any]:
+    """What ``configure_optimizers`` returns: the learning rate rises linearly, then falls to 0 with a cosine.
+
+    Args:
+        optimizer: with the largest learning rate.
+        steps: of all epochs.
+        warm_up: share of them over which it rises.
+    """
+    rise = max(warm_up * steps, 1.0)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / (rise + 1)
+        return 0.5 * (1 + math.cos(math.pi * min((step - rise) / max(steps - rise, 1.0), 1.0)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+    return {'optimizer': optimizer, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
 
 
 def seed_run(settings: RunSettings) -> None:
@@ -234,11 +275,18 @@ def seed_run(settings: RunSettings) -> None:
 
 
 class _Progress(Callback):
-    """Counts samples and tells of epochs."""
+    """Counts samples, tells of epochs, and knows the figures of the best one, those before a resumption too."""
 
     def __init__(self, on_epoch: Callable[[Epoch], None] | None) -> None:
         self.samples = 0
+        self.best: dict[str, float] = {}
         self._on_epoch = on_epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'best': self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict['best']
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -246,8 +294,10 @@ class _Progress(Callback):
         self.samples += len(batch[0])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if figures.get(MONITOR, math.inf) < self.best.get(MONITOR, math.inf):
+            self.best = figures
         if self._on_epoch is not None and trainer.is_global_zero:
-            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
             self._on_epoch(Epoch(trainer.current_epoch + 1, trainer.max_epochs or 0, figures))
 
 
@@ -255,7 +305,7 @@ def _begin(folder: Path, fingerprint: Mapping[str, Any], resume: bool) -> bool:
     """Make the folder fit for the run; whether it holds the same run already.
 
     Raises:
-        TrainingError: another run's.
+        TrainingError: another run's, or one that cannot be written.
     """
     file, content = folder / _SETTINGS, json.loads(json.dumps(fingerprint))
     if resume and file.is_file():
@@ -267,12 +317,15 @@ def _begin(folder: Path, fingerprint: Mapping[str, Any], resume: bool) -> bool:
             raise TrainingError(f'{folder}: a run of other {path}: expected {expected!r} to go on, got {got!r}')
         return True
     if process_rank() == 0:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (_LAST, _BEST):
-            (folder / f'{name}.ckpt').unlink(missing_ok=True)
-        temporary = file.with_name(f'.{_SETTINGS}.{os.getpid()}')
-        temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
-        temporary.replace(file)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in (_LAST, _BEST):
+                (folder / f'{name}.ckpt').unlink(missing_ok=True)
+            temporary = file.with_name(f'.{_SETTINGS}.{os.getpid()}')
+            temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
+            temporary.replace(file)
+        except OSError as error:
+            raise TrainingError(f'{folder}: expected a folder for the run that can be written: {error}') from error
     return False
 
 

@@ -152,6 +152,17 @@ class TestRuns:
         assert one.keys() == other.keys()
         assert all(torch.equal(one[name], other[name]) for name in one)
         assert resumed.epochs == 2
+        again = train_contrastive(recordings[:6], SHORT, out, validation=recordings[6:], resume=True)
+        told = {(each.validation_loss, each.peak_superiority) for each in (whole, resumed, again)}
+        assert len(told) == 1  # those of the epoch that was chosen, in whichever part of the run it was
+
+    def test_of_few_bags_the_ends_are_held_out(self, pairs, tmp_path):
+        frames = ContrastiveFrames(pairs[0][:2], SETTINGS.radar_input, WIDTH, span=(0.0, 0.8))
+        sampled = {frame for batch in SceneSampler(frames, 2, 6, 40) for _, frame, _ in batch}
+        assert max(sampled) == 47
+        assert len(frames) == 96
+        report = train_contrastive(pairs[0][:1], SHORT, tmp_path / 'x.safetensors')
+        assert report.frames == 48
 
     def test_batches_hold_frames_of_several_scenes_and_depend_on_seed_and_epoch_alone(self, pairs):
         frames = ContrastiveFrames(pairs[0], SETTINGS.radar_input, WIDTH)
@@ -175,6 +186,9 @@ class TestRuns:
     def test_a_bag_cannot_be_trained_on_and_validate(self, pairs, tmp_path):
         with pytest.raises(TrainingError, match='scene_1: expected recordings for training or for validation'):
             train_contrastive(pairs[0][:3], SHORT, tmp_path / 'x.safetensors', validation=pairs[0][1:2])
+        copied = [*pairs[0][:3], replace(pairs[0][1], name='copy')]  # which might be held out
+        with pytest.raises(TrainingError, match='copy: expected each bag once, got the content of scene_1'):
+            train_contrastive(copied, SHORT, tmp_path / 'x.safetensors')
 
     def test_weights_that_do_not_fit_are_refused(self, trained, tmp_path):
         checkpoint = load_checkpoint(trained.checkpoint)
@@ -184,7 +198,8 @@ class TestRuns:
             ContrastiveModel.load(path)
 
     @pytest.mark.parametrize(
-        ('name', 'value'), [('objective', 'moco'), ('frames_per_scene', 1), ('learning_rate', 0), ('empty_share', 1.0)]
+        ('name', 'value'),
+        [('objective', 'moco'), ('frames_per_scene', 1), ('learning_rate', 0), ('empty_share', 1.0), ('held_out', 0.0)],
     )
     def test_settings_out_of_range_are_named(self, name, value):
         with pytest.raises(ValueError, match=name):

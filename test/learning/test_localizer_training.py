@@ -145,6 +145,15 @@ def test_another_run_is_not_gone_on_with(scenes, tmp_path):
     other = replace(settings, learning_rate=2e-2)
     with pytest.raises(TrainingError, match=r'a run of other settings.learning_rate: expected 0.01 to go on, got 0.02'):
         train_localizer(recordings, labels, other, tmp_path / 'model.safetensors', resume=True)
+    with pytest.raises(TrainingError, match='a run of other labels_content'):  # though as many, by the same method
+        train_localizer(recordings, _noisy(labels), settings, tmp_path / 'model.safetensors', resume=True)
+
+
+def test_a_folder_that_cannot_be_written_is_named(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+    (tmp_path / 'file').write_text('in the way', encoding='utf-8')
+    with pytest.raises(TrainingError, match=r'file/model\.run: expected a folder for the run that can be written'):
+        train_localizer(recordings, labels, SHORT, tmp_path / 'file' / 'model.safetensors')
 
 
 def test_the_end_of_a_single_recording_is_held_out(scenes, tmp_path):
