@@ -2,7 +2,7 @@
 """From recordings, and a contrastive model where there is one, to self-labels by each method, side by side.
 
 - ``mcl_em``: EM over radar peaks (:mod:`learning.label_frames`), begun with the attention of a contrastive model and
-  kept near it.
+  kept near it; or EM without the model where that finds surely more, so that a model that learned little does no harm.
 - ``em``: the same without a model.
 - ``attention``: the bare peak of the attention, as in Alloulah et al., "Look, Radiate, and Learn", 2022.
 - ``attention_candidate``: the radar peak that the attention weighs most.
@@ -48,6 +48,10 @@ Method = Literal['mcl_em', 'em', 'attention', 'attention_candidate', 'background
 METHODS: tuple[Method, ...] = get_args(Method)
 WITH_MODEL: tuple[Method, ...] = ('mcl_em', 'attention', 'attention_candidate')
 """Methods that need a contrastive model."""
+
+# Share of the confidence of EM alone that EM with attention must reach. Confidence is an honest measure here: it holds
+# what a map finds in frames of other scenes, which attention has no part in, against what it finds by chance.
+_LEAST_GAIN = 0.9
 
 
 @dataclass(frozen=True)
@@ -180,8 +184,27 @@ def make_labels(
     for done, method in enumerate(methods):
         tell(f'labelling by {method}', done, len(methods))
         labels = _label(method, evidence, attention, usable, settings.em)
+        if method == 'mcl_em':
+            labels, note = surer_labels(labels, _label('em', evidence, None, usable, settings.em))
+            notes += [note] if note else []
         made[method] = _kept(method, recordings, labels, settings, about)
     return Labelling(made, tuple(notes))
+
+
+def surer_labels(with_attention: SelfLabels, alone: SelfLabels) -> tuple[SelfLabels, str]:
+    """Labels of EM with attention, or those of EM alone where these are surely better, and what is to be told of it.
+
+    Args:
+        with_attention: of all masks.
+        alone: of the same masks, without a model.
+    """
+    sure, sure_alone = float(with_attention.confidence.mean()), float(alone.confidence.mean())
+    if sure >= _LEAST_GAIN * sure_alone:
+        return with_attention, ''
+    return alone, (
+        'mcl_em: these are the labels of EM alone, for the attention of the model leads astray: mean confidence'
+        f' {sure:.2f} with it, {sure_alone:.2f} without'
+    )
 
 
 def _check(recordings: Sequence[Recording], model: AttentionModel | None, methods: Sequence[str]) -> None:

@@ -18,9 +18,10 @@ from radio_visual_ssl.cli import app
 from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
 from radio_visual_ssl.learning.label_set import LABEL_TOPIC, LabelError, LabelSet
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
-from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels
+from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels, surer_labels
 from radio_visual_ssl.learning.recording_evidence import gather_evidence, with_detections
 from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+from radio_visual_ssl.learning.self_labels import SelfLabels
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.models.checkpoint import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -152,6 +153,17 @@ def test_attention_alone_is_biased_and_em_takes_the_bias_off(recordings, attenti
     assert abs(figures['mcl_em'].azimuth_bias_deg) < 0.5
     assert figures['mcl_em'].gross < figures['attention'].gross
     assert figures['attention_candidate'].median_error_m < figures['attention'].median_error_m
+
+
+def test_attention_that_leads_astray_is_left_out_and_told():
+    def labels(confidence):
+        return SelfLabels.given(np.arange(4), np.full(4, 9.0), np.zeros(4), np.full(4, confidence))
+
+    good, bad, alone = labels(0.58), labels(0.1), labels(0.6)
+    assert surer_labels(good, alone) == (good, '')
+    chosen, note = surer_labels(bad, alone)
+    assert chosen is alone
+    assert 'leads astray: mean confidence 0.10 with it, 0.60 without' in note
 
 
 def test_all_methods_that_can_be_are_made_by_default(attention):
