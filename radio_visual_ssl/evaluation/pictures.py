@@ -103,7 +103,26 @@ def draw_frame(
     _draw_top_view(figure.add_subplot(panels[:, -1]), heatmap, judged, max_range, decibels)
     if title:
         figure.suptitle(title, fontsize=13)
-    return _save(figure, out)
+    return save_figure(figure, out)
+
+
+def draw_panels(
+    camera_axes: 'Axes',
+    top_axes: 'Axes',
+    image: NDArray[np.uint8],
+    heatmap: Heatmap,
+    detections: Sequence[Target],
+    truth: Sequence[Target] | None,
+    camera: CameraModel | None = None,
+    *,
+    view: View = 'camera',
+    hit_distance: float = HIT_DISTANCE,
+    max_range: float | None = None,
+) -> None:
+    """Draws the two panels of `draw_frame`, whose arguments these are, into axes of a larger picture."""
+    judged = _Judged.of(detections, truth, camera, view, hit_distance)
+    _draw_camera(camera_axes, image, judged)
+    _draw_top_view(top_axes, heatmap, judged, max_range, None)
 
 
 def draw_errors(evaluation: 'Evaluation', out: str | Path, title: str = '') -> Path:
@@ -134,24 +153,13 @@ def draw_errors(evaluation: 'Evaluation', out: str | Path, title: str = '') -> P
     axes.set_xlim(left=0)
     axes.grid(color='0.85')
     axes.legend(loc='lower right', frameon=False)
-    return _save(figure, out)
+    return save_figure(figure, out)
 
 
 def table_rows(metrics: Metrics | Mapping[str, Metrics]) -> list[list[str]]:
     """A header and one row for each localizer, the figures as text; a dash where one is undefined."""
     named = {'': metrics} if isinstance(metrics, Metrics) else dict(metrics)
-    header = [
-        '',
-        'frames',
-        'targets',
-        'recall',
-        'precision',
-        'false/frame',
-        'median m',
-        'p90 m',
-        'footprint m',
-        'AP',
-    ]
+    header = ['', 'frames', 'targets', 'recall', 'precision', 'false/frame', 'median m', 'p90 m', 'footprint m', 'AP']
     rows = [
         [
             name,
@@ -366,8 +374,8 @@ def _corners(target: Target) -> NDArray[np.float64]:
     return np.column_stack([target.x + cosine * x - sine * y, target.y + sine * x + cosine * y, target.z + z])
 
 
-def _save(figure: 'Figure', out: str | Path) -> Path:
-    """Writes a PNG so that the file is either the old one or complete."""
+def save_figure(figure: 'Figure', out: str | Path) -> Path:
+    """Writes a PNG so that the file is either the old one or complete; returns its path."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     path = Path(out)
