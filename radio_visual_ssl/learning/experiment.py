@@ -4,7 +4,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -31,7 +32,7 @@ def read_experiment(name: str | Path) -> dict[str, Any]:
             raise ExperimentError(f'{name}: expected a YAML file or a name in config/learning/, found none') from error
     try:
         content = yaml.safe_load(file.read_text(encoding='utf-8'))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ExperimentError(f'{file}: expected YAML, got {error}') from error
     if not isinstance(content or {}, dict):
         raise ExperimentError(f'{file}: expected settings by name, got {type(content).__name__}')
@@ -88,7 +89,9 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any], where: str = '
                 raise ExperimentError(f'{where}: {name}: expected settings by name, got {value!r}')
             values[name] = settings_of(types[name], value, f'{where}: {name}')  # type: ignore[arg-type]
         else:
-            values[name] = tuple(value) if isinstance(value, list) else _number(types[name], value)
+            given = _number(types[name], value)
+            _check_type(types[name], given, f'{where}: {name}')
+            values[name] = tuple(given) if isinstance(given, list) else given
     try:
         return kind(**values)
     except (TypeError, ValueError) as error:
@@ -103,6 +106,43 @@ def _number(wanted: Any, value: Any) -> Any:
         return float(value)
     except ValueError:
         return value
+
+
+def _check_type(wanted: Any, value: Any, where: str) -> None:
+    """Refuse what no field of this type takes; a single value may stand for several of its kind.
+
+    Raises:
+        ExperimentError: the message names the field, what was expected and got.
+    """
+    if get_origin(wanted) is Literal:
+        if value not in get_args(wanted):
+            raise ExperimentError(f'{where}: expected one of {", ".join(map(str, get_args(wanted)))}, got {value!r}')
+        return
+    kinds = set(_single_kinds(wanted))
+    several = get_origin(wanted) is tuple
+    for each in _singles(value) if several else (value,):
+        if not any(_is_of(kind, each) for kind in kinds):
+            names = ' or '.join(sorted(kind.__name__ for kind in kinds))
+            raise ExperimentError(f'{where}: expected {"several " if several else ""}{names}, got {value!r}')
+
+
+def _single_kinds(wanted: Any) -> list[type]:
+    """The types of single values in a type such as tuple[tuple[int, int], ...]."""
+    if get_origin(wanted) in (tuple, Union, UnionType):
+        return [kind for each in get_args(wanted) if each is not Ellipsis for kind in _single_kinds(each)]
+    return [wanted]
+
+
+def _singles(value: Any) -> list[Any]:
+    """The single values in lists of lists."""
+    return [single for each in value for single in _singles(each)] if isinstance(value, list | tuple) else [value]
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    """Whether a value may stand for one of a type: whole numbers for numbers, but truth values for themselves alone."""
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
 
 
 def _copied(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,14 @@ def test_numbers_that_yaml_takes_for_text_are_numbers():
         ('run.epoch=3', 'run: epoch: expected one of epochs'),
         ('run=3', 'run: expected settings by name, got 3'),
         ('run.epochs=-1', 'epochs: expected a whole number from 1 on, got -1'),
+        ('run.epochs=1.5', 'run: epochs: expected int, got 1.5'),
+        ('run.precision=16', 'run: precision: expected one of 32-true, bf16-mixed, 16-mixed, got 16'),
+        ('doubtful=perhaps', "doubtful: expected bool, got 'perhaps'"),
+        ('temperature=warm', "temperature: expected float, got 'warm'"),
+        ('temperature=true', 'temperature: expected float, got True'),
+        ('workers=null', 'workers: expected int, got None'),
+        ('encoders.strides=[[2, wide]]', r"strides: expected several int, got \[\[2, 'wide'\]\]"),
+        ('encoders.kernels=[{a: 1}]', 'kernels: expected several int'),
         ('run.epochs', 'expected name.of.field=value'),
         ('objective.x=1', 'expected objective to hold further settings'),
         ('steps=[', 'expected a value in YAML'),
@@ -55,4 +63,7 @@ def test_a_missing_or_wrong_file_is_named(tmp_path):
     file = tmp_path / 'list.yaml'
     file.write_text('[1, 2]', encoding='utf-8')
     with pytest.raises(ExperimentError, match=r'list\.yaml: expected settings by name, got list'):
+        read_experiment(file)
+    file.write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(ExperimentError, match=r'list\.yaml: expected YAML'):
         read_experiment(file)
