@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from radio_visual_ssl.commands.options import Json
-from radio_visual_ssl.commands.output import console, print_json, progress_bar, table
+from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
+from radio_visual_ssl.optional_packages import needed_by
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.attention_labels import AttentionModel
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Of the detections that become radar peaks: a peak too many costs little.
 _LEAST_SCORE = 0.02
+
+ALL_PARTS: list[str] = []
 
 # Figures of the table: text, scale and digits.
 _ROWS = {
@@ -54,8 +57,9 @@ def label(
         str, typer.Option(help="That the labels are saved of. 'auto': mcl_em with a model, em without.")
     ] = 'auto',
     split: Annotated[
-        str | None, typer.Option(help='Part of the data sets that is labelled: train, val or test. Default: all.')
-    ] = None,
+        list[str],
+        typer.Option(help='Part of the data sets that is labelled: train, val or test; repeatable. Default: all.'),
+    ] = ALL_PARTS,
     masks: Annotated[
         str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
     ] = 'motion',
@@ -89,8 +93,9 @@ def label(
     """Label the targets of bags without anybody's help: cross-fitted by bag, with confidence and covariance."""
     import time
 
+    with needed_by('label', 'safetensors'):
+        from radio_visual_ssl.learning.label_set import LABEL_TOPIC, write_labels_to_bag
     from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
-    from radio_visual_ssl.learning.label_set import LABEL_TOPIC, write_labels_to_bag
     from radio_visual_ssl.learning.label_settings import SelfLabelSettings
     from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels
     from radio_visual_ssl.learning.recordings import RecordingSettings, expand_bags, open_recordings
@@ -105,25 +110,32 @@ def label(
     )
     contrastive: AttentionModel | None = None
     if model is not None:
-        from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
+        with needed_by('label --model', 'torch'):
+            from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 
         contrastive = ContrastiveModel.load(model)
     localizer: Localizer | None = None
     if relabel is not None:
-        from radio_visual_ssl.models.network_localizer import NetworkLocalizer
+        with needed_by('label --relabel', 'torch'):
+            from radio_visual_ssl.models.network_localizer import NetworkLocalizer
         from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
 
         localizer = NetworkLocalizer(NetworkLocalizerSettings(model=str(relabel), threshold=_LEAST_SCORE))
     methods = default_methods(contrastive)
     chosen = _chosen(method, methods)
-    paths = expand_bags(bags, split)
+    check_writable('--out', out)
+    parts = [expand_bags(bags, part) for part in split] or [expand_bags(bags)]
+    paths = list(dict.fromkeys(path for part in parts for path in part))
     with progress_bar('opening bags') as progress:
         recordings = open_recordings(
             paths, RecordingSettings(masks=masks, camera_pose=camera_pose), cache, workers, progress
         )
+    for folder in [bag_folder / recording.name for recording in recordings] if bag_folder is not None else ():
+        if folder.exists():
+            raise ValueError(f'--bags: expected a folder without bags of these names, got one with {folder}')
     for recording in recordings:
         for fault in recording.faults:
-            console.print(f'note: {recording.name}: {fault}', highlight=False, markup=False, soft_wrap=True)
+            _say(f'note: {recording.name}: {fault}')
     provenance = {key: str(value) for key, value in (('model', model), ('relabel', relabel)) if value is not None}
     with progress_bar('labelling') as progress:
         labelling = make_labels(
@@ -137,22 +149,22 @@ def label(
             progress=lambda _, done, total: progress(done, total),
         )
     for note in labelling.notes:
-        console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
+        _say(f'note: {note}')
     label_set = labelling.methods[chosen].label_set
     label_set.save(out)
     if bag_folder is not None:
         for recording, labels in zip(recordings, label_set, strict=True):
             write_labels_to_bag(bag_folder / recording.name, labels, recording.frame_id)
-        console.print(f'bags with {LABEL_TOPIC}: {bag_folder}', soft_wrap=True)
+        _say(f'bags with {LABEL_TOPIC}: {bag_folder}')
     seconds = time.monotonic() - begun
     truth = read_mask_truth(recordings)
     evaluation = evaluate_labels(labelling.methods, truth) if truth.known.any() else None
     _print(labelling, evaluation)
     if report is not None:
-        console.print(f'report: {write_report(labelling.methods, evaluation, report / "labels.md")}', soft_wrap=True)
+        _say(f'report: {write_report(labelling.methods, evaluation, report / "labels.md")}')
         if evaluation is not None:
-            console.print(f'picture: {draw_curves(evaluation, report / "curves.png")}', soft_wrap=True)
-    console.print(f'labels of {len(recordings)} bags by {chosen}: {out}', soft_wrap=True)
+            _say(f'picture: {draw_curves(evaluation, report / "curves.png")}')
+    _say(f'labels of {len(recordings)} bags by {chosen}: {out}')
     if as_json:
         frames = sum(len(recording) for recording in recordings)
         print_json(
@@ -165,6 +177,11 @@ def label(
                 'methods': {name: _figures(labelling, evaluation, name) for name in labelling.methods},
             }
         )
+
+
+def _say(text: str) -> None:
+    """A line as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _chosen(method: str, methods: 'Sequence[Method]') -> 'Method':

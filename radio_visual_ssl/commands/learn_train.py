@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radio_visual_ssl.commands.options import Json
-from radio_visual_ssl.commands.output import console, print_json, progress_bar
+from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar
+from radio_visual_ssl.optional_packages import needed_by
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.label_set import LabelSet
@@ -67,41 +68,44 @@ def train(
 
     Under torchrun, all of its processes train one model together.
     """
-    from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
-    from radio_visual_ssl.learning.experiment import overridden, read_experiment, settings_of
-    from radio_visual_ssl.learning.label_set import LabelSet
-    from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings, train_localizer
-    from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
-    from radio_visual_ssl.learning.training_run import process_rank
+    with needed_by('train', 'torch', 'lightning', 'safetensors'):
+        from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
+        from radio_visual_ssl.learning.experiment import overridden, read_experiment, settings_of
+        from radio_visual_ssl.learning.label_set import LabelSet
+        from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings, train_localizer
+        from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+        from radio_visual_ssl.learning.training_run import process_rank
 
     if labels is not None and truth:
         raise ValueError('--labels, --truth: expected one of the two, got both')
     localizer = labels is not None or truth
     name = config or ('localizer' if localizer else 'contrastive')
     content = overridden(read_experiment(name), [*overrides, *([] if seed is None else [f'run.seed={seed}'])])
+    settings: Any = settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content, name)
+    given = None if labels is None else LabelSet.load(labels)
+    check_writable('--out', out)
     training, others = _parts(bags, validation)
     about = RecordingSettings(masks=masks, camera_pose=camera_pose)
     with progress_bar('opening bags') as progress:
         recordings = open_recordings([*training, *others], about, cache, workers, progress)
-    for recording in recordings:
+    told = process_rank() == 0
+    for recording in recordings if told else ():
         for fault in recording.faults:
             console.print(f'note: {recording.name}: {fault}', highlight=False, markup=False, soft_wrap=True)
     chosen, held_out = recordings[: len(training)], recordings[len(training) :]
-    told = process_rank() == 0
     common: dict[str, Any] = {'validation': held_out, 'resume': resume, 'on_epoch': _print_epoch if told else None}
     report: Any
     if localizer:
-        label_set = _truth_labels(recordings) if labels is None else LabelSet.load(labels)
-        settings = settings_of(LocalizerTrainingSettings, content, name)
-        report = train_localizer(chosen, label_set, settings, out, **common)
+        report = train_localizer(chosen, given or _truth_labels(recordings), settings, out, **common)
         figures = {'validation_loss': report.validation_loss, 'labels': report.labels}
     else:
-        report = train_contrastive(chosen, settings_of(ContrastiveTrainingSettings, content, name), out, **common)
+        report = train_contrastive(chosen, settings, out, **common)
         figures = {'validation_loss': report.validation_loss, 'peak_superiority': report.peak_superiority}
     if not told:
         return
     shown = ', '.join(f'{key.replace("_", " ")} {value:.4g}' for key, value in figures.items())
-    console.print(f'{out}: {report.epochs} epochs, {report.seconds:.0f} s, {shown}', highlight=False, soft_wrap=True)
+    text = f'{out}: {report.epochs} epochs, {report.seconds:.0f} s, {shown}'
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
     if as_json:
         known = {
             key: None if isinstance(value, float) and math.isnan(value) else value

@@ -5,6 +5,8 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +25,22 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Find out before long work that its result cannot be written; the folder of the file is made.
+
+    Raises:
+        ValueError: a folder has this name, or the file's cannot be made or written; the message names the option.
+    """
+    if path.is_dir():
+        raise ValueError(f'{option}: expected the path of a file, got the folder {path}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f'{option}: expected a file that can be written, got {path}: {error}') from error
 
 
 def print_json(result: dict[str, Any]) -> None:

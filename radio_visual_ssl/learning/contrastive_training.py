@@ -300,7 +300,7 @@ def train_contrastive(
     module = ContrastiveModule(encoders, settings)
     about = {
         'settings': settings_content(settings),
-        'bags': contents(dict.fromkeys((*training, *held_out))),
+        'bags': contents([*training, *held_out]),
         'validation': list(contents(held_out)),
     }
     result = fit(

@@ -69,9 +69,9 @@ def hold_out(recordings: Sequence[Recording], validation: Sequence[Recording], s
 
 
 def contents(recordings: Sequence[Recording]) -> dict[str, str]:
-    """Content of each recording by name; a name that several have is told apart by the content too."""
-    names = [each.name for each in recordings]
+    """Content of each recording by name; names that several have are told apart by their content."""
+    by_content = {each.content: each.name for each in recordings}
+    names = list(by_content.values())
     return {
-        each.name if names.count(each.name) == 1 else f'{each.name}@{each.content[:8]}': each.content
-        for each in recordings
+        name if names.count(name) == 1 else f'{name}@{content[:8]}': content for content, name in by_content.items()
     }

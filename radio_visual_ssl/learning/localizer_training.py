@@ -271,7 +271,7 @@ def train_localizer(
     module = LocalizerModule(network, settings.radar_input.channels, settings, steps)
     about = {
         'settings': settings_content(settings),
-        'bags': contents(dict.fromkeys((*training, *held_out))),
+        'bags': contents([*training, *held_out]),
         'validation': list(contents(held_out)),
         'labels': labels.method,
         'labels_content': labels.content,

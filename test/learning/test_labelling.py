@@ -301,6 +301,26 @@ def test_bags_without_truth_are_labelled_without_figures(yard, tmp_path):
     assert not (tmp_path / 'curves.png').exists()
 
 
+def test_several_parts_of_data_sets_are_labelled_and_no_others(yard, tmp_path):
+    splits = [{'bag': f'yard_{number}', 'split': split} for number, split in enumerate(('train', 'test', 'val'))]
+    for entry in splits:
+        (tmp_path / entry['bag']).symlink_to(yard / entry['bag'])
+    (tmp_path / 'dataset.yaml').write_text(json.dumps({'bags': splits}), encoding='utf-8')
+    options = ('--camera-pose', 'mast', '--cache', tmp_path / 'cache', '--least-masks', 40)
+    parts = ('--split', 'train', '--split', 'val')
+    result = command(tmp_path, *parts, '--method', 'background_peak', *options, '--out', tmp_path / 'labels')
+    assert result.exit_code == 0, result.output
+    assert [labels.name for labels in LabelSet.load(tmp_path / 'labels')] == ['yard_0', 'yard_2']
+
+
+def test_a_folder_of_bags_that_has_one_of_the_name_is_refused_before_the_work(yard, tmp_path):
+    (tmp_path / 'bags' / 'short').mkdir(parents=True)
+    options = ('--cache', tmp_path / 'cache', '--least-masks', 5, '--bags', tmp_path / 'bags')
+    result = command(yard / 'short', *options, '--out', tmp_path / 'labels')
+    assert '--bags: expected a folder without bags of these names' in str(result.exception)
+    assert not (tmp_path / 'labels').exists()
+
+
 @pytest.mark.parametrize(
     ('bags', 'options', 'said'),
     [
