@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Each target makes what it needs, from a fresh clone on.
-#   make demo   simulated radar and camera through the launch file; writes out/demo.png and prints detection figures
+#   make demo   the whole story: simulate, record, learn without labels, judge, run live; writes out/demo.png
 #   make test   the whole test suite
 #   make lint   ruff and mypy
 #   make bench  the benchmarks, each printing ratios
