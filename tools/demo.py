@@ -36,7 +36,7 @@ RATE = 2.0
 SEED = 21
 INSTANCES = 20
 FRAMES = 1600
-CONTRASTIVE_EPOCHS = 3
+CONTRASTIVE_EPOCHS, CONTRASTIVE_STEPS = 3, 80
 LOCALIZER_EPOCHS = 8
 RECORD_S = 8
 RECORDED_SEED = 1
@@ -85,17 +85,20 @@ def _run(root: Path, work: Path, picture: Path) -> None:
     bags = [data, recorded]
     epochs = ['--set', f'run.epochs={LOCALIZER_EPOCHS}']
     with _step(3, 'train on the pairs alone; beside it, to compare, a radar localizer on the ground truth'):
+        steps = ['--set', f'run.epochs={CONTRASTIVE_EPOCHS}', '--set', f'steps={CONTRASTIVE_STEPS}']
         baseline: list[str | Path | int] = [VERBS, 'train', *bags, '--truth', *epochs, *cache, '--out', supervised]
         with _beside(baseline, work / 'supervised.log'):
-            _call([VERBS, 'train', *bags, '--set', f'run.epochs={CONTRASTIVE_EPOCHS}', *cache, '--out', contrastive])
+            _call([VERBS, 'train', *bags, *steps, *cache, '--out', contrastive])
     with _step(4, 'let the pairs label themselves'):
-        taught = [*expand_bags([data], 'train'), *expand_bags([data], 'val'), recorded]
-        _call([VERBS, 'label', *taught, '--model', contrastive, *cache, '--report', work / 'labels', '--out', labels])
+        parts = ['--split', 'train', '--split', 'val']
+        _call([VERBS, 'label', *bags, *parts, '--model', contrastive, *cache, '--report', work / 'labels',
+               '--out', labels])  # fmt: skip
     with _step(5, 'train the same radar localizer on those labels'):
         _call([VERBS, 'train', *bags, '--labels', labels, *epochs, *cache, '--out', learned], threads=2)
     with _step(6, 'judge them and CFAR on test scenes, which nothing was learned from'):
         judged = _judge(expand_bags([data], 'test'), learned, supervised)
     with _step(7, 'draw'):
+        taught = [*expand_bags([data], 'train'), *expand_bags([data], 'val'), recorded]
         print(_draw(taught, work / 'cache', labels, contrastive, judged, picture))
     with _step(8, 'run it live'):
         _live(root, learned, work)
@@ -108,7 +111,7 @@ def _judge(bags: list[Path], learned: Path, supervised: Path) -> Judged:
         bags,
         {
             'CFAR': load_localizer('cfar', 'static'),
-            **{name: load_localizer('network', model=str(model)) for name, model in networks.items()},
+            **{name: load_localizer('network', 'default', model=str(model)) for name, model in networks.items()},
         },
     )
     targets = next(iter(judged.metrics.values())).targets
@@ -132,7 +135,7 @@ def _live(root: Path, model: Path, work: Path) -> None:
     parameters['/**/localizer_node']['ros__parameters']['network'] = {'background_interval': interval}
     (work / 'localize.yaml').write_text(yaml.safe_dump(parameters))
     command = ['ros2', 'launch', 'radio_visual_ssl', 'localize.launch.py', 'source:=simulator', f'model:={model}']
-    command += [f'params_file:={work / "localize.yaml"}']
+    command += ['backend_settings:=default', f'params_file:={work / "localize.yaml"}']
     _show(command, log)
     watch = ['ros2', 'run', 'radio_visual_ssl', 'watch_node', '--ros-args', '-p', f'frames:={LIVE_FRAMES}']
     watch += ['-p', f'out:={work / "live.png"}', '-p', 'max_range:=50.0', '-p', f'hit_distance:={HIT_DISTANCE}']
@@ -214,14 +217,9 @@ def _wait(process: 'subprocess.Popen[bytes]', command: Sequence[str | Path | int
 
 
 def _show(command: Sequence[str | Path | int], log: Path | None) -> None:
-    """Prints a command with short paths; of many bags the first."""
+    """Prints a command, with short paths."""
     here = f'{Path.cwd()}/'
     words = [str(word).replace(here, '') for word in command]
-    bags = [word for word in words if Path(word).parent.name == DATA]
-    for word in bags[1:]:
-        words.remove(word)
-    if bags:
-        words[words.index(bags[0])] += f' ... ({len(bags)} bags)'
     into = f'   (its output: {str(log).replace(here, "")})' if log is not None else ''
     print(f'$ {" ".join(words)}{into}', flush=True)
 
