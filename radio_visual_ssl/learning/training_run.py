@@ -187,14 +187,15 @@ def fit(
     folder = Path(folder)
     last = folder / f'{_LAST}.ckpt'
     resumed = _begin(folder, {**fingerprint, 'run': _plain(settings)}, resume) and last.is_file()
-    best = ModelCheckpoint(
-        folder, _BEST, MONITOR, save_last=True, mode='min', enable_version_counter=False, save_on_train_epoch_end=True
+    # save_last would keep the best epochs alone; the last comes second, for it holds what the best one knows
+    best, latest = (
+        ModelCheckpoint(folder, name, monitor, enable_version_counter=False, save_on_train_epoch_end=True)
+        for name, monitor in ((_BEST, MONITOR), (_LAST, None))
     )
-    best.CHECKPOINT_NAME_LAST = _LAST
     counter = _Progress(on_epoch)
-    callbacks: list[Callback] = [best, counter]
+    callbacks: list[Callback] = [best, latest, counter]
     if settings.patience:
-        callbacks.append(EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True))
+        callbacks.append(_EarlyStopping(MONITOR, patience=settings.patience, check_on_train_epoch_end=True))
     visible = sys.stderr.isatty() and process_rank() == 0
     if visible:
         callbacks.append(RichProgressBar(console_kwargs={'stderr': True}))
@@ -272,6 +273,13 @@ def seed_run(settings: RunSettings) -> None:
     """Seed every generator, before a module's weights are made."""
     with _quiet():
         seed_everything(settings.seed, workers=True, verbose=False)
+
+
+class _EarlyStopping(EarlyStopping):
+    """Leaves a resumed run that had ended early as it is; Lightning would go on with one more epoch."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 class _Progress(Callback):

@@ -138,6 +138,18 @@ def test_a_run_that_was_killed_goes_on_with_equal_results(scenes, tmp_path):
     assert again.calibration == whole.calibration
 
 
+def test_a_run_that_ended_early_stays_as_it_is_when_resumed(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+    settings = replace(SHORT, run=replace(SHORT.run, epochs=5, patience=1), learning_rate=1e-30)  # nothing gets better
+    ended = train_localizer(recordings, labels, settings, tmp_path / 'model.safetensors')
+    assert ended.epochs == 2
+    told = []
+    resumed = train_localizer(
+        recordings, labels, settings, tmp_path / 'model.safetensors', resume=True, on_epoch=told.append
+    )
+    assert (told, resumed.epochs, resumed.validation_loss) == ([], 2, ended.validation_loss)
+
+
 def test_another_run_is_not_gone_on_with(scenes, tmp_path):
     recordings, labels = scenes.several(range(3), 24)
     settings = replace(SHORT, run=replace(SHORT.run, epochs=1))
