@@ -38,6 +38,7 @@ __all__ = [
 
 _VERSION = 1  # of the arrays; another one is made anew
 _HASHED = 1 << 16  # bytes of each end of a file
+_SAME_FREQUENCY = 1e-4  # relative difference up to which two radars are one
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +261,8 @@ def open_recordings(
         progress: called with (bags done, bags in all).
 
     Raises:
-        RecordingError: no bags, one that cannot be used, or bags whose radar grids or references differ.
+        RecordingError: no bags, one that cannot be used, or bags of radars that differ in name, grid, reference, or in
+            carrier or bandwidth where both are known.
         BagError: see `open_recording`.
         ArrayStoreError: see `open_recording`.
     """
@@ -290,6 +292,10 @@ def _check_same_radar(first: Recording, other: Recording) -> None:
             values = (_described(value) if isinstance(value, PolarGrid) else value for value in (expected, got))
             wanted, given = values
             raise RecordingError(f'{other.path}: {name}: expected {wanted} as in {first.path}, got {given}')
+    for name in ('carrier_frequency', 'bandwidth'):
+        known, got = getattr(first, name), getattr(other, name)
+        if known and got and abs(known - got) > _SAME_FREQUENCY * known:
+            raise RecordingError(f'{other.path}: {name}: expected {known:g} Hz as in {first.path}, got {got:g} Hz')
 
 
 def _described(grid: PolarGrid) -> str:

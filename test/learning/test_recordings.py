@@ -589,6 +589,7 @@ def test_an_error_in_another_process_is_told(tmp_path, cache):
         ({'grid': PolarGrid([1.0, 2.0, 3.5], [-0.125, 0.125])}, r'b: radar grid: expected 3 x 2 bins over 1 to 3 m'),
         ({'reference': Reference.RCS}, r'b: reference: expected NOISE_FLOOR as in .*a, got RCS'),
         ({'radar': 'large'}, r'b: radar: expected small as in .*a, got large'),
+        ({'bandwidth': 1e8}, r'b: bandwidth: expected 4e\+08 Hz as in .*a, got 1e\+08 Hz'),
     ],
 )
 def test_bags_of_different_radars_are_refused(tmp_path, cache, changes, message):
