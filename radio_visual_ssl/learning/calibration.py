@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class CalibrationSettings:
         separation: m, see `NetworkLocalizerSettings`; the one that the localizer will be run with.
         dropped_radius: m, detections that near to a dropped label count neither way.
         least_empty_frames: with fewer frames without labels, frames with labels set the threshold too.
+        range_margin: m, detections farther than that outside the ranges of the training's labels are dropped.
 
     Raises:
         ValueError: a value out of range.
@@ -41,12 +42,15 @@ class CalibrationSettings:
     separation: float = 1.0
     dropped_radius: float = 5.0
     least_empty_frames: int = 60
+    range_margin: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the values."""
         for name in ('false_per_empty_frame', 'hit_distance', 'lowest_score'):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f'{name}: expected a positive number, got {getattr(self, name)!r}')
+        if not (math.isfinite(self.range_margin) and self.range_margin >= 0):
+            raise ValueError(f'range_margin: expected 0 m or more, got {self.range_margin!r}')
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +106,10 @@ class CalibrationReport:
 
 
 def calibrate(
-    network: LocalizerNetwork, batches: Iterable[LabelledBatch], settings: CalibrationSettings = CalibrationSettings()
+    network: LocalizerNetwork,
+    batches: Iterable[LabelledBatch],
+    settings: CalibrationSettings = CalibrationSettings(),
+    ranges: tuple[float, float] | None = None,
 ) -> CalibrationReport:
     """Scores, variances and threshold of a network on labelled frames that it was not trained on.
 
@@ -110,7 +117,11 @@ def calibrate(
         network: in evaluation mode.
         batches: frames of which it is known what the camera saw.
         settings: of the comparison.
+        ranges: m, nearest and farthest that the network has learned from; None: no limits.
     """
+    limits = (0.0, 0.0)
+    if ranges is not None:
+        limits = max(ranges[0] - settings.range_margin, 0.0), ranges[1] + settings.range_margin
     labels = 0
     found: list[Outcomes] = []
     device = next(network.parameters()).device
@@ -131,7 +142,7 @@ def calibrate(
     wrong = ~outcomes.hit & (outcomes.weight > 0) & (outcomes.empty | (not enough))
     frames = outcomes.empty_frames if enough else outcomes.frames
     threshold, rate = choose_threshold(scores[wrong], frames, settings.false_per_empty_frame)
-    calibration = LocalizerCalibration(slope, intercept, threshold, *scales)
+    calibration = replace(calibration, threshold=threshold, min_range=limits[0], max_range=limits[1])
     return CalibrationReport(
         calibration,
         int(outcomes.hit.sum()),

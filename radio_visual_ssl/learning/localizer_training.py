@@ -292,7 +292,8 @@ def train_localizer(
     heatmap = recordings[0].heatmap(0)
     checkpoint = Checkpoint('localizer', average, RadarGeometry.of(heatmap), settings.radar_input, architecture)
     everything = frame_loader(others, settings.batch_size, shuffle=False, split=False)
-    calibration = calibrate(network_of(checkpoint), everything, settings.calibration)
+    ranges = min(float(each[0]) for each in sectors.values()), max(float(each[1]) for each in sectors.values())
+    calibration = calibrate(network_of(checkpoint), everything, settings.calibration, ranges)
     seconds = time.monotonic() - began
     if process_rank() == 0:
         checkpoint = Checkpoint(

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class LocalizerCalibration:
         slope, intercept: of the log-odds.
         threshold: calibrated score from which a detection is reported.
         range_variance, azimuth_variance: factors of the predicted variances.
+        min_range, max_range: m, as the radar reads it, of what the network has learned from: what it says of nearer and
+            farther places means nothing and is dropped; 0 = no limit.
     """
 
     slope: float = 1.0
@@ -38,6 +40,8 @@ class LocalizerCalibration:
     threshold: float = 0.3
     range_variance: float = 1.0
     azimuth_variance: float = 1.0
+    min_range: float = 0.0
+    max_range: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -46,6 +50,8 @@ class LocalizerCalibration:
                 raise ValueError(f'calibration, {name}: expected a positive number, got {getattr(self, name)}')
         if not (math.isfinite(self.intercept) and 0 <= self.threshold <= 1):
             raise ValueError(f'calibration: expected a threshold in [0, 1] and a finite intercept, got {self}')
+        if not (0 <= self.min_range < math.inf and (self.max_range == 0 or self.min_range < self.max_range < math.inf)):
+            raise ValueError(f'calibration: expected ranges from min_range up to max_range, got {self}')
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> 'LocalizerCalibration':
@@ -60,6 +66,10 @@ class LocalizerCalibration:
         """Calibrated scores of the network's own, which both are in [0, 1]."""
         raw = np.clip(np.asarray(raw, dtype=np.float64), 1e-12, 1 - 1e-12)
         return 1 / (1 + np.exp(-(self.slope * np.log(raw / (1 - raw)) + self.intercept)))
+
+    def within(self, range_: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which ranges, as the radar reads them (m), the network has learned from."""
+        return (range_ >= self.min_range) & (range_ <= (self.max_range or math.inf))
 
     def raw(self, score: float) -> float:
         """The network's own score of a calibrated one."""
@@ -201,6 +211,8 @@ class NetworkLocalizer:
             settings.separation,
             (calibration.range_variance, calibration.azimuth_variance),
         )
+        inside = calibration.within(found.range)
+        found = Detections(*(getattr(found, each.name)[inside] for each in fields(Detections)))
         position, covariance = _on_ground(
             found, settings.radar_height, settings.surface_to_centre, not heatmap.grid.wraps
         )

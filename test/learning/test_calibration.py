@@ -135,3 +135,7 @@ def test_calibration_of_a_network_that_is_too_sure_of_itself(scenes):
     assert 0.03 < report.false_per_empty_frame <= 0.05
     assert (report.frames, report.empty_frames, report.threshold_frames) == (count, count - len(labels), 'empty')
     assert report.to_json()['slope'] == report.calibration.slope
+    assert (report.calibration.min_range, report.calibration.max_range) == (0.0, 0.0)
+    for near, least in ((6.0, 4.5), (1.0, 0.0)):
+        limited = calibrate(_Answers(cells), [batch], CalibrationSettings(range_margin=1.5), (near, 18.0)).calibration
+        assert (limited.min_range, limited.max_range) == (least, 19.5)

@@ -121,6 +121,16 @@ def test_what_is_withheld_is_what_a_lower_threshold_would_add(monkeypatch):
     assert [target.x for target in alone] == [target.x for target in reported]
 
 
+def test_nothing_is_said_of_ranges_that_were_never_learned_from():
+    localizer = _localizer(_checkpoint({'threshold': 0.3, 'min_range': 8.0, 'max_range': 16.0}))
+    output = _output(localizer, (15.0, 0.0, 2.0), (17.0, 0.3, 3.0), (7.0, -0.3, 1.0), (9.0, 0.2, 0.5))
+    assert [target.range for target in localizer.targets(output, _heatmap())] == pytest.approx([15.0, 9.0], abs=0.01)
+    assert len(_localizer(_checkpoint({'threshold': 0.3})).targets(output, _heatmap())) == 4
+    for wrong in ({'min_range': 9.0, 'max_range': 8.0}, {'min_range': -1.0}, {'max_range': float('inf')}):
+        with pytest.raises(ValueError, match='calibration: expected ranges from min_range up to max_range'):
+            LocalizerCalibration.of(wrong)
+
+
 def test_calibrated_scores_go_back_to_raw_ones():
     calibration = LocalizerCalibration(0.7, -0.4)
     assert [calibration.raw(float(calibration.score(raw))) for raw in (0.02, 0.5, 0.9)] == pytest.approx(
