@@ -2,14 +2,14 @@
 """What contrastive training sees: heatmaps of several scenes, and what the camera sees of the targets in them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from radio_visual_ssl.learning.recordings import Recording, derived_array
 from radio_visual_ssl.learning.training_run import TrainingError, process_rank
@@ -264,21 +264,3 @@ class EachScene(Sampler[list[tuple[int, int, tuple[int, ...]]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int, tuple[int, ...]]]]:
         """Items of each batch."""
         return iter(self._batches)
-
-
-def contrastive_loader(frames: ContrastiveFrames, sampler: Sampler[Any], workers: int = 0) -> DataLoader[Any]:
-    """Batches of a sampler.
-
-    Args:
-        frames: to be read.
-        sampler: of batches.
-        workers: processes that read; 0 = this one.
-    """
-    return DataLoader(
-        frames, batch_sampler=sampler, collate_fn=_same, num_workers=workers, persistent_workers=workers > 0
-    )
-
-
-def _same(batch: Any) -> Any:
-    """The data set gives whole batches."""
-    return batch

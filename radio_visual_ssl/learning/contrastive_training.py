@@ -18,7 +18,6 @@ from radio_visual_ssl.learning.contrastive_data import (
     ContrastiveFrames,
     EachScene,
     SceneSampler,
-    contrastive_loader,
 )
 from radio_visual_ssl.learning.contrastive_model import Encoders, EncoderSettings, Objective
 from radio_visual_ssl.learning.held_out import contents, hold_out
@@ -28,6 +27,7 @@ from radio_visual_ssl.learning.training_run import (
     Epoch,
     RunSettings,
     TrainingError,
+    batch_loader,
     fit,
     process_rank,
     rising_and_falling,
@@ -305,8 +305,8 @@ def train_contrastive(
     }
     result = fit(
         module,
-        contrastive_loader(frames, sampler, settings.workers),
-        contrastive_loader(others, scenes),
+        batch_loader(frames, sampler, settings.workers),
+        batch_loader(others, scenes),
         settings.run,
         run or out.with_suffix('.run'),
         fingerprint={**about, **dict(provenance or {})},

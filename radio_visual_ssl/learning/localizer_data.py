@@ -4,7 +4,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from radio_visual_ssl.learning.label_set import LabelSet, RecordingLabels
 from radio_visual_ssl.learning.recordings import Recording
-from radio_visual_ssl.learning.training_run import EpochSampler, TrainingError
+from radio_visual_ssl.learning.training_run import EpochSampler, TrainingError, batch_loader
 from radio_visual_ssl.learning.truth import Truth
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.models.localizer_loss import LocalizerLabels, encode_labels
@@ -190,18 +190,7 @@ def frame_loader(
         split: between the processes of the run.
         workers: processes that read frames; 0 = this one.
     """
-    return DataLoader(
-        frames,
-        batch_sampler=EpochSampler(len(frames), batch_size, seed, shuffle, split),
-        collate_fn=_same,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-    )
-
-
-def _same(batch: Any) -> Any:
-    """The data set gives whole batches."""
-    return batch
+    return batch_loader(frames, EpochSampler(len(frames), batch_size, seed, shuffle, split), workers)
 
 
 def encode_batch(

@@ -20,7 +20,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 MONITOR = 'validation_loss'
 """What a module logs after each epoch: the smaller, the better; computed without ground truth."""
@@ -181,12 +181,16 @@ def fit(
         on_epoch: called after each epoch, in the first process.
 
     Raises:
-        TrainingError: another run's folder to be resumed, one that cannot be written, or a validation loss that never
-            was a finite number.
+        TrainingError: another run's folder to be resumed, one that is damaged or cannot be written, no GPU where one is
+            asked for, or a validation loss that never was a finite number.
     """
     folder = Path(folder)
+    if settings.accelerator == 'gpu' and not torch.cuda.is_available():
+        raise TrainingError('accelerator: expected auto or cpu, for there is no GPU that torch can use, got gpu')
     last = folder / f'{_LAST}.ckpt'
     resumed = _begin(folder, {**fingerprint, 'run': _plain(settings)}, resume) and last.is_file()
+    if resumed:
+        _state(last)
     # save_last would keep the best epochs alone; the last comes second, for it holds what the best one knows
     best, latest = (
         ModelCheckpoint(folder, name, monitor, enable_version_counter=False, save_on_train_epoch_end=True)
@@ -220,7 +224,7 @@ def fit(
         seconds = time.monotonic() - began
     if best.best_model_score is None or not math.isfinite(float(best.best_model_score)):
         raise TrainingError(f'{folder}: expected a finite {MONITOR}, got {best.best_model_score}: nothing was learned')
-    state = torch.load(best.best_model_path, map_location='cpu', weights_only=True)
+    state = _state(Path(best.best_model_path))
     samples = counter.samples * world_size()
     return RunResult(
         state['state_dict'],
@@ -230,6 +234,23 @@ def fit(
         seconds,
         samples / seconds if samples else 0.0,
     )
+
+
+def batch_loader(frames: Dataset[Any], batch_sampler: Sampler[list[Any]], workers: int = 0) -> DataLoader[Any]:
+    """Batches of a data set whose ``__getitems__`` gives whole ones.
+
+    Args:
+        frames: the data set.
+        batch_sampler: gives what ``__getitems__`` takes.
+        workers: processes that read; 0 = this one.
+    """
+    return DataLoader(
+        frames, batch_sampler=batch_sampler, collate_fn=_as_it_is, num_workers=workers, persistent_workers=workers > 0
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def settings_content(settings: Any) -> dict[str, Any]:
@@ -335,6 +356,20 @@ def _begin(folder: Path, fingerprint: Mapping[str, Any], resume: bool) -> bool:
         except OSError as error:
             raise TrainingError(f'{folder}: expected a folder for the run that can be written: {error}') from error
     return False
+
+
+def _state(file: Path) -> dict[str, Any]:
+    """What Lightning wrote of an epoch; no code of the file is run.
+
+    Raises:
+        TrainingError: a damaged file.
+    """
+    try:
+        return dict(torch.load(file, map_location='cpu', weights_only=True))
+    except Exception as error:  # a damaged pickle leads to any
+        raise TrainingError(
+            f'{file}: expected the state of a run, got a damaged file ({type(error).__name__})'
+        ) from error
 
 
 def _differences(one: Any, other: Any, path: str = '') -> Iterator[tuple[str, Any, Any]]:

@@ -156,6 +156,21 @@ class TestRuns:
         told = {(each.validation_loss, each.peak_superiority) for each in (whole, resumed, again)}
         assert len(told) == 1  # those of the epoch that was chosen, in whichever part of the run it was
 
+    def test_a_damaged_state_is_named(self, pairs, tmp_path):
+        out = tmp_path / 'x.safetensors'
+        train_contrastive(pairs[0][:3], SHORT, out)
+        last = out.with_suffix('.run') / 'last.ckpt'
+        for damaged in (last.read_bytes()[:5000], b'text', b''):
+            last.write_bytes(damaged)
+            with pytest.raises(TrainingError, match=r'last\.ckpt: expected the state of a run, got a damaged file'):
+                train_contrastive(pairs[0][:3], SHORT, out, resume=True)
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+    def test_a_gpu_that_is_not_there_is_told(self, pairs, tmp_path):
+        settings = replace(SHORT, run=replace(SHORT.run, accelerator='gpu'))
+        with pytest.raises(TrainingError, match='accelerator: expected auto or cpu'):
+            train_contrastive(pairs[0][:3], settings, tmp_path / 'x.safetensors')
+
     def test_of_few_bags_the_ends_are_held_out(self, pairs, tmp_path):
         frames = ContrastiveFrames(pairs[0][:2], SETTINGS.radar_input, WIDTH, span=(0.0, 0.8))
         sampled = {frame for batch in SceneSampler(frames, 2, 6, 40) for _, frame, _ in batch}
