@@ -306,6 +306,7 @@ def train_localizer(
             {
                 'package': __version__,
                 **about,
+                'labels_provenance': dict(labels.provenance),
                 'frames': len(frames),
                 'kept_labels': frames.kept,
                 'epochs': result.epochs,

@@ -57,7 +57,7 @@ def trained(scenes, tmp_path_factory):
     epochs = []
     report = train_localizer(
         recordings[:6],
-        _noisy(labels),
+        replace(_noisy(labels), provenance={'model': 'mcl.safetensors'}),
         SETTINGS,
         folder / 'model.safetensors',
         validation=recordings[6:],
@@ -101,6 +101,7 @@ def test_the_report_and_the_checkpoint_tell_of_the_training(trained):
         'scene_7',
     ]
     assert (provenance['labels'], provenance['labels_file']) == ('mcl_em', 'abc')
+    assert provenance['labels_provenance'] == {'model': 'mcl.safetensors'} and len(provenance['labels_content']) == 64
     assert provenance['settings']['run']['seed'] == 0 and provenance['kept_labels'] == report.labels
     assert checkpoint.radar_input == SETTINGS.radar_input and checkpoint.radar.name == 'one'
     assert checkpoint.calibration['threshold'] == report.calibration.calibration.threshold
