@@ -178,6 +178,10 @@ def recording_inputs(recording: 'Recording', settings: RadarInputSettings) -> ND
     if 'moving' in settings.channels:
         key += f', moving {settings.moving_speed!r} m/s'
     heatmaps = (recording.heatmap(index) for index in range(len(recording)))
+    if recording.velocity is not None:
+        # a recorder that began amid a frame has missed the velocities of the first, which are then unknown (NaN)
+        velocities = iter(recording.velocity)
+        heatmaps = (replace(heatmap, velocity=next(velocities)) for heatmap in heatmaps)
     try:
         return derived_array(recording, key, lambda: stream_inputs(heatmaps, settings, recording.grid))
     except ValueError as error:

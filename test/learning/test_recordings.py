@@ -25,6 +25,7 @@ from radio_visual_ssl.learning.recordings import (
     open_recording,
     open_recordings,
 )
+from radio_visual_ssl.models.radar_input import RadarInputSettings, recording_inputs
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 
@@ -195,6 +196,16 @@ def test_velocity_may_begin_later_and_be_missing_at_times(tmp_path, cache):
     assert np.isnan(recording.velocity).all(axis=(1, 2)).tolist() == [True, True, False, True, False]
     assert recording.heatmap(1).velocity is None
     assert recording.heatmap(4).velocity[0, 0] == 0.5
+
+
+def test_where_velocities_are_missing_at_times_nothing_is_seen_to_move_there(tmp_path, cache):
+    with Clip(tmp_path / 'bag') as made:
+        made.info()
+        for index in range(3):
+            made.radar(index, velocity=None if index == 0 else 0.5)
+            made.image(index)
+    inputs = recording_inputs(open_recording(tmp_path / 'bag', cache=cache), RadarInputSettings(('power', 'moving')))
+    assert [bool(moving.any()) for moving in inputs[:, 1]] == [False, True, True]
 
 
 def test_a_radar_without_velocity_has_none(tmp_path, cache):
