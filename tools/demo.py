@@ -36,7 +36,7 @@ RATE = 2.0
 SEED = 21
 INSTANCES = 20
 FRAMES = 1600
-CONTRASTIVE_EPOCHS, CONTRASTIVE_STEPS = 3, 80
+CONTRASTIVE_EPOCHS = 3
 LOCALIZER_EPOCHS = 8
 RECORD_S = 8
 RECORDED_SEED = 1
@@ -85,7 +85,7 @@ def _run(root: Path, work: Path, picture: Path) -> None:
     bags = [data, recorded]
     epochs = ['--set', f'run.epochs={LOCALIZER_EPOCHS}']
     with _step(3, 'train on the pairs alone; beside it, to compare, a radar localizer on the ground truth'):
-        steps = ['--set', f'run.epochs={CONTRASTIVE_EPOCHS}', '--set', f'steps={CONTRASTIVE_STEPS}']
+        steps = ['--set', f'run.epochs={CONTRASTIVE_EPOCHS}']
         baseline: list[str | Path | int] = [VERBS, 'train', *bags, '--truth', *epochs, *cache, '--out', supervised]
         with _beside(baseline, work / 'supervised.log'):
             _call([VERBS, 'train', *bags, *steps, *cache, '--out', contrastive])
