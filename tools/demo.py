@@ -94,7 +94,7 @@ def _run(root: Path, work: Path, picture: Path) -> None:
         _call([VERBS, 'label', *bags, *parts, '--model', contrastive, *cache, '--report', work / 'labels',
                '--out', labels])  # fmt: skip
     with _step(5, 'train the same radar localizer on those labels'):
-        _call([VERBS, 'train', *bags, '--labels', labels, *epochs, *cache, '--out', learned], threads=2)
+        _call([VERBS, 'train', *bags, '--labels', labels, *epochs, *cache, '--out', learned])
     with _step(6, 'judge them and CFAR on test scenes, which nothing was learned from'):
         judged = _judge(expand_bags([data], 'test'), learned, supervised)
     with _step(7, 'draw'):
@@ -190,19 +190,20 @@ def _beside(command: Sequence[str | Path | int], log: Path) -> Iterator[None]:
             process.wait()
 
 
-def _call(command: Sequence[str | Path | int], log: Path | None = None, threads: int = 1) -> None:
+def _call(command: Sequence[str | Path | int], log: Path | None = None) -> None:
     """Runs a command; what it prints goes to the log, if there is one.
 
     Raises:
         DemoError: it failed.
     """
-    _wait(_start(command, log, threads), command, log)
+    _wait(_start(command, log), command, log)
 
 
 def _start(command: Sequence[str | Path | int], log: Path | None = None, threads: int = 1) -> 'subprocess.Popen[bytes]':
     _show(command, log)
     words = [str(word) for word in command]
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'OPENBLAS_NUM_THREADS': '1'}
+    # threads that share the cores with anything else wait for each other most of the time
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1'}
     if log is None:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, env=environment)
     with log.open('wb') as file:
