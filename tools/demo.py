@@ -199,7 +199,7 @@ def _call(command: Sequence[str | Path | int], log: Path | None = None) -> None:
     _wait(_start(command, log), command, log)
 
 
-def _start(command: Sequence[str | Path | int], log: Path | None = None, threads: int = 1) -> 'subprocess.Popen[bytes]':
+def _start(command: Sequence[str | Path | int], log: Path | None = None) -> 'subprocess.Popen[bytes]':
     _show(command, log)
     words = [str(word) for word in command]
     # threads that share the cores with anything else wait for each other most of the time
