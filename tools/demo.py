@@ -37,7 +37,7 @@ SEED = 21
 INSTANCES = 20
 FRAMES = 1600
 CONTRASTIVE_EPOCHS = 3
-LOCALIZER_EPOCHS = 8
+LOCALIZER_EPOCHS = 6
 RECORD_S = 8
 RECORDED_SEED = 1
 """Of the scene that is recorded live; the one that is played live at the end is another one, of seed 0."""
@@ -91,8 +91,7 @@ def _run(root: Path, work: Path, picture: Path) -> None:
             _call([VERBS, 'train', *bags, *steps, *cache, '--out', contrastive])
     with _step(4, 'let the pairs label themselves'):
         parts = ['--split', 'train', '--split', 'val']
-        _call([VERBS, 'label', *bags, *parts, '--model', contrastive, *cache, '--report', work / 'labels',
-               '--out', labels])  # fmt: skip
+        _call([VERBS, 'label', *bags, *parts, '--model', contrastive, *cache, '--out', labels])
     with _step(5, 'train the same radar localizer on those labels'):
         _call([VERBS, 'train', *bags, '--labels', labels, *epochs, *cache, '--out', learned])
     with _step(6, 'judge them and CFAR on test scenes, which nothing was learned from'):

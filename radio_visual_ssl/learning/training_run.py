@@ -19,6 +19,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -182,7 +183,7 @@ def fit(
 
     Raises:
         TrainingError: another run's folder to be resumed, one that is damaged or cannot be written, no GPU where one is
-            asked for, or a validation loss that never was a finite number.
+            asked for, SIGTERM, or a validation loss that never was a finite number.
     """
     folder = Path(folder)
     if settings.accelerator == 'gpu' and not torch.cuda.is_available():
@@ -220,7 +221,12 @@ def fit(
             log_every_n_steps=20,
         )
         began = time.monotonic()
-        trainer.fit(module, training, validation, ckpt_path=last if resumed else None, weights_only=True)
+        try:
+            trainer.fit(module, training, validation, ckpt_path=last if resumed else None, weights_only=True)
+        except SIGTERMException as error:  # would end the process as if all were well
+            raise TrainingError(
+                f'{folder}: ended by SIGTERM in epoch {trainer.current_epoch + 1}; resume goes on'
+            ) from error
         seconds = time.monotonic() - began
     if best.best_model_score is None or not math.isfinite(float(best.best_model_score)):
         raise TrainingError(f'{folder}: expected a finite {MONITOR}, got {best.best_model_score}: nothing was learned')

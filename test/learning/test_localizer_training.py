@@ -3,6 +3,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,6 +138,15 @@ def test_a_run_that_was_killed_goes_on_with_equal_results(scenes, tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
     again = train('broken', resume=True)  # nothing is left to be done
     assert again.calibration == whole.calibration
+
+
+def test_a_run_that_is_told_to_end_says_so_and_leaves_no_model(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+    out = tmp_path / 'model.safetensors'
+    with pytest.raises(TrainingError, match='ended by SIGTERM in epoch .; resume goes on'):
+        train_localizer(recordings, labels, SHORT, out, on_epoch=lambda epoch: os.kill(os.getpid(), signal.SIGTERM))
+    assert not out.exists()
+    assert train_localizer(recordings, labels, SHORT, out, resume=True).epochs == SHORT.run.epochs
 
 
 def test_a_run_that_ended_early_stays_as_it_is_when_resumed(scenes, tmp_path):
