@@ -58,7 +58,10 @@ def label(
     ] = 'auto',
     split: Annotated[
         list[str],
-        typer.Option(help='Part of the data sets that is labelled: train, val or test; repeatable. Default: all.'),
+        typer.Option(
+            help='Part of the data sets that is labelled: train, val or test; repeatable. Default: all. Other bags are '
+            'labelled whole.'
+        ),
     ] = ALL_PARTS,
     masks: Annotated[
         str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
@@ -124,7 +127,10 @@ def label(
     methods = default_methods(contrastive)
     chosen = _chosen(method, methods)
     check_writable('--out', out)
-    parts = [expand_bags(bags, part) for part in split] or [expand_bags(bags)]
+    sets = [path for path in bags if not split or (path / 'dataset.yaml').is_file()]
+    parts = [expand_bags(sets or bags, part) for part in split] or [expand_bags(sets)]
+    alone = [path for path in bags if sets and path not in sets]
+    parts += [expand_bags(alone)] if alone else []
     paths = list(dict.fromkeys(path for part in parts for path in part))
     with progress_bar('opening bags') as progress:
         recordings = open_recordings(
