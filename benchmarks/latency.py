@@ -45,7 +45,7 @@ from radio_visual_ssl.bags.messages import (
 from radio_visual_ssl.msg import RadarCube as RadarCubeMessage
 from radio_visual_ssl.msg import RadarInfo
 from radio_visual_ssl.nodes.heatmap_node import NODE_FORMATION
-from radio_visual_ssl.nodes.process import SERIAL_BLAS
+from radio_visual_ssl.nodes.process import SERIAL_MATH
 from radio_visual_ssl.nodes.qos import latched_qos, output_qos
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings
 from radio_visual_ssl.radar.cube import Axis, RadarCube, canonical
@@ -186,7 +186,7 @@ def measure_floor(node: Node, workload: Workload, radar: str, rate: float, count
     """Latencies (s) through two relays, and seconds of the arithmetic alone, under the conditions of a node."""
     with tempfile.TemporaryDirectory() as folder:
         script = [sys.executable, __file__, '--radar', radar, '--rate', str(rate)]
-        subprocess.run([*script, '--compute', folder], check=True, env={**os.environ, **SERIAL_BLAS})
+        subprocess.run([*script, '--compute', folder], check=True, env={**os.environ, **SERIAL_MATH})
         compute = np.load(Path(folder) / 'times.npy')
         relays = [subprocess.Popen([*script, '--relay', kind, f'{folder}/{kind}']) for kind in ('cube', 'heatmap')]
         try:
