@@ -20,6 +20,10 @@ PICTURES = '/preview'
 """How the names of topics end that are drawn for people: never what somebody meant to record."""
 
 
+UNNAMED = '_NODE_NAME_UNKNOWN_'
+"""What rmw_fastrtps calls the node of a publisher that it has heard of before it has heard of the node."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What publishes a topic.
@@ -30,7 +34,7 @@ class Source:
         reliable: all publishers are.
         latched: all publishers keep their last messages for late subscribers.
         publishers: identity of each.
-        nodes: their names.
+        nodes: their names; a publisher may be known before its node is: the middleware announces both apart.
     """
 
     message_type: str
@@ -85,7 +89,7 @@ def find_source(node: Node, topic: str) -> Source | None:
         reliable=all(entry.qos_profile.reliability == ReliabilityPolicy.RELIABLE for entry in publishers),
         latched=all(entry.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for entry in publishers),
         publishers=frozenset(bytes(entry.endpoint_gid) for entry in publishers),
-        nodes=tuple(sorted({entry.node_name for entry in publishers})),
+        nodes=tuple(sorted({entry.node_name for entry in publishers} - {UNNAMED})),
     )
 
 
