@@ -78,6 +78,12 @@ def label(
         float, typer.Option(help='Least confidence of a label instead; 0 = --coverage counts.', min=0, max=1)
     ] = 0.0,
     least_masks: Annotated[int, typer.Option(help='That a camera pose must have to be labelled.', min=1)] = 100,
+    person_depth: Annotated[
+        float, typer.Option(help='m from the side that the radar sees to the middle of people and cyclists, added.')
+    ] = 0.0,
+    vehicle_depth: Annotated[
+        float, typer.Option(help='The same of vehicles, told by the size of their masks; 0.9 is half a width.')
+    ] = 0.0,
     relabel: Annotated[
         Path | None, typer.Option(help='Localizer checkpoint whose detections are radar peaks too: one more round.')
     ] = None,
@@ -99,6 +105,7 @@ def label(
     with needed_by('label', 'safetensors'):
         from radio_visual_ssl.learning.label_set import LABEL_TOPIC, write_labels_to_bag
     from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
+    from radio_visual_ssl.learning.label_refinement import RefinementSettings
     from radio_visual_ssl.learning.label_settings import SelfLabelSettings
     from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels
     from radio_visual_ssl.learning.recordings import RecordingSettings, expand_bags, open_recordings
@@ -110,6 +117,7 @@ def label(
         confidence=confidence,
         least_masks=least_masks,
         em=SelfLabelSettings(seed=seed),
+        refinement=RefinementSettings(person_depth=person_depth, vehicle_depth=vehicle_depth),
     )
     contrastive: AttentionModel | None = None
     if model is not None:

@@ -3,6 +3,7 @@
 
 - ``mcl_em``: EM over radar peaks (:mod:`learning.label_frames`), begun with the attention of a contrastive model and
   kept near it; or EM without the model where that finds surely more, so that a model that learned little does no harm.
+  Its labels are refined (:mod:`learning.label_refinement`).
 - ``em``: the same without a model.
 - ``attention``: the bare peak of the attention, as in Alloulah et al., "Look, Radiate, and Learn", 2022.
 - ``attention_candidate``: the radar peak that the attention weighs most.
@@ -32,6 +33,7 @@ from radio_visual_ssl.learning.candidates import CandidateSettings
 from radio_visual_ssl.learning.frame_evidence import FrameEvidence
 from radio_visual_ssl.learning.label_em import UNKNOWN_VARIANCE
 from radio_visual_ssl.learning.label_frames import label_frames
+from radio_visual_ssl.learning.label_refinement import RefinementSettings, refine_labels
 from radio_visual_ssl.learning.label_set import LabelError, LabelSet, labels_of_recordings
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
 from radio_visual_ssl.learning.recording_evidence import (
@@ -66,6 +68,7 @@ class LabellingSettings:
         least_masks: of a map group; EM labels no smaller ones, and names them.
         candidates: which radar peaks are looked at.
         em: of 'em' and 'mcl_em'.
+        refinement: of these, too.
 
     Raises:
         ValueError: a value out of range.
@@ -77,6 +80,7 @@ class LabellingSettings:
     least_masks: int = 100
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     em: SelfLabelSettings = field(default_factory=SelfLabelSettings)
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -187,6 +191,8 @@ def make_labels(
         if method == 'mcl_em':
             labels, note = surer_labels(labels, _label('em', evidence, None, usable, settings.em))
             notes += [note] if note else []
+        if method in ('mcl_em', 'em'):
+            labels = refine_labels(labels, evidence, usable, settings.refinement)
         made[method] = _kept(method, recordings, labels, settings, about)
     return Labelling(made, tuple(notes))
 

@@ -36,7 +36,7 @@ __all__ = [
     'open_recordings',
 ]
 
-_VERSION = 1  # of the arrays; another one is made anew
+_VERSION = 2  # of the arrays; another one is made anew
 _HASHED = 1 << 16  # bytes of each end of a file
 _SAME_FREQUENCY = 1e-4  # relative difference up to which two radars are one
 

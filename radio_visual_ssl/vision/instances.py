@@ -16,6 +16,13 @@ _BESIDE = 1  # px beyond a blob's last one where an outline is looked for
 _HIDDEN_FOOT = 0.6  # of the foot
 _HIDDEN_SIDE = 0.8  # of a side
 _LEAST_PART = 0.2  # of an instance's area, below which a part is no body of its own
+_HANGING_WIDTH = 0.5  # of the blob's width: what is wider is the body's own foot
+_HANGING_HEIGHT = 0.2  # of the blob's height: less are wheels
+_HANGING_SHAPE = 0.45  # height over width: less is the near corner of a body that stands at an angle
+_HANGING_STEP = 2.2  # by which the blob is wider above: a round body widens slowly
+_CORNER = 0.06  # of the blob's height, over which closing may have rounded the step
+_BODY_SHAPE = 0.8  # least width over height of a blob with something before a body: one that walks is slimmer
+_FIGURE_SHAPE = 2.5  # height over width of somebody who stands before a body and covers part of it
 
 
 def find_instances(
@@ -65,7 +72,7 @@ def find_instances(
     for blob in _join(blobs):
         if np.count_nonzero(blob.mask) < least:
             continue
-        parts, merged = _separate(blob, least) if settings.separate else ([blob], False)
+        parts, merged = _parts(blob, least) if settings.separate else ([blob], False)
         lowest = max(part.bottom for part in parts)
         for part in parts:
             record = _record(part, (columns, rows), scaled)
@@ -117,6 +124,58 @@ def _join(blobs: list[_Blob]) -> list[_Blob]:
         else:
             joined[mate] = joined[mate].with_(blob)
     return joined
+
+
+def _parts(blob: _Blob, least: float) -> tuple[list[_Blob], bool]:
+    """Cuts a blob into the bodies that it holds.
+
+    Returns:
+        Them, or itself, and whether it is suspected to be several all the same.
+    """
+    hanging, body = [], blob
+    while (cut := _standing_before(body, least)) is not None:
+        body, figure = cut
+        hanging.append(figure)
+    parts, merged = _separate(body, least)
+    return [*parts, *hanging], merged
+
+
+def _standing_before(blob: _Blob, least: float) -> tuple[_Blob, _Blob] | None:
+    """Cuts off what stands before a wider body and reaches farther down, such as a pedestrian before a van.
+
+    On flat ground what is nearer ends lower: the foot of the whole blob says where the nearer one is, while most of
+    its pixels may show the other one.
+
+    Returns:
+        The body, whose part that is covered counts as its own, and what stands before it; None where nothing does.
+    """
+    rows, columns = blob.mask.shape
+    filled = blob.mask.any(axis=1)
+    extent = columns - np.argmax(blob.mask, axis=1) - np.argmax(blob.mask[:, ::-1], axis=1)
+    narrow = ~filled | (extent <= _HANGING_WIDTH * columns)
+    foot = rows if narrow.all() else int(np.argmin(narrow[::-1]))
+    body_height = rows - foot
+    if foot == rows or foot < max(_HANGING_HEIGHT * rows, 3) or columns < _BODY_SHAPE * rows:
+        return None
+    step = max(2, round(_CORNER * rows))
+    upper, lower = extent[max(body_height - 1 - step, 0)], extent[min(body_height + step, rows - 1)]
+    if upper < _HANGING_STEP * lower:
+        return None
+    below = blob.mask.copy()
+    below[:body_height] = False
+    covered = np.flatnonzero(below.sum(axis=0) >= foot / 2)  # closing has filled the corners above
+    if not covered.size:
+        return None
+    first, end = int(covered[0]), int(covered[-1]) + 1
+    if foot < _HANGING_SHAPE * (end - first):
+        return None
+    top = max(rows - max(round(_FIGURE_SHAPE * (end - first)), foot), 0)
+    figure = blob.mask.copy()
+    figure[:top], figure[:, :first], figure[:, end:] = False, False, False
+    body = blob.mask & ~below
+    if min(np.count_nonzero(figure), np.count_nonzero(body)) < least:
+        return None
+    return _cut(blob, body), _cut(blob, figure)
 
 
 def _separate(blob: _Blob, least: float) -> tuple[list[_Blob], bool]:

@@ -301,6 +301,21 @@ def test_bags_without_truth_are_labelled_without_figures(yard, tmp_path):
     assert not (tmp_path / 'curves.png').exists()
 
 
+def test_labels_move_from_the_surface_to_the_middle_where_a_depth_is_given(yard, recordings, tmp_path):
+    bags = [recording.path for recording in recordings[:2]]
+    options = ('--camera-pose', 'mast', '--cache', yard / 'cache', '--least-masks', 40, '--method', 'em')
+    made = {}
+    for name, depth in (('surface', ()), ('middle', ('--person-depth', 0.5, '--vehicle-depth', 1.5))):
+        result = command(*bags, *options, *depth, '--out', tmp_path / name)
+        assert result.exit_code == 0, result.output
+        made[name] = LabelSet.load(tmp_path / name).of(recordings[0])
+    added = made['middle'].range - made['surface'].range
+    person, vehicle = (np.abs(added - depth) < 1e-4 for depth in (0.5, 1.5))
+    assert np.all(person | vehicle)
+    assert person.mean() > 0.5, 'boxes of 1.2 m x 1.6 m are small, unless they overlap'
+    np.testing.assert_array_equal(made['middle'].kept, made['surface'].kept)
+
+
 def test_several_parts_of_data_sets_are_labelled_and_no_others(yard, tmp_path):
     splits = [{'bag': f'yard_{number}', 'split': split} for number, split in enumerate(('train', 'test', 'val'))]
     for entry in splits:

@@ -172,3 +172,25 @@ class TestInTime:
         nothing = np.zeros_like(self.apart)
         assert self.merged(nothing, self.apart, nothing) == [[], [False] * 2, []]
         assert suspect_in_time([]) == []
+
+
+def test_somebody_who_stands_before_a_van_is_cut_off_at_its_foot():
+    van, figure = (60, 40, 70, 40), (90, 60, 12, 46)
+    body, person = find_instances(foreground_with(van, figure))
+    assert (body.top, body.height) == (40, 40), 'the van ends where its own foot is'
+    assert (person.left, person.width, person.top + person.height) == (90, 12, 106)
+    assert body.split and person.split
+    assert body.occluded and not person.occluded, 'the one that ends lower is nearer'
+
+
+def test_legs_below_a_broad_chest_are_no_second_target():
+    (instance,) = find_instances(foreground_with((40, 30, 20, 26), (46, 56, 8, 24)))
+    assert box(instance) == (40, 30, 20, 50)
+    assert not instance.split
+
+
+def test_the_near_corner_of_a_body_at_an_angle_is_its_own():
+    foreground = np.zeros((240, 320), np.uint8)
+    cv2.fillPoly(foreground, [np.array([(60, 60), (150, 60), (150, 90), (120, 110), (60, 84)])], 1)
+    (instance,) = find_instances(foreground)
+    assert not instance.split

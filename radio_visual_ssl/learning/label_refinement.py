@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings labels of EM from the map's answer towards the radar peak, and from the surface to the middle of the target.
+
+The map from a mask's geometry to the ground averages over many targets: it is free of the speckle of single peaks, but
+errs by what geometry alone cannot tell. The peak errs by where on the target it reflects. How far that is can be seen:
+a target is about as deep as its mask is wide. So the two are weighed by their variances: a pedestrian's label moves to
+its peak, a van's stays where the map says.
+
+Metres come from the labels themselves: azimuths against columns tell how many radians a pixel is wide, so that no
+camera calibration is needed.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import siegelslopes
+
+from radio_visual_ssl.learning.mask_features import FEATURES
+from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
+from radio_visual_ssl.learning.self_labels import SelfLabels
+
+_COLUMN, _WIDTH, _HEIGHT, _FILL = (FEATURES.index(name) for name in ('column', 'log_width', 'log_height', 'log_fill'))
+_LEAST_LABELS = 30  # of a camera pose, to learn from how many radians a pixel is wide
+_MOST_LABELS = 1500  # that are looked at: slopes of all pairs are taken
+_LEAST_EXTENT = 0.3  # m
+_LEAST_MAP_STD = 0.25  # m
+_SPREAD = 1 / math.sqrt(12)  # standard deviation of a uniform distribution of width 1
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """How labels are refined.
+
+    Attributes:
+        towards_peaks: weigh the map's answer and the likeliest radar peak by their variances.
+        person_depth, vehicle_depth: m, from the side that the radar sees to the middle of the target, added along the
+            range; 0 = labels stay on the surface. What is a vehicle is told by the mask's area.
+        vehicle_area: m^2, silhouette from which a target is a vehicle: a car from behind is 1.8 m by 1.4 m, a cyclist
+            from the side fills about half of that.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    towards_peaks: bool = True
+    person_depth: float = 0.0
+    vehicle_depth: float = 0.0
+    vehicle_area: float = 2.2
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name in ('person_depth', 'vehicle_depth'):
+            if not 0 <= getattr(self, name) <= 20:
+                raise ValueError(f'{name}: expected a number of metres from 0 to 20, got {getattr(self, name)}')
+        if not self.vehicle_area > 0:
+            raise ValueError(f'vehicle_area: expected a positive number of m^2, got {self.vehicle_area}')
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether labels stay as they are."""
+        return not (self.towards_peaks or self.person_depth or self.vehicle_depth)
+
+
+@dataclass(frozen=True, eq=False)
+class _Masks:
+    """Geometry of all masks, in widths of the picture, and the peak that each label stands for (NaN = none)."""
+
+    column: NDArray[np.float64]
+    width: NDArray[np.float64]
+    area: NDArray[np.float64]
+    peak: NDArray[np.float64]  # (N, 2) m and rad
+    peak_variance: NDArray[np.float64]  # (N, 2) m^2 and rad^2
+    group: NDArray[np.str_]
+
+
+def refine_labels(
+    labels: SelfLabels,
+    evidence: Sequence[RecordingEvidence],
+    usable: Collection[str],
+    settings: RefinementSettings = RefinementSettings(),
+) -> SelfLabels:
+    """Labels nearer to where their targets are; which are how sure stays as it is.
+
+    Labels of a camera pose with fewer than 30 labels of a mask and a peak, or whose azimuths do not rise to the left of
+    its pictures, stay as they are.
+
+    Args:
+        labels: of EM, of all masks of the recordings, range 0 where there is none.
+        evidence: of the recordings, that the labels were made from.
+        usable: map groups that have labels.
+        settings: see `RefinementSettings`.
+    """
+    if settings.changes_nothing or not len(labels):
+        return labels
+    masks = _masks(labels, evidence)
+    place = np.column_stack((labels.range, labels.azimuth))
+    variance = labels.variance.copy()
+    for group in sorted(usable):
+        own = np.flatnonzero((masks.group == group) & (labels.range > 0))
+        scale = radians_per_width(masks.column[own], labels.azimuth[own], labels.detected[own])
+        if scale is None:
+            continue
+        metres = scale * labels.range[own]
+        if settings.towards_peaks:
+            extent = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
+            place[own], variance[own] = _towards_peaks(labels, masks, own, extent)
+        vehicle = masks.area[own] * metres**2 >= settings.vehicle_area
+        place[own, 0] += np.where(vehicle, settings.vehicle_depth, settings.person_depth)
+    return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance)
+
+
+def radians_per_width(
+    column: NDArray[np.float64], azimuth: NDArray[np.float64], weight: NDArray[np.float64]
+) -> float | None:
+    """Tangent of the azimuth that the width of a picture spans, over its middle: 1 / focal length in picture widths.
+
+    The repeated median of Siegel (1982) over the surest labels, half of which may be wrong.
+
+    Args:
+        column: (N,) of masks, from 0 on, in widths of the picture, to the right.
+        azimuth: (N,) rad, anticlockwise, of their labels.
+        weight: (N,) how sure the labels are.
+
+    Returns:
+        None where too few labels are sure, or azimuth does not fall with the column.
+    """
+    sure = np.flatnonzero((weight >= 0.5) & (np.abs(azimuth) < np.pi / 3))
+    if sure.size < _LEAST_LABELS or np.ptp(column[sure]) < 0.1:
+        return None
+    some = sure[np.unique(np.linspace(0, sure.size - 1, _MOST_LABELS).round().astype(int))]
+    slope = -float(siegelslopes(np.tan(azimuth[some]), column[some])[0])
+    return slope if math.isfinite(slope) and slope > 0 else None
+
+
+def _towards_peaks(
+    labels: SelfLabels, masks: _Masks, own: NDArray[np.int64], extent: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n, 2) places and variances of some labels, whose targets are so wide (n,) in m."""
+    place = np.column_stack((labels.range[own], labels.azimuth[own]))
+    per_metre = np.column_stack((np.ones(own.size), 1 / place[:, 0]))
+    peaked = np.isfinite(masks.peak[own, 0])
+    wandering = (_SPREAD * extent[:, None] * per_metre) ** 2 + np.where(peaked[:, None], masks.peak_variance[own], 0)
+    of_map = np.maximum(labels.variance[own] - wandering, (_LEAST_MAP_STD * per_metre) ** 2)
+    gain = np.where(peaked, labels.detected[own], 0.0)[:, None] * of_map / (of_map + wandering)
+    offset = np.where(peaked[:, None], masks.peak[own] - place, 0.0)
+    offset[:, 1] = np.mod(offset[:, 1] + np.pi, 2 * np.pi) - np.pi
+    return place + gain * offset, np.where(
+        peaked[:, None], (1 - gain) ** 2 * of_map + gain**2 * wandering, labels.variance[own]
+    )
+
+
+def _masks(labels: SelfLabels, evidence: Sequence[RecordingEvidence]) -> _Masks:
+    """Of all instances, in the order of the labels."""
+    features, shapes, groups, first = [], [], [], []
+    places, variances, total = [], [], 0
+    for item in evidence:
+        width, height = item.recording.image_size
+        for rows, candidates in zip(item.features, item.candidates, strict=True):
+            features.append(rows)
+            first.append(total)
+            total += len(candidates)
+            places.append(np.column_stack((candidates.range, candidates.azimuth)))
+            variances.append(candidates.variance)
+        shapes += [height / width] * item.recording.instances
+        groups += [item.recording.group] * item.recording.instances
+    table = np.concatenate(features)
+    peak, peak_variance = np.full((len(labels), 2), np.nan), np.full((len(labels), 2), np.nan)
+    found = np.flatnonzero(labels.candidate >= 0)
+    numbers = np.array(first, np.int64)[labels.frame[found]] + labels.candidate[found]
+    peak[found], peak_variance[found] = np.concatenate(places)[numbers], np.concatenate(variances)[numbers]
+    area = np.exp(table[:, _WIDTH] + table[:, _HEIGHT] + table[:, _FILL]) * np.array(shapes)
+    return _Masks(table[:, _COLUMN], np.exp(table[:, _WIDTH]), area, peak, peak_variance, np.array(groups))

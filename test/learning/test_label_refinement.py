@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels move towards peaks as far as targets are narrow, and to the middle of those that are large."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from radio_visual_ssl.learning.candidates import Candidates
+from radio_visual_ssl.learning.label_refinement import RefinementSettings, radians_per_width, refine_labels
+from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
+from radio_visual_ssl.learning.self_labels import SelfLabels
+
+FOCAL = 300.0
+SIZE = (320, 240)
+FRAMES = 60
+MAP_VARIANCE = np.array([1.0, 0.03**2])
+PEAK_VARIANCE = np.array([0.01, 1e-4])
+
+
+def column_of(azimuth):
+    """From 0 to 1 over the picture's width."""
+    return 0.5 - FOCAL / SIZE[0] * np.tan(azimuth)
+
+
+def world(width=0.6, height=1.8, offset=(0.0, 0.0), range_=20.0, group='mast', frames=FRAMES, detected=1.0):
+    """One target a frame, so wide and high in m, whose peak lies so far from the map's answer in m and rad."""
+    azimuth = np.linspace(-0.4, 0.4, frames)
+    share = width / range_ * FOCAL / SIZE[0], height / range_ * FOCAL / SIZE[1]
+    features = [np.array([[column_of(each) - 0.5, 0.1, np.log(share[0]), np.log(share[1]), 0.0]]) for each in azimuth]
+    candidates = [
+        Candidates(
+            np.array([5.0, range_ + offset[0]]),
+            np.array([0.0, each + offset[1]]),
+            np.tile(PEAK_VARIANCE, (2, 1)),
+            np.full(2, 20.0),
+            np.zeros(2),
+        )
+        for each in azimuth
+    ]
+    recording = SimpleNamespace(image_size=SIZE, instances=frames, group=group)
+    evidence = RecordingEvidence(recording, candidates, features, [np.ones(1)] * frames)
+    labels = SelfLabels.given(
+        np.arange(frames), np.full(frames, range_), azimuth, np.full(frames, 0.9), tuple(MAP_VARIANCE)
+    )
+    return evidence, replace(labels, candidate=np.ones(frames, np.int64), detected=np.full(frames, detected))
+
+
+def refined(evidence, labels, **settings):
+    return refine_labels(labels, [evidence], {'mast'}, RefinementSettings(**settings))
+
+
+def test_radians_of_a_pixel_are_learned_from_labels_half_of_which_are_nearly_wrong():
+    random = np.random.default_rng(0)
+    azimuth = random.uniform(-0.45, 0.45, 2000)
+    column = column_of(azimuth) + random.normal(0, 0.004, 2000)
+    azimuth[:600] = random.uniform(-0.45, 0.45, 600)
+    scale = radians_per_width(column, azimuth, np.ones(2000))
+    assert scale == pytest.approx(SIZE[0] / FOCAL, rel=0.03)
+
+
+@pytest.mark.parametrize('change', ['few', 'unsure', 'mirrored', 'one place'])
+def test_nothing_is_known_of_pixels_without_labels_to_learn_from(change):
+    azimuth = np.linspace(-0.4, 0.4, 20 if change == 'few' else 200)
+    column = column_of(np.zeros_like(azimuth) if change == 'one place' else azimuth)
+    weight = np.full(azimuth.size, 0.2 if change == 'unsure' else 1.0)
+    assert radians_per_width(1 - column if change == 'mirrored' else column, azimuth, weight) is None
+
+
+@pytest.mark.parametrize('width', [0.6, 1.8, 4.5])
+def test_map_and_peak_are_weighed_by_their_variances(width):
+    evidence, labels = world(width, offset=(0.8, 0.0))
+    found = refined(evidence, labels)
+    wandering = width**2 / 12 + PEAK_VARIANCE[0]
+    of_map = max(MAP_VARIANCE[0] - wandering, 0.25**2)
+    gain = of_map / (of_map + wandering)
+    np.testing.assert_allclose(found.range, 20 + 0.8 * gain, rtol=1e-3)
+    np.testing.assert_allclose(found.variance[:, 0], of_map * wandering / (of_map + wandering), rtol=1e-2)
+    np.testing.assert_array_equal(found.confidence, labels.confidence)
+
+
+def test_azimuth_moves_too_and_goes_round():
+    evidence, labels = world(offset=(0.0, 0.02 - 2 * np.pi))
+    moved = refined(evidence, labels).azimuth - labels.azimuth
+    assert np.all((moved > 0.005) & (moved < 0.02))
+
+
+def test_a_label_moves_as_far_as_it_is_sure_of_its_peak():
+    evidence, labels = world(offset=(0.8, 0.0))
+    half = refined(evidence, replace(labels, detected=np.full(FRAMES, 0.5)))
+    np.testing.assert_allclose(half.range - 20, (refined(evidence, labels).range - 20) / 2)
+    missed = replace(labels, candidate=np.full(FRAMES, -1))
+    np.testing.assert_array_equal(refined(evidence, missed).range, labels.range)
+    np.testing.assert_array_equal(refined(evidence, missed).variance, labels.variance)
+
+
+@pytest.mark.parametrize(('width', 'height', 'depth'), [(0.6, 1.8, 0.2), (1.8, 1.4, 0.9), (4.5, 1.5, 0.9)])
+def test_depth_is_added_by_size(width, height, depth):
+    evidence, labels = world(width, height)
+    found = refined(evidence, labels, towards_peaks=False, person_depth=0.2, vehicle_depth=0.9)
+    np.testing.assert_allclose(found.range, 20 + depth)
+
+
+def test_labels_stay_as_they_are_where_nothing_is_asked_for_or_known():
+    evidence, labels = world(offset=(0.8, 0.0))
+    assert refined(evidence, labels, towards_peaks=False) is labels
+    other = refine_labels(labels, [evidence], set(), RefinementSettings())
+    np.testing.assert_array_equal(other.range, labels.range)
+    evidence, labels = world(offset=(0.8, 0.0), frames=12)
+    np.testing.assert_array_equal(refined(evidence, labels, vehicle_depth=1.0).range, labels.range)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'told'),
+    [
+        ({'person_depth': -1.0}, 'person_depth: expected a number of metres from 0 to 20, got -1.0'),
+        ({'vehicle_depth': float('nan')}, 'vehicle_depth'),
+        ({'vehicle_area': 0.0}, 'vehicle_area: expected a positive number'),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, told):
+    with pytest.raises(ValueError, match=told):
+        RefinementSettings(**settings)
