@@ -35,6 +35,10 @@ def simulate(
     workers: Annotated[int, typer.Option(help='Processes; their number changes nothing in the bags.', min=1)] = 1,
     rate: Annotated[float, typer.Option(help='Pairs a second.')] = 10.0,
     image_size: Annotated[str, typer.Option(metavar='WxH', help='Size of the images in pixels.')] = '320x240',
+    camera_shift: Annotated[
+        float, typer.Option(help='m, how far from its place each instance may mount its camera.', min=0)
+    ] = 0.0,
+    camera_turn: Annotated[float, typer.Option(help='deg, by how much it may turn it.', min=0)] = 0.0,
     cube: Annotated[bool, typer.Option('--cube', help='Raw cubes instead of heatmaps.')] = False,
     raw_images: Annotated[bool, typer.Option('--raw-images', help='Raw images instead of JPEG.')] = False,
     compress: Annotated[bool, typer.Option('--compress', help='Compress the bags with zstd.')] = False,
@@ -60,6 +64,8 @@ def simulate(
         cube=cube,
         raw_images=raw_images,
         compress=compress,
+        camera_shift=camera_shift,
+        camera_turn_deg=camera_turn,
     )
     start = time.perf_counter()
     with progress_bar('simulating') as progress:

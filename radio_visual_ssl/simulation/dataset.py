@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -78,6 +78,8 @@ class DatasetPlan:
         cube: write raw cubes instead of heatmaps.
         raw_images: write raw images instead of JPEG.
         compress: zstd in the bags.
+        camera_shift: m, how far from its place each instance may mount its camera; 0 = as the scene says.
+        camera_turn_deg: by how much it may turn it; 0 = as the scene says.
 
     Raises:
         DatasetError: a value out of range; the message names it.
@@ -94,6 +96,8 @@ class DatasetPlan:
     cube: bool = False
     raw_images: bool = False
     compress: bool = False
+    camera_shift: float = 0.0
+    camera_turn_deg: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values, and fill in the number of instances."""
@@ -222,7 +226,8 @@ def describe(plan: DatasetPlan) -> dict[str, Any]:
     Raises:
         SceneError, ProfileError, FileNotFoundError: the scene or the radar cannot be used.
     """
-    scene, profile = load_scene(plan.scene), load_profile(plan.radar)
+    scene = _loose_camera(load_scene(plan.scene), plan.camera_shift, plan.camera_turn_deg)
+    profile = load_profile(plan.radar)
     instances = [plan.instance(index) for index in range(plan.instances)]
     info = serialize(profile_to_info(profile, 0, RADAR_FRAME, RosbagsTypes()))
     splits = [instance.split for instance in instances]
@@ -324,7 +329,13 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
     profile = former.profile
     module, _, name = BACKENDS[plan.backend].partition(':')
     player = getattr(importlib.import_module(module), name)
-    simulator: Simulator = player(_scene(plan.scene), profile, instance.seed, former.grid, plan.image_size)
+    simulator: Simulator = player(
+        _scene(plan.scene, plan.camera_shift, plan.camera_turn_deg),
+        profile,
+        instance.seed,
+        former.grid,
+        plan.image_size,
+    )
     first_ns = (instance.index + 1) * _SECONDS_APART * 1_000_000_000
     with BagWriter(folder / instance.bag, plan.compress) as bag:
         bag_writer = _FrameWriter(bag, simulator, former, plan, first_ns)
@@ -334,8 +345,22 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
 
 
 @cache
-def _scene(name: str) -> Scene:
-    return load_scene(name)
+def _scene(name: str, camera_shift: float, camera_turn_deg: float) -> Scene:
+    return _loose_camera(load_scene(name), camera_shift, camera_turn_deg)
+
+
+def _loose_camera(scene: Scene, shift: float, turn_deg: float) -> Scene:
+    """A scene with a camera that every instance mounts a little differently; 0 = as the scene says.
+
+    Raises:
+        DatasetError: so far that it would look up or down, or beyond all reason.
+    """
+    camera = scene.camera
+    try:
+        camera = replace(camera, shift=shift or camera.shift, turn_deg=turn_deg or camera.turn_deg)
+    except ValueError as error:
+        raise DatasetError(f'camera: {error}') from error
+    return replace(scene, camera=camera)
 
 
 @cache

@@ -3,13 +3,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.simulation.kinds import KINDS, REFLECTIVITY_DB, SURFACES, Colour, Kind, Material
-from radio_visual_ssl.simulation.scene import Ego, Lighting, Mover, Scene
+from radio_visual_ssl.simulation.scene import CameraMount, Ego, Lighting, Mover, Scene
 from radio_visual_ssl.simulation.trajectory import Pose, Trajectory
 
 
@@ -68,7 +68,7 @@ class Layout:
     On a mast that is the scene frame; on an ego vehicle it moves.
 
     Attributes:
-        scene: description.
+        scene: description, with the camera where it was mounted.
         seed: that drew it.
         static: clutter with its place in the scene frame.
         movers: targets with their trajectories in the scene frame.
@@ -125,7 +125,7 @@ POLE_COLOUR: Colour = (128, 132, 136)
 CLEAR = 900.0  # m, visibility without fog
 SUMMIT = math.radians(58.0)  # highest elevation of the sun
 NIGHT, DAYLIGHT = 0.22, 0.36  # ambient brightness at night, and what the day adds
-_STREAM = 21  # keeps these draws apart from others of the same seed
+_STREAM, _MOUNTING = 21, 22  # keep these draws apart from each other and from others of the same seed
 
 
 def lay_out(scene: Scene, seed: int = 0) -> Layout:
@@ -149,7 +149,20 @@ def lay_out(scene: Scene, seed: int = 0) -> Layout:
     static = _Clutter(len(movers), rng)
     static.park(scene)
     static.build(scene)
+    scene = replace(scene, camera=_mounted(scene.camera, seed))
     return Layout(scene, seed, tuple(static.placed), tuple(movers), _light(scene.lighting, rng), ego)
+
+
+def _mounted(camera: CameraMount, seed: int) -> CameraMount:
+    """The camera as a seed mounts it: evenly in a ball of places, and in a cone of directions."""
+    rng = np.random.default_rng((seed, _MOUNTING))
+    direction, share = rng.normal(size=3), rng.random()
+    bearing, tilt = rng.uniform(-math.pi, math.pi), camera.turn_deg * math.sqrt(rng.random())
+    shift = direction / np.linalg.norm(direction) * camera.shift * share ** (1 / 3)
+    x, y, z = (np.array(camera.offset) + shift).tolist()
+    pitch = camera.pitch_deg + tilt * math.sin(bearing)
+    yaw = camera.yaw_deg + tilt * math.cos(bearing)
+    return replace(camera, offset=(x, y, z), pitch_deg=pitch, yaw_deg=yaw, shift=0.0, turn_deg=0.0)
 
 
 class _Clutter:

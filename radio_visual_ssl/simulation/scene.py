@@ -73,6 +73,8 @@ class CameraMount:
         offset: m from the radar to the camera, in the radar frame.
         pitch_deg: below the horizon.
         yaw_deg: anticlockwise from x.
+        shift: m, largest distance from the offset at which a seed mounts it.
+        turn_deg: largest angle by which a seed turns it away from pitch and yaw.
     """
 
     width: int = 640
@@ -81,6 +83,8 @@ class CameraMount:
     offset: tuple[float, float, float] = (0.0, 0.0, 0.25)
     pitch_deg: float = 10.0
     yaw_deg: float = 0.0
+    shift: float = 0.0
+    turn_deg: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -88,6 +92,12 @@ class CameraMount:
             _expect(getattr(self, name) >= 16, f'{name}: expected at least 16 px, got {getattr(self, name)}')
         _expect(self.focal_length > 0, f'focal_length: expected more than 0 px, got {self.focal_length}')
         _expect(-90 < self.pitch_deg < 90, f'pitch_deg: expected between -90 and 90, got {self.pitch_deg}')
+        _expect(0 <= self.shift <= 10, f'shift: expected from 0 to 10 m, got {self.shift}')
+        most = 90 - abs(self.pitch_deg)
+        _expect(
+            0 <= self.turn_deg < most,
+            f'turn_deg: expected from 0 to below {most:g}, where it would look up or down, got {self.turn_deg}',
+        )
 
 
 @dataclass(frozen=True)

@@ -172,10 +172,10 @@ class Simulator:
         grid: PolarGrid | None = None,
         image_size: tuple[int, int] | None = None,
     ) -> None:
-        self.scene = scene
         self.profile = profile
         self.layout = lay_out(scene, seed)
-        self.camera = camera_on(scene, image_size)
+        self.scene = self.layout.scene
+        self.camera = camera_on(self.scene, image_size)
         self._truth = GroundTruth(self.layout, self.camera, grid or HeatmapFormer(profile).grid)
         self._channel, self._renderer = self._back_ends()
 

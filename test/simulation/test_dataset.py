@@ -73,6 +73,19 @@ def test_the_description_tells_what_the_folder_holds(made):
     assert present == {'dataset.yaml', *(entry['bag'] for entry in content['bags'])}
 
 
+def test_each_instance_may_mount_its_camera_elsewhere(files, tmp_path):
+    generate(plan_of(files, camera_shift=0.4, camera_turn_deg=4.0), tmp_path / 'loose')
+    bags = [BagReader(tmp_path / 'loose' / f'yard_{index:04d}') for index in range(3)]
+    cameras = [bag.camera(radar_frame='radar') for bag in bags]
+    places = [-camera.rotation.T @ camera.translation for camera in cameras]
+    assert 0.01 < np.linalg.norm(places[0] - places[1]) < 0.8
+    assert not np.allclose(cameras[0].rotation, cameras[1].rotation, atol=1e-3)
+    with pytest.raises(DatasetError, match='camera_shift is 0.4 there, 0.0 was asked'):
+        generate(plan_of(files, camera_turn_deg=4.0), tmp_path / 'loose')
+    with pytest.raises(DatasetError, match='camera: turn_deg: expected from 0 to below 80'):
+        generate(plan_of(files, camera_turn_deg=85.0), tmp_path / 'up')
+
+
 def test_every_pair_has_a_heatmap_an_image_its_mask_and_the_truth(made):
     folder, _ = made
     content = yaml.safe_load((folder / 'dataset.yaml').read_text())

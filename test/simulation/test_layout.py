@@ -1,13 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What seeds make of scenes, and what moving sensors see of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from radio_visual_ssl.simulation.kinds import KINDS
 from radio_visual_ssl.simulation.layout import lay_out
 from radio_visual_ssl.simulation.meshes import mesh
-from radio_visual_ssl.simulation.scene import Ego, Lighting, Mover, Pole, Scene, SceneError, load_scene, scene_names
+from radio_visual_ssl.simulation.scene import (
+    CameraMount,
+    Ego,
+    Lighting,
+    Mover,
+    Pole,
+    Scene,
+    SceneError,
+    load_scene,
+    scene_names,
+)
 from radio_visual_ssl.simulation.trajectory import Pose
 
 AHEAD = Mover('car', ahead=(15.0, 15.0))
@@ -129,3 +141,28 @@ def test_mistakes_in_new_fields_are_named(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(SceneError, match=message):
         load_scene(path)
+
+
+def test_a_loose_camera_is_mounted_anew_by_each_seed_and_nothing_else_changes():
+    scene = load_scene('parking_lot')
+    loose = replace(scene, camera=replace(scene.camera, shift=0.5, turn_deg=5.0))
+    mounted = [lay_out(loose, seed).scene.camera for seed in range(200)]
+    away = np.array([camera.offset for camera in mounted]) - scene.camera.offset
+    turned = np.array([(camera.pitch_deg, camera.yaw_deg) for camera in mounted])
+    turned -= scene.camera.pitch_deg, scene.camera.yaw_deg
+    distance, angle = np.linalg.norm(away, axis=1), np.linalg.norm(turned, axis=1)
+    assert distance.max() <= 0.5 and angle.max() <= 5.0
+    # evenly in a ball and a disc: half of them lie within 0.79 and 0.71 of the largest
+    assert np.median(distance) == pytest.approx(0.5 * 0.5 ** (1 / 3), abs=0.04)
+    assert np.median(angle) == pytest.approx(5.0 * 0.5**0.5, abs=0.4)
+    assert np.all(np.abs(away.mean(axis=0)) < 0.08) and np.all(np.abs(turned.mean(axis=0)) < 0.8)
+    assert lay_out(loose, 3).scene.camera == mounted[3]
+    assert lay_out(loose, 3).static == lay_out(scene, 3).static
+    assert lay_out(scene, 3).scene.camera == scene.camera
+
+
+def test_a_camera_that_could_be_turned_to_the_sky_is_refused():
+    with pytest.raises(ValueError, match=r'turn_deg: expected from 0 to below 80.*got 80'):
+        CameraMount(pitch_deg=10.0, turn_deg=80.0)
+    with pytest.raises(ValueError, match='shift: expected from 0 to 10 m, got -1'):
+        CameraMount(shift=-1.0)
