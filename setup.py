@@ -40,6 +40,7 @@ setup(
         'zstandard',
     ],
     extras_require={
+        'backbones': ['timm'],
         'export': ['onnx', 'onnxruntime', 'safetensors', 'torch'],
         'fast': ['pyfftw'],
         'gpu': ['torch'],

@@ -38,8 +38,9 @@ class EncoderSettings:
         kernels, strides: of its convolutions, (range, azimuth) each.
         coordinate_bands: octaves of its coordinate features.
         symmetric: mirror-symmetric kernels.
-        backbone: of the vision encoder, by name.
-        backbone_width: channels of its first layer.
+        backbone: of the vision encoder: 'small', or the name of a model of timm.
+        backbone_width: channels of the first layer of the small one.
+        backbone_weights: file of weights that a model of timm begins with; empty = random ones.
         heads: places that a query is read from.
         image_width: px, to which pictures and masks are reduced.
     """
@@ -52,6 +53,7 @@ class EncoderSettings:
     symmetric: bool = True
     backbone: str = 'small'
     backbone_width: int = 16
+    backbone_weights: str = ''
     heads: int = 4
     image_width: int = 40
 
@@ -85,7 +87,7 @@ class Encoders(nn.Module):
             settings.coordinate_bands,
             settings.symmetric,
         )
-        backbone = make_backbone(settings.backbone, width=settings.backbone_width)
+        backbone = make_backbone(settings.backbone, width=settings.backbone_width, weights=settings.backbone_weights)
         self.vision = VisionEncoder(settings.embedding_dim, backbone, settings.heads)
 
 

@@ -4,7 +4,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -320,7 +320,8 @@ def train_contrastive(
     if process_rank() == 0:
         architecture = {
             'objective': settings.objective,
-            'encoders': asdict(settings.encoders),
+            # a checkpoint has all weights itself
+            'encoders': asdict(replace(settings.encoders, backbone_weights='')),
             'temperature': settings.temperature,
         }
         told = {

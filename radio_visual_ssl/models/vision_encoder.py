@@ -2,10 +2,14 @@
 """The vision encoder: an image, or one target cut out of it, to a normalised query that knows what and where."""
 
 import math
+import pickle
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -58,23 +62,104 @@ class SmallBackbone(nn.Module):
         return self.layers(images)
 
 
+class TimmBackbone(nn.Module):
+    """The first stages of a model of the timm library (Wightman, "PyTorch Image Models", 2019).
+
+    Masked targets are small: of the model's feature maps the deepest is taken that has at least an eighth of the
+    image's size, or else the first one. Nothing is downloaded.
+
+    Args:
+        name: of the model in timm, such as ``'resnet18'``.
+        input_channels: of the images; weights for three are spread over them.
+        weights: file of weights for the whole model (.safetensors, or .pth, of which weights alone are read); empty =
+            random ones.
+
+    Raises:
+        ValueError: timm is not installed, it has no such model, the model has no feature maps, or the file is missing
+            or does not fit it.
+    """
+
+    def __init__(self, name: str, input_channels: int = INSIDE_CHANNELS, weights: str | Path = '') -> None:
+        super().__init__()
+        try:
+            import timm
+        except ImportError as error:
+            expected = f'expected one of {", ".join(sorted(BACKBONES))}, or a model of the Python package timm'
+            raise ValueError(f'backbone: {expected}, which cannot be imported ({error}), got {name!r}') from error
+        if not timm.is_model(name):
+            near = ', '.join(timm.list_models(f'*{name[:4]}*')[:5])
+            raise ValueError(f'backbone: expected a model of timm ({near or "see timm.list_models()"}), got {name!r}')
+        create = partial(timm.create_model, name, in_chans=input_channels, features_only=True)
+        try:
+            reductions = create().feature_info.reduction()
+        except (RuntimeError, AttributeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f'backbone: expected a model with feature maps, got {name!r}: {error}') from error
+        level = max((number for number, each in enumerate(reductions) if each <= _REDUCTION), default=0)
+        begun = {}
+        if weights:
+            state = _whole_weights(timm, name, weights)
+            begun = {'pretrained': True, 'pretrained_cfg_overlay': {'state_dict': state, 'custom_load': False}}
+        try:
+            self.model: Any = create(out_indices=(level,), **begun)
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f'backbone_weights: expected weights of {name}, got {weights}: {error}') from error
+        self.out_channels = int(self.model.feature_info.channels()[0])
+        # later stages that a model keeps although nothing asks for them; several processes would wait for their turn
+        self.model.eval()
+        probe = self.model(torch.zeros(1, input_channels, 64, 64))[0].sum()
+        parameters = list(self.model.parameters())
+        for parameter, grad in zip(parameters, torch.autograd.grad(probe, parameters, allow_unused=True), strict=True):
+            parameter.requires_grad_(grad is not None)
+        self.model.train()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, out_channels, h, w)."""
+        return self.model(images)[0]
+
+
+def _whole_weights(timm: Any, name: str, file: str | Path) -> dict[str, Any]:
+    """Weights of a model of timm.
+
+    Raises:
+        ValueError: the file is missing, is no file of weights, or those of another model.
+    """
+    if not Path(file).is_file():
+        raise ValueError(f'backbone_weights: expected a file, got {str(file)!r}')
+    try:
+        state = timm.models.load_state_dict(str(file), weights_only=True)
+    except (OSError, RuntimeError, ValueError, AttributeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise ValueError(f'backbone_weights: expected weights of {name}, got {file}: {error}') from error
+    wanted = set(timm.create_model(name, num_classes=0).state_dict())
+    missing = sorted(wanted - set(state))
+    if len(missing) > len(wanted) / 2:
+        raise ValueError(f'backbone_weights: expected weights of {name}, got {file} without {", ".join(missing[:3])}')
+    return state
+
+
 BACKBONES: dict[str, Callable[[int, int], nn.Module]] = {'small': SmallBackbone}
 """By name: a function from the numbers of input channels and of channels inside to a `VisionBackbone`."""
 
+_REDUCTION = 8  # of a feature map's size against the image's, at most
 
-def make_backbone(name: str, input_channels: int = INSIDE_CHANNELS, width: int = 32) -> nn.Module:
+
+def make_backbone(
+    name: str, input_channels: int = INSIDE_CHANNELS, width: int = 32, weights: str | Path = ''
+) -> nn.Module:
     """A new backbone by name.
 
     Args:
-        name: in `BACKBONES`.
+        name: in `BACKBONES`, or of a model of timm.
         input_channels: of the images.
-        width: channels inside, of its first layer.
+        width: channels inside, of the first layer of those in `BACKBONES`.
+        weights: file to begin with, for models of timm.
 
     Raises:
-        ValueError: no backbone of this name; the message lists those there are.
+        ValueError: see `TimmBackbone`, or weights for another backbone.
     """
     if name not in BACKBONES:
-        raise ValueError(f'backbone: expected one of {", ".join(sorted(BACKBONES))}, got {name!r}')
+        return TimmBackbone(name, input_channels, weights)
+    if weights:
+        raise ValueError(f'backbone_weights: expected none for {name!r}, got {str(weights)!r}')
     return BACKBONES[name](input_channels, width)
 
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vision encoder: queries of masked targets know what is in the mask and where it is, and nothing else."""
 
+import importlib.util
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from radio_visual_ssl.models.vision_encoder import INSIDE_CHANNELS, VisionEncoder, make_backbone
@@ -62,9 +65,58 @@ def test_the_default_is_small():
     assert sum(parameter.numel() for parameter in VisionEncoder().parameters()) < 200_000
 
 
-def test_an_unknown_backbone_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="backbone: expected one of small, got 'resnet18'"):
+def test_a_backbone_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(ValueError, match=r"backbone: expected .*, got 'no_such_network'"):
+        make_backbone('no_such_network')
+
+
+def test_weights_for_the_small_backbone_are_refused():
+    with pytest.raises(ValueError, match="backbone_weights: expected none for 'small', got 'w.safetensors'"):
+        make_backbone('small', weights='w.safetensors')
+
+
+@pytest.mark.skipif(importlib.util.find_spec('timm') is not None, reason='timm is there')
+def test_what_models_of_timm_need_is_told_where_it_is_missing():
+    with pytest.raises(ValueError, match='expected one of small, or a model of the Python package timm, which cannot'):
         make_backbone('resnet18')
+
+
+@pytest.fixture
+def timm():
+    return pytest.importorskip('timm')
+
+
+@pytest.mark.parametrize(('name', 'channels'), [('resnet18', 128), ('mobilenetv3_small_050', 16)])
+def test_models_of_timm_give_queries_of_small_pictures(timm, name, channels):
+    backbone = make_backbone(name)
+    assert backbone.out_channels == channels
+    assert tuple(backbone(torch.rand(2, INSIDE_CHANNELS, 48, 64)).shape) == (2, channels, 6, 8)
+    encoder = VisionEncoder(8, backbone)
+    query = encoder(torch.rand(2, 3, 30, 40), torch.ones(2, 1, 30, 40))
+    query.sum().backward()
+    assert all(parameter.grad is not None for parameter in encoder.parameters() if parameter.requires_grad)
+    assert sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad) > 1000
+
+
+def test_a_model_of_timm_begins_with_the_weights_of_a_file(timm, tmp_path):
+    whole = timm.create_model('resnet18', pretrained=False)
+    save_file(whole.state_dict(), tmp_path / 'w.safetensors')
+    backbone = make_backbone('resnet18', weights=tmp_path / 'w.safetensors')
+    torch.testing.assert_close(backbone.model.layer1[0].conv1.weight, whole.layer1[0].conv1.weight)
+    assert backbone.model.conv1.weight.shape[1] == INSIDE_CHANNELS
+
+
+def test_files_that_are_no_weights_of_the_model_are_refused(timm, tmp_path):
+    with pytest.raises(ValueError, match='backbone_weights: expected a file, got'):
+        make_backbone('resnet18', weights=tmp_path / 'none.safetensors')
+    save_file({'other': torch.zeros(3)}, tmp_path / 'other.safetensors')
+    with pytest.raises(ValueError, match='backbone_weights: expected weights of resnet18, got'):
+        make_backbone('resnet18', weights=tmp_path / 'other.safetensors')
+    torch.save({'conv1.weight': print}, tmp_path / 'code.pth')
+    with pytest.raises(ValueError, match='backbone_weights: expected weights of resnet18, got'):
+        make_backbone('resnet18', weights=tmp_path / 'code.pth')
+    with pytest.raises(ValueError, match=r"backbone: expected a model of timm \(.*resnet.*\), got 'resnet1'"):
+        make_backbone('resnet1')
 
 
 @pytest.mark.parametrize('field', ['embedding_dim', 'heads', 'coordinate_bands'])
