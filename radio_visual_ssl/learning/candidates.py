@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.radar.cfar import cfar
-from radio_visual_ssl.radar.clustering import ClusterSettings, cluster
+from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -137,7 +137,7 @@ def find_candidates(
     Raises:
         ValueError: values that are not finite, a level of another shape, or CFAR settings out of range.
     """
-    values = heatmap.values
+    values, excess = heatmap.values, None
     bad = values.size - np.count_nonzero(np.isfinite(values))
     if bad:
         raise ValueError(f'heatmap: expected finite values (dB), got {bad} of {values.size} NaN or infinite')
@@ -145,7 +145,9 @@ def find_candidates(
         if level.shape != values.shape:
             raise ValueError(f'level: expected shape {values.shape} of the heatmap, got {level.shape}')
         floor = heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else -np.inf
-        values = values - np.maximum(level, np.float32(floor))
+        usual = np.maximum(level, np.float32(floor))
+        excess = excess_power(values, usual)
+        values = values - usual
     # Relative to the strongest cell, power cannot overflow.
     power = np.exp((values - values.max()) * np.float32(np.log(10) / 10))
     found = cfar(
@@ -166,7 +168,9 @@ def find_candidates(
         max_targets=values.size,
         extent_std=0.0,
     )
-    peaks = cluster(power, found.noise, detections, heatmap.grid, settings=clusters, velocity=heatmap.velocity)
+    peaks = cluster(
+        power, found.noise, detections, heatmap.grid, settings=clusters, velocity=heatmap.velocity, excess=excess
+    )
     return Candidates.of(_apart(peaks, settings.merge_radius)[: settings.max_candidates])
 
 

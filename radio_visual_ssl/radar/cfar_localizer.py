@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.background import Background, EwmaBackground, MedianBackground
 from radio_visual_ssl.radar.cfar import cfar
-from radio_visual_ssl.radar.clustering import ClusterSettings, cluster
+from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
 from radio_visual_ssl.radar.target import Target
@@ -147,7 +147,8 @@ class CfarLocalizer:
     """Finds targets that stand out from the noise, and from the background where that is subtracted.
 
     With a background, detection works on the ratio of power and background, cell by cell: clutter and noise both stand
-    at 0 dB there, and a target is found where it exceeds what the cell usually holds. The background counts as no less
+    at 0 dB there, and a target is found where it exceeds what the cell usually holds; its place is that of the power in
+    excess of it. The background counts as no less
     than the noise floor (the heatmap's own, or else the lower quartile of the background), for a few quiet heatmaps
     would make a noisy cell look like a target later. There are no detections during the warm-up, nor after a change
     of grid until it is over again.
@@ -208,13 +209,15 @@ class CfarLocalizer:
             raise ValueError(
                 f'heatmap: expected velocities, for min_speed is {settings.min_speed:g} m/s, got a heatmap without'
             )
-        values = heatmap.values
+        values, excess = heatmap.values, None
         if self._background is not None:
             level = self._background.level
             self._background.update(heatmap)
             if level is None or self._background.count <= settings.background_warmup:
                 return []
-            values = values - np.maximum(level, _noise_floor(heatmap, level))
+            usual = np.maximum(level, _noise_floor(heatmap, level))
+            excess = excess_power(values, usual)
+            values = values - usual
         # Relative to the strongest cell, power cannot overflow.
         power = np.exp((values - values.max()) * np.float32(np.log(10) / 10))
         result = cfar(
@@ -232,7 +235,13 @@ class CfarLocalizer:
         # Where the noise is nothing at all, a target's SNR has no meaning.
         detections &= result.noise > 0
         return cluster(
-            power, result.noise, detections, grid, settings=self._cluster_settings, velocity=heatmap.velocity
+            power,
+            result.noise,
+            detections,
+            grid,
+            settings=self._cluster_settings,
+            velocity=heatmap.velocity,
+            excess=excess,
         )
 
     def reset(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From detected cells of a heatmap to targets with position, covariance, radial velocity, SNR and score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,13 @@ _EXTENDED = 1.25
 # Cells of one target whose velocity differs from its peak's by more than this share of the velocities in the map hold
 # something else, or have wrapped around the unambiguous interval.
 _SAME_VELOCITY = 1 / 16
+
+
+# Bins that a peak goes uphill at most; mostly it arrives within a beam.
+_STEPS_UPHILL = 16
+
+# dB above the usual power of a cell from which it may be part of a target.
+_LEAST_CHANGE = 3.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,21 @@ def snr_score(snr: NDArray[np.floating], midpoint: float = 15.0, slope: float = 
     return 1 / (1 + np.exp(-(np.asarray(snr, dtype=np.float64) - midpoint) / slope))
 
 
+def excess_power(values: NDArray[np.floating], level: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Power beyond the usual, where it is at least twice that; relative to the strongest cell, so as not to overflow.
+
+    Args:
+        values: (R, A) dB.
+        level: (R, A) dB, what the cells usually hold.
+
+    Returns:
+        (R, A), 0 where the change is less than 3 dB.
+    """
+    scale = np.float32(np.log(10) / 10)
+    excess = np.exp((values - values.max()) * scale) - np.exp((level - values.max()) * scale)
+    return np.where(values - level >= _LEAST_CHANGE, excess, np.float32(0))
+
+
 def cluster(
     power: NDArray[np.floating],
     noise: NDArray[np.floating],
@@ -73,6 +95,7 @@ def cluster(
     *,
     settings: ClusterSettings = ClusterSettings(),
     velocity: NDArray[np.floating] | None = None,
+    excess: NDArray[np.floating] | None = None,
 ) -> list[Target]:
     """Targets among the detected cells, highest score first.
 
@@ -97,6 +120,10 @@ def cluster(
         grid: of the maps.
         settings: see :class:`ClusterSettings`.
         velocity: (R, A) m/s, or None; NaN where a cell has none.
+        excess: (R, A) power beyond the usual, where ``power`` is the ratio of the two; 0 in cells that are no part of a
+            target, see :func:`excess_power`. Beside strong clutter the ratio is largest on the side of a target that
+            looks away from the clutter, up to a beam off; places are then those of the excess, at whose maximum each
+            peak arrives uphill.
     """
     rows, columns = np.nonzero(detections)
     strength = power[rows, columns].astype(np.float64)
@@ -124,7 +151,14 @@ def cluster(
     near = near[number[owner[near]] >= 0]
     cells = _Cells(number[owner[near]], rows[near], columns[near], strength[near], targets.size)
     peaks = peaks[targets]
-    row, column, variances = _locate(power, cells, (rows[peaks], columns[peaks]), snr[peaks], grid.wraps)
+    tops = rows[peaks], columns[peaks]
+    if excess is None:
+        row, column, variances = _locate(power, cells, tops, snr[peaks], grid.wraps)
+    else:
+        excess = np.maximum(excess, np.finfo(np.float32).tiny)  # has a level in dB
+        weighed = replace(cells, strength=excess[cells.rows, cells.columns].astype(np.float64))
+        settled = _uphill(excess, tops, grid.wraps)
+        row, column, variances = _locate(excess, weighed, settled, snr[peaks], grid.wraps)
     covariance = _covariance(grid, row, column, variances) + settings.extent_std**2 * np.eye(2)
     ranges, azimuths = grid.position(row, column)
     x, y = ranges * np.cos(azimuths), ranges * np.sin(azimuths)
@@ -176,6 +210,31 @@ def _peaks(
         peak &= own > flat[place + offset]
         peak &= own >= flat[place - offset]
     return np.flatnonzero(peak)
+
+
+def _uphill(
+    excess: NDArray[np.floating], peaks: tuple[NDArray, NDArray], wraps: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns that peaks arrive at in a few steps, each to the largest of 8 neighbours."""
+    rows, columns = peaks[0].copy(), peaks[1].copy()
+    height, width = excess.shape
+    around = np.array([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)])
+    for _ in range(_STEPS_UPHILL):
+        near_rows = rows[:, None] + around[:, 0]
+        near_columns = columns[:, None] + around[:, 1]
+        inside = (near_rows >= 0) & (near_rows < height)
+        if wraps:
+            near_columns = np.mod(near_columns, width)
+        else:
+            inside &= (near_columns >= 0) & (near_columns < width)
+        place = np.clip(near_rows, 0, height - 1), np.clip(near_columns, 0, width - 1)
+        level = np.where(inside, excess[place], -np.inf)
+        level[:, len(around) // 2] *= 1 + 1e-6  # of equals the peak stays where it is
+        best = np.argmax(level, axis=1)
+        if np.all(best == len(around) // 2):
+            break
+        rows, columns = rows + around[best, 0], np.mod(columns + around[best, 1], width)
+    return rows, columns
 
 
 def _suppress(places: NDArray[np.float64], peaks: NDArray[np.int64], radius: float) -> NDArray[np.int64]:

@@ -142,3 +142,11 @@ def test_attention_that_does_not_fit_is_refused():
         attention_weights(np.full((1, *GRID.shape), np.nan), GRID, none)
     with pytest.raises(ValueError, match='range_std'):
         attention_weights(np.zeros((1, *GRID.shape)), GRID, none, range_std=0.0)
+
+
+def test_a_peak_beside_clutter_is_not_pushed_away_from_it():
+    clutter, walker = (40, 24, 33.0), (40, 20, 30.0)
+    level = static_level([heatmap([clutter], seed) for seed in range(12)], 0.5)
+    found = find_candidates(heatmap([clutter, walker]), level)
+    row, column = GRID.index(found.range[0], found.azimuth[0])
+    assert (float(row), float(column)) == pytest.approx((40, 20), abs=0.3)

@@ -78,6 +78,18 @@ def test_a_mover_is_found_among_parked_cars_that_are_not(background):
     assert np.abs(errors).max() < 0.4
 
 
+def test_a_mover_beside_a_parked_car_is_not_pushed_away_from_it():
+    localizer, errors = watched(CfarLocalizerSettings()), []
+    mover = np.abs(amplitudes(GRID, [(15.0, 18.0, 38.0)])) ** 2  # of any phase against the car, on average
+    for seed in range(20):
+        parked = scene(*PARKED, seed=100 + seed)
+        values = 10 * np.log10(10 ** (parked.values / 10) + mover)
+        targets = localizer.localize(replace(parked, values=values.astype(np.float32)))
+        errors += [np.degrees(target.azimuth) - 18.0 for target in targets if abs(target.range - 15.0) < 1]
+    assert len(errors) == 20
+    assert abs(np.median(errors)) < 0.7
+
+
 def test_without_background_parked_cars_are_targets_too():
     found = CfarLocalizer(PLAIN).localize(scene(*PARKED, (18.0, -5.0, 30.0)))
     assert are_at(found, (12, -20), (15, 25), (18, -5), (22, -35), (30, 5))

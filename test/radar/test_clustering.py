@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, snr_score
+from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power, snr_score
 from radio_visual_ssl.radar.grid import PolarGrid
 
 SECTOR = PolarGrid(np.arange(200) * 0.25, np.deg2rad(np.arange(-60, 61, 1.0)))
@@ -217,3 +217,35 @@ def test_covariance_of_the_centre_is_that_of_the_reflecting_point_and_the_target
     (centre,) = targets_of(SECTOR, spot, extent_std=0.7)
     assert centre.covariance == pytest.approx(point.covariance + 0.49 * np.eye(2))
     assert (centre.x, centre.y) == (point.x, point.y)
+
+
+@pytest.mark.parametrize('side', [-1, 1])
+def test_a_target_beside_strong_clutter_is_where_its_excess_is_not_where_the_ratio_is(side):
+    """The ratio peaks on the side that looks away from the clutter, by the closed form of two Gaussians."""
+    size, truth, apart = (0.4, 3.0), 10.0 * side, 6.0 * side
+    usual = 1 + blob(SECTOR, 20.0, truth + apart, 30, size)
+    seen = usual + blob(SECTOR, 20.0, truth, 27, size)
+    ratio, detections = seen / usual, seen > 10 * usual
+    (by_ratio,) = cluster(ratio, np.ones(SECTOR.shape), detections, SECTOR)
+    assert side * (place(by_ratio)[1] - truth) < -3
+    excess = excess_power(10 * np.log10(seen), 10 * np.log10(usual))
+    (target,) = cluster(ratio, np.ones(SECTOR.shape), detections, SECTOR, excess=excess)
+    assert place(target) == pytest.approx((20.0, truth), abs=0.4)
+    assert target.snr == by_ratio.snr and target.score == by_ratio.score
+
+
+def test_a_peak_goes_uphill_across_the_seam_and_stays_on_a_plateau():
+    excess = np.zeros(CIRCLE.shape)
+    excess[80, [357, 358, 359, 0, 1]] = 1, 2, 3, 4, 5
+    power = np.zeros(CIRCLE.shape)
+    power[80, 357], power[120, 50] = 100, 50
+    found = cluster(
+        power, np.ones(CIRCLE.shape), power > 10, CIRCLE, settings=ClusterSettings(min_cells=1), excess=excess
+    )
+    assert place(found[0]) == pytest.approx((20.0, -178.5), abs=0.6)
+    assert place(found[1]) == pytest.approx((30.0, -129.5), abs=0.3)
+
+
+def test_excess_is_power_beyond_the_usual_where_it_has_doubled():
+    values, level = np.array([[20.0, 13.0, 12.0, 5.0]]), np.array([[10.0, 10.0, 10.0, 10.0]])
+    np.testing.assert_allclose(excess_power(values, level), [[0.9, (10**1.3 - 10) / 100, 0, 0]], rtol=1e-5)
