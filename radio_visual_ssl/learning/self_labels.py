@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.radar.ground import to_ground
 from radio_visual_ssl.radar.target import Target
 
 
@@ -162,7 +163,6 @@ class SelfLabels:
         Args:
             height: m, of the radar above the reflecting points, one for all or (N,).
         """
-        ground = np.sqrt(np.maximum(self.range**2 - np.square(height), 0.01))
-        azimuth = np.arcsin(np.clip(self.range * np.sin(self.azimuth) / ground, -1, 1))
+        ground, azimuth = to_ground(self.range, self.azimuth, height, cone=True)
         stretch = (self.range / ground)[:, None]
         return replace(self, range=ground, azimuth=azimuth, variance=self.variance * stretch**2)

@@ -14,6 +14,7 @@ from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Rada
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode, polar_covariance
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, model_file, shipped_model
 from radio_visual_ssl.models.radar_input import RadarInput
+from radio_visual_ssl.radar.ground import to_ground
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 
@@ -276,13 +277,9 @@ def _on_ground(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(N, 2) m and (N, 2, 2) m^2 of (x, y), with the radar's height above the targets taken out.
 
-    Of slant range d and the cone angle c that a line of antennas along y reads, the place is y = d sin(c) at a ground
-    range of sqrt(d^2 - height^2). A radar that turns round reads true azimuths (``line`` False).
+    A radar that turns round reads true azimuths (``line`` False).
     """
-    ground = np.sqrt(np.maximum(found.range**2 - height**2, 0.01))
-    azimuth = found.azimuth
-    if height and line:
-        azimuth = np.arcsin(np.clip(found.range * np.sin(found.azimuth) / ground, -1, 1))
+    ground, azimuth = to_ground(found.range, found.azimuth, height, cone=line)
     stretch = found.range / ground
     moved = np.maximum(ground + surface_to_centre, 0.0)
     variance = found.variance * (stretch**2)[:, None]

@@ -90,6 +90,22 @@ def test_a_mover_beside_a_parked_car_is_not_pushed_away_from_it():
     assert abs(np.median(errors)) < 0.7
 
 
+def test_a_radar_on_a_mast_tells_where_targets_stand_on_the_ground():
+    heatmap = scene((20.0, 30.0, 40.0))
+    (read,) = CfarLocalizer(PLAIN).localize(heatmap)
+    (target,) = CfarLocalizer(replace(PLAIN, radar_height=8.0, surface_to_centre=0.5)).localize(heatmap)
+    ground = np.sqrt(read.range**2 - 64)
+    assert target.range == pytest.approx(ground + 0.5)
+    assert target.y * ground / (ground + 0.5) == pytest.approx(read.range * np.sin(read.azimuth)), 'a cone angle'
+    assert target.z == -8.0
+    along = np.array([np.cos(target.azimuth), np.sin(target.azimuth)])
+    before = np.array([np.cos(read.azimuth), np.sin(read.azimuth)])
+    stretch = read.range / ground
+    assert along @ target.covariance @ along == pytest.approx(stretch**2 * (before @ read.covariance @ before))
+    (around,) = CfarLocalizer(replace(PLAIN, radar_height=8.0)).localize(scene((20.0, 30.0, 40.0), grid=CIRCLE))
+    assert np.degrees(around.azimuth) == pytest.approx(30.0, abs=0.5), 'a radar that turns round reads true azimuths'
+
+
 def test_without_background_parked_cars_are_targets_too():
     found = CfarLocalizer(PLAIN).localize(scene(*PARKED, (18.0, -5.0, 30.0)))
     assert are_at(found, (12, -20), (15, 25), (18, -5), (22, -35), (30, 5))
