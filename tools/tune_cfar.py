@@ -3,7 +3,7 @@
 
     python tools/tune_cfar.py data/parking_lot --split val --radar-height 3.2 --out tuned.yaml
 
-Judged by recall at a rate of false alarms over all frames, a hit within 1 m of the footprint, so that the baseline is as
+Judged by recall at a rate of false alarms over all frames, a hit within 1 m of the footprint: the baseline is to be as
 good as it gets at the point where it is compared. Never tune on the bags that you judge with.
 """
 
