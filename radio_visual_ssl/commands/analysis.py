@@ -91,7 +91,8 @@ def evaluate(
         float, typer.Option(help="m from a target's footprint within which a detection hits it.", min=0)
     ] = HIT_DISTANCE,
     report: Annotated[
-        Path | None, typer.Option(help='Folder for pictures: error curve, and the frame with the most targets.')
+        Path | None,
+        typer.Option(help='Folder for pictures: error curve, reliability, and the frame with the most targets.'),
     ] = None,
     camera_offset: PairedOffset = None,
     as_json: Json = False,
@@ -99,7 +100,7 @@ def evaluate(
     """Judge localizers on bags with ground truth: recall, precision, error, signed bias, and at equal false alarms."""
     from radio_visual_ssl.bags.reader import BagReader
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bags
-    from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, table_rows
+    from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, draw_reliability, table_rows
     from radio_visual_ssl.learning.bag_selection import expand_bags
 
     paths = expand_bags(bags, split)
@@ -139,6 +140,8 @@ def evaluate(
         console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
     if report is not None:
         console.print(f'picture: {draw_errors(evaluation, report / "errors.png", name)}', soft_wrap=True)
+        reliability = draw_reliability(evaluation, report / 'reliability.png', name)
+        console.print(f'picture: {reliability}', soft_wrap=True)
         if fullest is not None:
             first, (path, shown) = next(iter(localizers)), fullest
             picture = draw_frame(

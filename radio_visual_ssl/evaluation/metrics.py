@@ -302,14 +302,14 @@ class Metrics:
 # Bytes of `Tally._outcomes`: a detection that finds a target, one of a frame without targets; 0: any other.
 _FOUND, _FALSE_IN_EMPTY = 1, 2
 _SUMS = ('frames', '_targets', '_false', '_empty', '_false_in_empty')
-_LISTS = ('_errors', '_scores', '_outcomes', '_pairings')
+_LISTS = ('_errors', '_deviations', '_scores', '_outcomes', '_pairings')
 
 
 @dataclass
 class Tally:
     """Collects frames and sums them up at any time, live or over a recording.
 
-    Of the frames only figures are kept: 32 bytes per hit, 24 per pair of detection and target that some threshold
+    Of the frames only figures are kept: 40 bytes per hit, 24 per pair of detection and target that some threshold
     makes, and 9 per detection. One thread may add frames while another one reads the figures.
 
     Attributes:
@@ -325,6 +325,7 @@ class Tally:
     _empty: int = field(default=0, init=False, repr=False)
     _false_in_empty: int = field(default=0, init=False, repr=False)
     _errors: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
+    _deviations: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
     _scores: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
     _outcomes: bytearray = field(default_factory=bytearray, init=False, repr=False)
     _pairings: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
@@ -363,6 +364,7 @@ class Tally:
             self._false_in_empty += len(match.false) if empty else 0
             for detection, target in match.hits:
                 self._errors.extend(_error_row(detection, target))
+                self._deviations.append(_squared_deviation(detection, target))
             self._scores.extend(score for score, _ in ranking.ranked)
             self._outcomes.extend(_FALSE_IN_EMPTY if empty else outcome for _, outcome in ranking.ranked)
             for pairing in ranking.pairings:
@@ -392,6 +394,19 @@ class Tally:
         """(hits, 4): centre error m, footprint error m, range error m and azimuth error rad (detection minus truth)."""
         with self._lock:
             return np.array(self._errors, dtype=np.float64).reshape(-1, 4)
+
+    def squared_deviations(self) -> NDArray[np.float64]:
+        """(hits,) squared error to the centre in standard deviations of the detection (NEES); NaN without covariance.
+
+        Of honest covariances it has the chi-square distribution of two degrees of freedom.
+        """
+        with self._lock:
+            return np.array(self._deviations, dtype=np.float64)
+
+    def scored(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """(N,) scores of all detections, the withheld ones included, and whether each finds a target."""
+        with self._lock:
+            return np.array(self._scores, dtype=np.float64), np.array(self._outcomes, dtype=np.uint8) == _FOUND
 
     def metrics(self) -> Metrics:
         """The figures of the frames so far."""
@@ -461,3 +476,14 @@ def _error_row(detection: Target, target: Target) -> tuple[float, float, float, 
         detection.range - target.range,
         math.remainder(detection.azimuth - target.azimuth, 2 * math.pi),
     )
+
+
+def _squared_deviation(detection: Target, target: Target) -> float:
+    """Squared Mahalanobis distance from a detection to a target; NaN where the covariance is none."""
+    covariance = np.asarray(detection.covariance, dtype=np.float64)
+    determinant = covariance[0, 0] * covariance[1, 1] - covariance[0, 1] * covariance[1, 0]
+    if not determinant > 0:
+        return math.nan
+    x, y = target.x - detection.x, target.y - detection.y
+    cross = covariance[0, 1] + covariance[1, 0]
+    return float((covariance[1, 1] * x * x - cross * x * y + covariance[0, 0] * y * y) / determinant)

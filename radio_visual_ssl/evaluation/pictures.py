@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 FOUND, MISSED, OUTSIDE = '#56B4E9', '#E69F00', '#BBBBBB'
 HIT, FALSE_ALARM, IGNORED = '#F0E442', '#D55E00', '#BBBBBB'
+_SCORE_BINS = 10
 CURVES = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 ROWS_OF_TOP_VIEW = 600
 _REFERENCES = {
@@ -153,6 +154,57 @@ def draw_errors(evaluation: 'Evaluation', out: str | Path, title: str = '') -> P
     axes.set_xlim(left=0)
     axes.grid(color='0.85')
     axes.legend(loc='lower right', frameon=False)
+    return save_figure(figure, out)
+
+
+def draw_reliability(evaluation: 'Evaluation', out: str | Path, title: str = '') -> Path:
+    """Draws whether scores and covariances mean what they say.
+
+    Left: the share of the detections of a score that find a target, in ten bins; dots grow with the detections. Right:
+    the share of the hits that lie within the ellipse that is to hold so many. Both lie on the diagonal where they are
+    right, below it where a localizer is too sure of itself.
+
+    Args:
+        evaluation: of one or several localizers.
+        out: path of the PNG; replaced atomically, its folder is made.
+        title: of the picture.
+
+    Returns:
+        The path written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 4.6), dpi=100, layout='constrained', facecolor='white')
+    scores_axes, ellipse_axes = figure.subplots(1, 2)
+    for index, (name, tally) in enumerate(evaluation.tallies.items()):
+        colour = CURVES[index % len(CURVES)]
+        scores, found = tally.scored()
+        if not scores.size:
+            continue
+        of_bin = np.minimum((scores * _SCORE_BINS).astype(int), _SCORE_BINS - 1)
+        counts, hits = (
+            np.bincount(of_bin, weights=each, minlength=_SCORE_BINS) for each in (np.ones(len(scores)), found)
+        )
+        means = np.bincount(of_bin, weights=scores, minlength=_SCORE_BINS)
+        some = counts > 0
+        sizes = 10 + 90 * counts[some] / max(counts.max(initial=1), 1)
+        scores_axes.plot(means[some] / counts[some], hits[some] / counts[some], color=colour, linewidth=1.5, label=name)
+        scores_axes.scatter(means[some] / counts[some], hits[some] / counts[some], sizes, color=colour)
+        deviations = tally.squared_deviations()
+        # of a chi-square of two degrees of freedom: share within the squared distance d is 1 - exp(-d / 2)
+        nominal = np.sort(-np.expm1(-deviations[np.isfinite(deviations)] / 2))
+        if nominal.size:
+            ellipse_axes.step(np.append(0.0, nominal), np.arange(nominal.size + 1) / nominal.size, where='post',
+                              color=colour, linewidth=2, label=name)  # fmt: skip
+    scores_axes.set(xlabel='score', ylabel='share that finds a target')
+    ellipse_axes.set(xlabel='share of the hits that the ellipse is to hold', ylabel='share that it holds')
+    for axes in (scores_axes, ellipse_axes):
+        axes.plot((0, 1), (0, 1), color='0.6', linewidth=1, linestyle=':')
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        axes.grid(color='0.85')
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc='upper left', frameon=False)
+    figure.suptitle(title)
     return save_figure(figure, out)
 
 

@@ -308,3 +308,26 @@ def test_the_cameras_sector_is_between_the_image_borders_at_any_height():
     assert inside(Target(10, 0, -30))
     assert not inside(found(10, 10.1))
     assert not inside(found(-10, 0))
+
+
+def test_errors_in_standard_deviations_have_a_chi_square_where_covariances_are_true():
+    random, tally = np.random.default_rng(0), Tally('all', hit_distance=20.0)
+    covariance = np.array([[1.0, 0.6], [0.6, 2.0]])
+    for x, y in random.multivariate_normal((0, 0), covariance, 2000):
+        tally.add([Target(20 + x, y, covariance=covariance, score=0.5)], [Target(20.0, 0.0)])
+    deviations = tally.squared_deviations()
+    assert deviations.shape == (2000,)
+    assert deviations.mean() == pytest.approx(2.0, rel=0.1)
+    assert np.mean(deviations < 2 * np.log(2)) == pytest.approx(0.5, abs=0.04)
+    # by hand: 1 m along x, where the inverse's first element is 2 / (2 - 0.36)
+    alone = Tally('all')
+    alone.add([Target(21.0, 0.0, covariance=covariance, score=0.5)], [Target(20.0, 0.0)])
+    assert alone.squared_deviations()[0] == pytest.approx(2 / 1.64)
+
+
+def test_a_detection_without_covariance_has_no_deviation():
+    tally = Tally('all')
+    tally.add([Target(20.0, 0.0, covariance=np.zeros((2, 2)), score=0.5)], [Target(20.0, 0.0)])
+    assert np.isnan(tally.squared_deviations()).all()
+    scores, found = tally.scored()
+    assert (scores.tolist(), found.tolist()) == ([0.5], [True])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures of frames and errors are complete PNG files with the marks where they belong."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from radio_visual_ssl.bags.reader import Frame
 from radio_visual_ssl.evaluation.evaluate import evaluate_frames
 from radio_visual_ssl.evaluation.metrics import Tally
-from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, table_rows
+from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, draw_reliability, table_rows
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -18,6 +20,21 @@ GRID = PolarGrid(np.arange(0.0, 40.0, 0.5), np.radians(np.arange(-80.0, 81.0, 2.
 ROUND_GRID = PolarGrid(np.arange(0.0, 40.0, 0.5), np.radians(np.arange(-180.0, 179.0, 2.0)), wraps=True)
 CAMERA = CameraModel(200, 100, np.array([[100.0, 0, 99.5], [0, 100, 49.5], [0, 0, 1]]))
 CAR = Target(20.0, 3.0, -1.0, size=(4.0, 2.0, 1.5), heading=0.3, in_camera_view=True, in_radar_view=True)
+
+
+class Fixed:
+    """A localizer that always says the same."""
+
+    def __init__(self, detections):
+        self.detections = detections
+
+    def localize(self, heatmap):
+        return self.detections
+
+    def reset(self):
+        pass
+
+
 DETECTIONS = [Target(20.5, 3.2, score=0.9), Target(10.0, -2.0, score=0.4), Target(5.0, 20.0, score=0.2)]
 
 
@@ -77,21 +94,20 @@ def test_an_old_picture_is_replaced(tmp_path):
 
 
 def test_error_curves_of_several_localizers(tmp_path):
-    class Fixed:
-        def __init__(self, detections):
-            self.detections = detections
-
-        def localize(self, heatmap):
-            return self.detections
-
-        def reset(self):
-            pass
-
     frames = [Frame(0, 'radar', heatmap(), truth=[CAR])]
     evaluation = evaluate_frames(frames, {'one': Fixed(DETECTIONS), 'none': Fixed([])})
     drawn = picture(draw_errors(evaluation, tmp_path / 'errors.png', 'errors'))
     assert has_colour(drawn, '#0072B2')
     assert has_colour(drawn, '#D55E00')
+
+
+def test_reliability_is_drawn_of_each_localizer_of_one_without_detections_too(tmp_path):
+    sure = [replace(detection, covariance=np.eye(2)) for detection in DETECTIONS]
+    frames = [Frame(0, 'radar', heatmap(), truth=[CAR])]
+    evaluation = evaluate_frames(frames, {'one': Fixed(sure), 'none': Fixed([])})
+    drawn = picture(draw_reliability(evaluation, tmp_path / 'reliability.png', 'reliability'))
+    assert has_colour(drawn, '#0072B2')
+    assert not has_colour(drawn, '#D55E00')
 
 
 def test_tables_show_a_dash_for_undefined_figures():
