@@ -109,8 +109,8 @@ def _judge(bags: list[Path], learned: Path, supervised: Path) -> Judged:
     judged = judge(
         bags,
         {
-            'CFAR': load_localizer('cfar', 'static'),
-            **{name: load_localizer('network', 'default', model=str(model)) for name, model in networks.items()},
+            'CFAR': load_localizer('cfar', 'mast'),
+            **{name: load_localizer('network', 'mast', model=str(model)) for name, model in networks.items()},
         },
     )
     targets = next(iter(judged.metrics.values())).targets
