@@ -29,7 +29,8 @@ class CalibrationSettings:
         lowest_score: of the network, below which detections are not looked at.
         separation: m, see `NetworkLocalizerSettings`; the one that the localizer will be run with.
         dropped_radius: m, detections that near to a dropped label count neither way.
-        least_empty_frames: with fewer frames without labels, frames with labels set the threshold too.
+        least_empty_frames: with fewer frames without labels, the threshold is the one at which detections and labels
+            agree best (F1): masks miss some targets, so that in frames with labels not all that has none is false.
         range_margin: m, detections farther than that outside the ranges of the training's labels are dropped.
 
     Raises:
@@ -86,7 +87,7 @@ class CalibrationReport:
         hits, false: detections that it was learned from.
         frames, empty_frames: that they were found in.
         false_per_empty_frame: at the threshold, as wanted or as near as the frames allow.
-        threshold_frames: from which the threshold comes, 'empty' or 'all'.
+        threshold_frames: from which the threshold comes, 'empty' or 'labelled'.
         recall: share of the kept labels that are found at the threshold.
     """
 
@@ -139,9 +140,13 @@ def calibrate(
     calibration = LocalizerCalibration(slope, intercept, 0.5, *scales)
     scores = calibration.score(1 / (1 + np.exp(-outcomes.logit)))
     enough = outcomes.empty_frames >= settings.least_empty_frames
-    wrong = ~outcomes.hit & (outcomes.weight > 0) & (outcomes.empty | (not enough))
-    frames = outcomes.empty_frames if enough else outcomes.frames
-    threshold, rate = choose_threshold(scores[wrong], frames, settings.false_per_empty_frame)
+    wrong = ~outcomes.hit & (outcomes.weight > 0) & outcomes.empty
+    if enough:
+        threshold, rate = choose_threshold(scores[wrong], outcomes.empty_frames, settings.false_per_empty_frame)
+    else:
+        counted = outcomes.weight > 0
+        threshold = best_agreement(scores[counted], outcomes.hit[counted], labels)
+        rate = float(np.count_nonzero(scores[wrong] >= threshold) / max(outcomes.empty_frames, 1))
     calibration = replace(calibration, threshold=threshold, min_range=limits[0], max_range=limits[1])
     return CalibrationReport(
         calibration,
@@ -150,7 +155,7 @@ def calibrate(
         outcomes.frames,
         outcomes.empty_frames,
         rate,
-        'empty' if enough else 'all',
+        'empty' if enough else 'labelled',
         float((outcomes.hit & (scores >= threshold)).sum() / max(labels, 1)),
     )
 
@@ -252,6 +257,28 @@ def choose_threshold(scores: NDArray[np.float64], frames: int, per_frame: float)
         return lowest, len(descending) / max(frames, 1)
     threshold = float(np.nextafter(descending[allowed], 2.0))
     return min(threshold, 1.0), float(np.count_nonzero(scores >= threshold) / max(frames, 1))
+
+
+def best_agreement(scores: NDArray[np.float64], hit: NDArray[np.bool_], labels: int) -> float:
+    """Score from which detections agree best with labels, by the harmonic mean of precision and recall (F1).
+
+    Args:
+        scores: (D,) of detections.
+        hit: (D,) of a label.
+        labels: that there are.
+
+    Returns:
+        Halfway between the lowest score that takes part and the highest one that does not; 0.5 without hits.
+    """
+    if not hit.any():
+        return 0.5
+    order = np.argsort(-scores, kind='stable')
+    agreement = 2 * np.cumsum(hit[order]) / (np.arange(1, len(order) + 1) + labels)
+    descending = scores[order]
+    agreement[:-1][descending[:-1] == descending[1:]] = -1.0  # equal scores go together
+    last = int(np.argmax(agreement))
+    below = descending[last + 1] if last + 1 < len(descending) else 0.0
+    return float((descending[last] + below) / 2)
 
 
 def _inside(batch: LabelledBatch) -> torch.Tensor:

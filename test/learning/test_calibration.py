@@ -7,6 +7,7 @@ import torch
 
 from radio_visual_ssl.learning.calibration import (
     CalibrationSettings,
+    best_agreement,
     calibrate,
     choose_threshold,
     compare,
@@ -111,6 +112,21 @@ class _Answers(torch.nn.Module):
         return LocalizerOutput(maps[:, 0], maps[:, 1:3], maps[:, 3:5])
 
 
+@pytest.mark.parametrize(
+    ('scores', 'hit', 'labels', 'expected'),
+    [
+        ((0.9, 0.8, 0.4, 0.2), (1, 1, 0, 1), 2, 0.6),
+        ((0.9, 0.8, 0.4, 0.2), (1, 1, 0, 1), 9, 0.1),
+        # two of equal score go together
+        ((0.9, 0.5, 0.5, 0.3), (1, 0, 1, 0), 3, 0.4),
+        ((0.9, 0.5), (0, 0), 4, 0.5),
+        ((), (), 4, 0.5),
+    ],
+)
+def test_detections_agree_best_with_labels_at_a_threshold(scores, hit, labels, expected):
+    assert best_agreement(np.array(scores, float), np.array(hit, bool), labels) == pytest.approx(expected)
+
+
 def test_calibration_of_a_network_that_is_too_sure_of_itself(scenes):
     """True with probability sigmoid(logit - 1), places ten times as wrong as it says, one label a frame or none."""
     cells, random, count = CellGrid.of(scenes.grid), np.random.default_rng(0), 600
@@ -139,3 +155,8 @@ def test_calibration_of_a_network_that_is_too_sure_of_itself(scenes):
     for near, least in ((6.0, 4.5), (1.0, 0.0)):
         limited = calibrate(_Answers(cells), [batch], CalibrationSettings(range_margin=1.5), (near, 18.0)).calibration
         assert (limited.min_range, limited.max_range) == (least, 19.5)
+    # few frames without labels: where detections and labels agree best, which a missing label hardly moves
+    few = calibrate(_Answers(cells), [batch], CalibrationSettings(hit_distance=1.0, least_empty_frames=1000))
+    assert few.threshold_frames == 'labelled'
+    assert 0.2 < few.calibration.threshold < 0.5
+    assert few.recall > report.recall
