@@ -86,7 +86,8 @@ class CalibrationReport:
         calibration: of the scores and variances.
         hits, false: detections that it was learned from.
         frames, empty_frames: that they were found in.
-        false_per_empty_frame: at the threshold, as wanted or as near as the frames allow.
+        false_per_empty_frame: at the threshold, where that comes from empty frames as wanted or as near as they allow;
+            0 where there are none.
         threshold_frames: from which the threshold comes, 'empty' or 'labelled'.
         recall: share of the kept labels that are found at the threshold.
     """
@@ -268,7 +269,8 @@ def best_agreement(scores: NDArray[np.float64], hit: NDArray[np.bool_], labels: 
         labels: that there are.
 
     Returns:
-        Halfway between the lowest score that takes part and the highest one that does not; 0.5 without hits.
+        Halfway between the lowest score that takes part and the highest one that does not, the lowest of all where
+        there is none; 0.5 without hits.
     """
     if not hit.any():
         return 0.5
@@ -277,7 +279,7 @@ def best_agreement(scores: NDArray[np.float64], hit: NDArray[np.bool_], labels: 
     descending = scores[order]
     agreement[:-1][descending[:-1] == descending[1:]] = -1.0  # equal scores go together
     last = int(np.argmax(agreement))
-    below = descending[last + 1] if last + 1 < len(descending) else 0.0
+    below = descending[last + 1] if last + 1 < len(descending) else descending[last]  # lower ones were not looked at
     return float((descending[last] + below) / 2)
 
 

@@ -47,7 +47,7 @@ def label_frames(frames: Sequence[FrameEvidence], settings: SelfLabelSettings = 
     world = flatten(frames, settings)
     count = world.features.shape[0]
     place, variance = np.zeros((count, 2)), np.full((count, 2), UNKNOWN_VARIANCE)
-    detected, likeliest = np.zeros(count), np.full(count, -1)
+    detected, likeliest, pair = np.zeros(count), np.full(count, -1), np.zeros(count)
     purity, missed_belief = np.zeros(count), np.zeros(count)
     detections, evidence, iterations, converged = [], 0.0, 0, True
     rng = np.random.default_rng(settings.seed)
@@ -67,7 +67,9 @@ def label_frames(frames: Sequence[FrameEvidence], settings: SelfLabelSettings = 
         for batch, association in zip(batches, found.associations, strict=True):
             detected[batch.instances] = 1 - association.missed
             best = np.argmax(association.pair, axis=2)
-            certain = np.take_along_axis(association.pair, best[:, :, None], axis=2)[:, :, 0] > association.missed
+            share = np.take_along_axis(association.pair, best[:, :, None], axis=2)[:, :, 0]
+            certain = share > association.missed
+            pair[batch.instances] = share
             numbers = np.take_along_axis(batch.candidates, best, axis=1)
             likeliest[batch.instances] = np.where(certain, numbers, -1)
         rows = np.flatnonzero(world.frame_fold[world.instance_frame] == fold)
@@ -95,6 +97,7 @@ def label_frames(frames: Sequence[FrameEvidence], settings: SelfLabelSettings = 
         confidence=np.clip(confidence, 0, 1),
         detected=detected,
         candidate=np.where(likeliest >= 0, likeliest - first_candidate, -1),
+        pair=pair,
         purity=purity,
         detection_probability=float(np.mean(detections)) if detections else 0.0,
         log_evidence=evidence / max(count, 1),

@@ -25,8 +25,10 @@ from radio_visual_ssl.learning.self_labels import SelfLabels
 _COLUMN, _WIDTH, _HEIGHT, _FILL = (FEATURES.index(name) for name in ('column', 'log_width', 'log_height', 'log_fill'))
 _LEAST_LABELS = 30  # of a camera pose, to learn from how many radians a pixel is wide
 _MOST_LABELS = 1500  # that are looked at: slopes of all pairs are taken
+_AXIS_STEPS = 3  # in which the azimuth is found that the camera looks in
 _LEAST_EXTENT = 0.3  # m
 _LEAST_MAP_STD = 0.25  # m
+_MOST_WANDERING = 0.75  # of the variance of peaks around the map: the map is never wholly right
 _SPREAD = 1 / math.sqrt(12)  # standard deviation of a uniform distribution of width 1
 
 
@@ -120,18 +122,22 @@ def radians_per_width(
     The repeated median of Siegel (1982) over the surest labels, half of which may be wrong.
 
     Args:
-        column: (N,) of masks, from 0 on, in widths of the picture, to the right.
+        column: (N,) of masks, in widths of the picture from its middle, to the right.
         azimuth: (N,) rad, anticlockwise, of their labels.
         weight: (N,) how sure the labels are.
 
     Returns:
         None where too few labels are sure, or azimuth does not fall with the column.
     """
-    sure = np.flatnonzero((weight >= 0.5) & (np.abs(azimuth) < np.pi / 3))
+    sure = np.flatnonzero(weight >= 0.5)
     if sure.size < _LEAST_LABELS or np.ptp(column[sure]) < 0.1:
         return None
     some = sure[np.unique(np.linspace(0, sure.size - 1, _MOST_LABELS).round().astype(int))]
-    slope = -float(siegelslopes(np.tan(azimuth[some]), column[some])[0])
+    slope, axis = 0.0, 0.0
+    for _ in range(_AXIS_STEPS):
+        # the tangent is straight in the column where azimuths count from where the camera looks
+        found = siegelslopes(np.tan(np.clip(azimuth[some] - axis, -1.4, 1.4)), column[some])
+        slope, axis = -float(found.slope), axis + math.atan(float(found.intercept))
     return slope if math.isfinite(slope) and slope > 0 else None
 
 
@@ -141,15 +147,18 @@ def _towards_peaks(
     """(n, 2) places and variances of some labels, whose targets are so wide (n,) in m."""
     place = np.column_stack((labels.range[own], labels.azimuth[own]))
     per_metre = np.column_stack((np.ones(own.size), 1 / place[:, 0]))
-    peaked = np.isfinite(masks.peak[own, 0])
-    wandering = (_SPREAD * extent[:, None] * per_metre) ** 2 + np.where(peaked[:, None], masks.peak_variance[own], 0)
-    of_map = np.maximum(labels.variance[own] - wandering, (_LEAST_MAP_STD * per_metre) ** 2)
-    gain = np.where(peaked, labels.detected[own], 0.0)[:, None] * of_map / (of_map + wandering)
-    offset = np.where(peaked[:, None], masks.peak[own] - place, 0.0)
+    peaked = np.isfinite(masks.peak[own, 0])[:, None]
+    observed = labels.variance[own]  # of peaks around the map, their own variance left out already
+    wandering = np.minimum((_SPREAD * extent[:, None] * per_metre) ** 2, _MOST_WANDERING * observed)
+    of_map = np.maximum(observed - wandering, (_LEAST_MAP_STD * per_metre) ** 2)
+    of_peak = wandering + np.where(peaked, masks.peak_variance[own], 0)
+    offset = np.where(peaked, masks.peak[own] - place, 0.0)
     offset[:, 1] = np.mod(offset[:, 1] + np.pi, 2 * np.pi) - np.pi
-    return place + gain * offset, np.where(
-        peaked[:, None], (1 - gain) ** 2 * of_map + gain**2 * wandering, labels.variance[own]
-    )
+    step = of_map / (of_map + of_peak) * offset
+    belief = np.where(peaked, labels.pair[own, None], 0.0)
+    joined = of_map * of_peak / (of_map + of_peak)
+    # either the peak is the target's, or the map's answer stands: mean and variance of the two
+    return place + belief * step, belief * joined + (1 - belief) * of_map + belief * (1 - belief) * step**2
 
 
 def _masks(labels: SelfLabels, evidence: Sequence[RecordingEvidence]) -> _Masks:

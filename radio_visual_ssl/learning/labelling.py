@@ -14,7 +14,7 @@ No true position enters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -192,7 +192,10 @@ def make_labels(
             labels, note = surer_labels(labels, _label('em', evidence, None, usable, settings.em))
             notes += [note] if note else []
         if method in ('mcl_em', 'em'):
-            labels = refine_labels(labels, evidence, usable, settings.refinement)
+            # a label that is the peak itself has nothing to be weighed against
+            towards = settings.refinement.towards_peaks and settings.em.position == 'map'
+            refinement = replace(settings.refinement, towards_peaks=towards)
+            labels = refine_labels(labels, evidence, usable, refinement)
         made[method] = _kept(method, recordings, labels, settings, about)
     return Labelling(made, tuple(notes))
 
@@ -346,6 +349,7 @@ def _by_em(
         confidence=whole(found.confidence, 0),
         detected=whole(found.detected, 0),
         candidate=whole(found.candidate, -1),
+        pair=whole(found.pair, 0),
         purity=whole(found.purity, 0),
         detection_probability=found.detection_probability,
         log_evidence=found.log_evidence,

@@ -23,6 +23,7 @@ class SelfLabels:
         confidence: (N,) in [0, 1].
         detected: (N,) probability that one of the frame's candidates is the instance's.
         candidate: (N,) number of the likeliest candidate, -1 where the instance is rather missed.
+        pair: (N,) probability that this very candidate is the instance's.
         purity: (N,) share of what this label's map finds that it does not find by chance.
         detection_probability: mean over the folds.
         log_evidence: held out, mean over the instances; 0 is what clutter alone would give.
@@ -38,6 +39,7 @@ class SelfLabels:
     confidence: NDArray[np.float64]
     detected: NDArray[np.float64]
     candidate: NDArray[np.int64]
+    pair: NDArray[np.float64]
     purity: NDArray[np.float64]
     detection_probability: float
     log_evidence: float
@@ -72,6 +74,7 @@ class SelfLabels:
             confidence=confidence,
             detected=confidence,
             candidate=np.full(count, -1),
+            pair=np.zeros(count),
             purity=np.ones(count),
             detection_probability=float('nan'),
             log_evidence=float('nan'),
