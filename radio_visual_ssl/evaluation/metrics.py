@@ -398,7 +398,8 @@ class Tally:
     def squared_deviations(self) -> NDArray[np.float64]:
         """(hits,) squared error to the centre in standard deviations of the detection (NEES); NaN without covariance.
 
-        Of honest covariances it has the chi-square distribution of two degrees of freedom.
+        Of honest covariances it has the chi-square distribution of two degrees of freedom, but for what lies farther
+        off than the hit distance and is no hit.
         """
         with self._lock:
             return np.array(self._deviations, dtype=np.float64)

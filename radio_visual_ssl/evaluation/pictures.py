@@ -162,7 +162,8 @@ def draw_reliability(evaluation: 'Evaluation', out: str | Path, title: str = '')
 
     Left: the share of the detections of a score that find a target, in ten bins; dots grow with the detections. Right:
     the share of the hits that lie within the ellipse that is to hold so many. Both lie on the diagonal where they are
-    right, below it where a localizer is too sure of itself.
+    right, below it where a localizer is too sure of itself; hits are near their targets by definition, which lifts the
+    right one a little.
 
     Args:
         evaluation: of one or several localizers.

@@ -104,17 +104,33 @@ class TimmBackbone(nn.Module):
         except (RuntimeError, KeyError) as error:
             raise ValueError(f'backbone_weights: expected weights of {name}, got {weights}: {error}') from error
         self.out_channels = int(self.model.feature_info.channels()[0])
-        # later stages that a model keeps although nothing asks for them; several processes would wait for their turn
-        self.model.eval()
-        probe = self.model(torch.zeros(1, input_channels, 64, 64))[0].sum()
-        parameters = list(self.model.parameters())
-        for parameter, grad in zip(parameters, torch.autograd.grad(probe, parameters, allow_unused=True), strict=True):
-            parameter.requires_grad_(grad is not None)
-        self.model.train()
+        self._freeze_unused(name, input_channels)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, out_channels, h, w)."""
         return self.model(images)[0]
+
+    def _freeze_unused(self, name: str, input_channels: int) -> None:
+        """Stages that the model keeps although nothing asks for them: several processes would wait for their turn.
+
+        Raises:
+            ValueError: the model does not take pictures of any size, or its maps have another layout.
+        """
+        self.model.eval()
+        try:
+            features = self.model(torch.zeros(1, input_channels, 30, 40))[0]
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(f'backbone: expected a model of pictures of any size, got {name!r}: {error}') from error
+        if features.dim() != 4 or features.shape[1] != self.out_channels:
+            shape = f'(1, {self.out_channels}, h, w)'
+            raise ValueError(
+                f'backbone: expected a model with feature maps {shape}, got {name!r} with {tuple(features.shape)}'
+            )
+        parameters = list(self.model.parameters())
+        used = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
+        for parameter, grad in zip(parameters, used, strict=True):
+            parameter.requires_grad_(grad is not None)
+        self.model.train()
 
 
 def _whole_weights(timm: Any, name: str, file: str | Path) -> dict[str, Any]:

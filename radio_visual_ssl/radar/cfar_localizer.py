@@ -251,7 +251,7 @@ class CfarLocalizer:
             velocity=heatmap.velocity,
             excess=excess,
         )
-        return _on_ground(targets, settings.radar_height, settings.surface_to_centre, not grid.wraps)
+        return _on_ground(targets, settings, not grid.wraps)
 
     def reset(self) -> None:
         """Forget the background: the stream jumped or the radar moved."""
@@ -271,20 +271,26 @@ class CfarLocalizer:
         return within
 
 
-def _on_ground(targets: list[Target], height: float, surface_to_centre: float, line: bool) -> list[Target]:
-    """Targets with the radar's height above them taken out, and as far behind their near side as is said."""
-    if not targets or not (height or surface_to_centre):
+def _on_ground(targets: list[Target], settings: CfarLocalizerSettings, line: bool) -> list[Target]:
+    """Targets with the radar's height above them taken out, and as far behind their near side as is said.
+
+    What is nearer than the height cannot be such a target and is dropped.
+    """
+    height, depth = settings.radar_height, settings.surface_to_centre
+    if not (height or depth):
         return targets
-    slant = np.array([(target.range, target.azimuth) for target in targets])
+    targets = [target for target in targets if target.range > abs(height)]
+    slant = np.array([(target.range, target.azimuth) for target in targets]).reshape(-1, 2)
     ground, azimuth = to_ground(slant[:, 0], slant[:, 1], height, cone=line)
-    moved = np.maximum(ground + surface_to_centre, 0.0)
+    moved = np.maximum(ground + depth, 0.0)
+    extent = settings.extent_std**2 * np.eye(2)  # on the ground already
     placed = []
     for target, before, after, range_, stretch in zip(
         targets, slant[:, 1], azimuth, moved, slant[:, 0] / ground, strict=True
     ):
         # the covariance turns with the target, and its part along the range is stretched
         turn = _rotation(after) @ np.diag((stretch, 1.0)) @ _rotation(before).T
-        covariance = turn @ target.covariance @ turn.T
+        covariance = turn @ (target.covariance - extent) @ turn.T + extent
         x, y = float(range_ * np.cos(after)), float(range_ * np.sin(after))
         placed.append(replace(target, x=x, y=y, z=-height, covariance=covariance))
     return placed

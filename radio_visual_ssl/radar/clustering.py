@@ -151,7 +151,7 @@ def cluster(
     near = near[number[owner[near]] >= 0]
     cells = _Cells(number[owner[near]], rows[near], columns[near], strength[near], targets.size)
     peaks = peaks[targets]
-    tops = rows[peaks], columns[peaks]
+    tops, alone = (rows[peaks], columns[peaks]), np.arange(peaks.size)
     if excess is None:
         row, column, variances = _locate(power, cells, tops, snr[peaks], grid.wraps)
     else:
@@ -159,13 +159,17 @@ def cluster(
         weighed = replace(cells, strength=excess[cells.rows, cells.columns].astype(np.float64))
         settled = _uphill(excess, tops, grid.wraps)
         row, column, variances = _locate(excess, weighed, settled, snr[peaks], grid.wraps)
+        # both sides of a target that stands before narrow clutter may have arrived at the same top
+        alone = _first_of_near(*grid.position(row, column), settings.merge_radius)
+        row, column, variances, peaks = row[alone], column[alone], variances[:, alone], peaks[alone]
     covariance = _covariance(grid, row, column, variances) + settings.extent_std**2 * np.eye(2)
     ranges, azimuths = grid.position(row, column)
     x, y = ranges * np.cos(azimuths), ranges * np.sin(azimuths)
     score = snr_score(snr[peaks], settings.score_midpoint, settings.score_slope)
-    radial = np.full(targets.size, NAN)
+    radial = np.full(len(tops[0]), NAN)
     if velocity is not None:
-        radial = _radial_velocity(velocity, cells, (rows[peaks], columns[peaks]))
+        radial = _radial_velocity(velocity, cells, tops)
+    radial = radial[alone]
     return [
         Target(
             x=float(x[i]),
@@ -235,6 +239,19 @@ def _uphill(
             break
         rows, columns = rows + around[best, 0], np.mod(columns + around[best, 1], width)
     return rows, columns
+
+
+def _first_of_near(range_: NDArray[np.float64], azimuth: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
+    """Numbers of the places, given strongest first, that are farther than a radius (m) from each before them that is.
+
+    With a radius of 0 all stay.
+    """
+    places = range_ * np.exp(1j * azimuth)
+    kept: list[int] = []
+    for number in range(len(places)):
+        if radius <= 0 or not kept or np.min(np.abs(places[kept] - places[number])) > radius:
+            kept.append(number)
+    return np.array(kept, dtype=np.int64)
 
 
 def _suppress(places: NDArray[np.float64], peaks: NDArray[np.int64], radius: float) -> NDArray[np.int64]:

@@ -358,9 +358,9 @@ def _loose_camera(scene: Scene, shift: float, turn_deg: float) -> Scene:
     camera = scene.camera
     try:
         camera = replace(camera, shift=shift or camera.shift, turn_deg=turn_deg or camera.turn_deg)
+        return replace(scene, camera=camera)
     except ValueError as error:
         raise DatasetError(f'camera: {error}') from error
-    return replace(scene, camera=camera)
 
 
 @cache

@@ -390,6 +390,8 @@ class Scene:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        lowest = self.mast.height + self.camera.offset[2] - self.camera.shift
+        _expect(lowest > 0, f'camera.shift: expected a camera above the ground, got one down to {lowest:.2f} m')
         least, most = self.presence
         _expect(
             0 <= least <= most <= len(self.movers),

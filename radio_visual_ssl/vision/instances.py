@@ -37,7 +37,8 @@ def find_instances(
     Gaps are closed over a length that grows with the picture, holes are filled, blobs too small for a target are
     dropped. Pieces one above the other, of like width and with a small gap, are one target that something divides or
     whose middle looks like the background. A blob with a narrow bridge is two targets side by side; where one part
-    stands on the other it may as well be one, and is only suspected.
+    stands on the other it may as well be one, and is only suspected. Who reaches down from a wider body stands before
+    it; what he covers of it belongs to both masks.
 
     Args:
         foreground: (H, W), 0 = background.

@@ -115,6 +115,9 @@ def test_files_that_are_no_weights_of_the_model_are_refused(timm, tmp_path):
     torch.save({'conv1.weight': print}, tmp_path / 'code.pth')
     with pytest.raises(ValueError, match='backbone_weights: expected weights of resnet18, got'):
         make_backbone('resnet18', weights=tmp_path / 'code.pth')
+    for name in ('vit_tiny_patch16_224', 'swin_tiny_patch4_window7_224', 'mambaout_femto'):
+        with pytest.raises(ValueError, match=f"backbone: expected a model .*, got '{name}'"):
+            make_backbone(name)
     with pytest.raises(ValueError, match=r"backbone: expected a model of timm \(.*resnet.*\), got 'resnet1'"):
         make_backbone('resnet1')
 

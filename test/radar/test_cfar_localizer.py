@@ -101,7 +101,9 @@ def test_a_radar_on_a_mast_tells_where_targets_stand_on_the_ground():
     along = np.array([np.cos(target.azimuth), np.sin(target.azimuth)])
     before = np.array([np.cos(read.azimuth), np.sin(read.azimuth)])
     stretch = read.range / ground
-    assert along @ target.covariance @ along == pytest.approx(stretch**2 * (before @ read.covariance @ before))
+    own = before @ read.covariance @ before - PLAIN.extent_std**2  # of the reflecting point
+    assert along @ target.covariance @ along == pytest.approx(stretch**2 * own + PLAIN.extent_std**2)
+    assert CfarLocalizer(replace(PLAIN, radar_height=21.0)).localize(heatmap) == [], 'nearer than the ground'
     (around,) = CfarLocalizer(replace(PLAIN, radar_height=8.0)).localize(scene((20.0, 30.0, 40.0), grid=CIRCLE))
     assert np.degrees(around.azimuth) == pytest.approx(30.0, abs=0.5), 'a radar that turns round reads true azimuths'
 

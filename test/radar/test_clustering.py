@@ -249,3 +249,15 @@ def test_a_peak_goes_uphill_across_the_seam_and_stays_on_a_plateau():
 def test_excess_is_power_beyond_the_usual_where_it_has_doubled():
     values, level = np.array([[20.0, 13.0, 12.0, 5.0]]), np.array([[10.0, 10.0, 10.0, 10.0]])
     np.testing.assert_allclose(excess_power(values, level), [[0.9, (10**1.3 - 10) / 100, 0, 0]], rtol=1e-5)
+
+
+def test_both_sides_of_a_target_before_narrow_clutter_are_one_target():
+    usual = 1 + blob(SECTOR, 20.0, 0.0, 40, (0.4, 1.5))
+    seen = usual + blob(SECTOR, 20.0, 0.0, 38, (0.4, 4.0))
+    ratio, excess = seen / usual, excess_power(10 * np.log10(seen), 10 * np.log10(usual))
+    excess = np.where(excess > 0, excess, seen - usual) / seen.max()
+    settings = ClusterSettings(merge_radius=1.5, sidelobe_rejection=0.0)
+    detections = ratio > 5
+    assert len(cluster(ratio, np.ones(SECTOR.shape), detections, SECTOR, settings=settings)) == 2
+    (target,) = cluster(ratio, np.ones(SECTOR.shape), detections, SECTOR, settings=settings, excess=excess)
+    assert place(target) == pytest.approx((20.0, 0.0), abs=0.3)

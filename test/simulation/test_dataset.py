@@ -84,6 +84,8 @@ def test_each_instance_may_mount_its_camera_elsewhere(files, tmp_path):
         generate(plan_of(files, camera_turn_deg=4.0), tmp_path / 'loose')
     with pytest.raises(DatasetError, match='camera: turn_deg: expected from 0 to below 80'):
         generate(plan_of(files, camera_turn_deg=85.0), tmp_path / 'up')
+    with pytest.raises(DatasetError, match=r'camera.shift: expected .* above the ground, got one down to -0.75 m'):
+        generate(plan_of(files, camera_shift=5.0), tmp_path / 'down')
 
 
 def test_every_pair_has_a_heatmap_an_image_its_mask_and_the_truth(made):

@@ -179,6 +179,7 @@ def test_somebody_who_stands_before_a_van_is_cut_off_at_its_foot():
     body, person = find_instances(foreground_with(van, figure))
     assert (body.top, body.height) == (40, 40), 'the van ends where its own foot is'
     assert (person.left, person.width, person.top + person.height) == (90, 12, 106)
+    assert person.top == 76, 'two and a half times as tall as wide, but at least what hangs below the van'
     assert body.split and person.split
     assert body.occluded and not person.occluded, 'the one that ends lower is nearer'
 
