@@ -24,13 +24,14 @@ class CalibrationSettings:
     """How detections are compared with labels.
 
     Attributes:
-        false_per_empty_frame: false targets that a frame without any label has on average at the threshold.
+        false_per_empty_frame: false targets that a frame without any label has on average at the threshold; unless
+            detections and labels would agree less than half as well there (F1) as they can: then what is found in
+            frames without labels is rather what masks have missed, and the threshold is that of best agreement.
         hit_distance: m, farthest that a detection's label may be.
         lowest_score: of the network, below which detections are not looked at.
         separation: m, see `NetworkLocalizerSettings`; the one that the localizer will be run with.
         dropped_radius: m, detections that near to a dropped label count neither way.
-        least_empty_frames: with fewer frames without labels, the threshold is the one at which detections and labels
-            agree best (F1): masks miss some targets, so that in frames with labels not all that has none is false.
+        least_empty_frames: with fewer frames without labels, the threshold is the one of best agreement, too.
         range_margin: m, detections farther than that outside the ranges of the training's labels are dropped.
 
     Raises:
@@ -142,11 +143,15 @@ def calibrate(
     scores = calibration.score(1 / (1 + np.exp(-outcomes.logit)))
     enough = outcomes.empty_frames >= settings.least_empty_frames
     wrong = ~outcomes.hit & (outcomes.weight > 0) & outcomes.empty
-    if enough:
-        threshold, rate = choose_threshold(scores[wrong], outcomes.empty_frames, settings.false_per_empty_frame)
-    else:
-        counted = outcomes.weight > 0
-        threshold = best_agreement(scores[counted], outcomes.hit[counted], labels)
+    counted = outcomes.weight > 0
+    threshold, rate = choose_threshold(scores[wrong], outcomes.empty_frames, settings.false_per_empty_frame)
+    agreed = best_agreement(scores[counted], outcomes.hit[counted], labels)
+    at_empty, at_best = (
+        _agreement(scores[counted], outcomes.hit[counted], labels, each) for each in (threshold, agreed)
+    )
+    by_empty_frames = enough and at_empty >= at_best / 2
+    if not by_empty_frames:
+        threshold = agreed
         rate = float(np.count_nonzero(scores[wrong] >= threshold) / max(outcomes.empty_frames, 1))
     calibration = replace(calibration, threshold=threshold, min_range=limits[0], max_range=limits[1])
     return CalibrationReport(
@@ -156,7 +161,7 @@ def calibrate(
         outcomes.frames,
         outcomes.empty_frames,
         rate,
-        'empty' if enough else 'labelled',
+        'empty' if by_empty_frames else 'labelled',
         float((outcomes.hit & (scores >= threshold)).sum() / max(labels, 1)),
     )
 
@@ -281,6 +286,13 @@ def best_agreement(scores: NDArray[np.float64], hit: NDArray[np.bool_], labels: 
     last = int(np.argmax(agreement))
     below = descending[last + 1] if last + 1 < len(descending) else descending[last]  # lower ones were not looked at
     return float((descending[last] + below) / 2)
+
+
+def _agreement(scores: NDArray[np.float64], hit: NDArray[np.bool_], labels: int, threshold: float) -> float:
+    """Harmonic mean of precision and recall of the detections from a score on; 0 without any."""
+    kept = scores >= threshold
+    found, reported = int(np.count_nonzero(kept & hit)), int(np.count_nonzero(kept))
+    return 2 * found / max(reported + labels, 1)
 
 
 def _inside(batch: LabelledBatch) -> torch.Tensor:

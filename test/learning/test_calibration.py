@@ -155,6 +155,11 @@ def test_calibration_of_a_network_that_is_too_sure_of_itself(scenes):
     for near, least in ((6.0, 4.5), (1.0, 0.0)):
         limited = calibrate(_Answers(cells), [batch], CalibrationSettings(range_margin=1.5), (near, 18.0)).calibration
         assert (limited.min_range, limited.max_range) == (least, 19.5)
+    # labels of two frames in three are lost, as if masks had missed them: what is found there is not held to be false
+    lost = _batch([label for label in labels if label[0] % 3 == 0], count)._replace(maps=maps)
+    missed = calibrate(_Answers(cells), [lost], CalibrationSettings(hit_distance=1.0, false_per_empty_frame=0.001))
+    assert missed.threshold_frames == 'labelled'
+    assert missed.calibration.threshold < 0.5
     # few frames without labels: where detections and labels agree best, which a missing label hardly moves
     few = calibrate(_Answers(cells), [batch], CalibrationSettings(hit_distance=1.0, least_empty_frames=1000))
     assert few.threshold_frames == 'labelled'
