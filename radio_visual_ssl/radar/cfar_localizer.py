@@ -45,8 +45,8 @@ class CfarLocalizerSettings:
         sidelobe_rejection: dB, peaks this far below the strongest cell at their range are dropped; 0 = keep all.
         max_targets: targets in one heatmap; the strongest above noise are kept.
         extent_std: m, standard deviation of the strongest reflection's place around the target's centre, along x and
-            along y, which the covariance includes; 0 = covariance of the reflecting point alone. With 1 m the median
-            NEES against the centres of the shipped parking lot's movers is 1.6, with 0 m it is 92.
+            along y, which the covariance includes; 0 = covariance of the reflecting point alone. Against the centres of
+            the shipped parking lot's movers the median NEES (exact: 1.4) is 0.6 with 1 m, 1.1 with 0.7 m, 39 with 0 m.
         radar_height: m, of the radar above the middle of the targets, to take slant ranges to the ground; 0 = places
             are as the radar reads them.
         surface_to_centre: m, added along the range: returns come from the near side of a target.
