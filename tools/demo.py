@@ -131,7 +131,8 @@ def _live(root: Path, model: Path, work: Path) -> None:
     parameters = yaml.safe_load((root / 'config' / 'localize.yaml').read_text())
     # the background is to be as long as it was in training
     interval = round(parameters['/**/simulator_node']['ros__parameters']['rate'] / RATE)
-    parameters['/**/localizer_node']['ros__parameters']['network'] = {'background_interval': interval}
+    mast = yaml.safe_load((root / 'config' / 'network' / 'mast.yaml').read_text())
+    parameters['/**/localizer_node']['ros__parameters']['network'] = {**mast, 'background_interval': interval}
     (work / 'localize.yaml').write_text(yaml.safe_dump(parameters))
     command = ['ros2', 'launch', 'radio_visual_ssl', 'localize.launch.py', 'source:=simulator', f'model:={model}']
     command += ['backend_settings:=default', f'params_file:={work / "localize.yaml"}']

@@ -243,7 +243,8 @@ class PlayerNode(ManagedNode):
 
     def _subscribers(self, topic: str) -> int:
         """Subscriptions to a topic: those matched where it is played here, else those that are known."""
-        publisher = self._bag_publishers.get(topic)
+        publisher = self._clock_publisher if topic == '/clock' else None
+        publisher = publisher or self._bag_publishers.get(topic)
         return publisher.get_subscription_count() if publisher else self.count_subscribers(self._played_name(topic))
 
     def _played_name(self, topic: str) -> str:
@@ -306,7 +307,10 @@ class PlayerNode(ManagedNode):
     def _drain(self) -> None:
         """Wait until reliable subscribers have what they were sent."""
         deadline = time.monotonic() + DRAIN_SECONDS
-        for topic, publisher in self._bag_publishers.items():
+        publishers = dict(self._bag_publishers)
+        if self._clock_publisher is not None:
+            publishers['/clock'] = self._clock_publisher
+        for topic, publisher in publishers.items():
             left = max(deadline - time.monotonic(), 0.0)
             if not publisher.wait_for_all_acked(Duration(seconds=left)):
                 self.get_logger().warning(f'{topic}: a subscriber has not acknowledged all messages')

@@ -123,11 +123,12 @@ def test_looping_starts_again_and_deactivating_pauses(graph, bag):
 
 def test_the_clock_follows_the_time_of_the_bag(graph, bag):
     clocks = graph.listen(Clock, '/clock', 1000)
-    player = graph.start_node('player_node', bag=bag, publish_clock=True, rate=1.0)
+    player = graph.start_node('player_node', bag=bag, publish_clock=True, rate=1.0, wait_for_subscribers="['/clock']")
     assert player.wait() == 0
-    times = [stamp_to_ns(message.clock) for message in clocks.messages]
+    end_ns = START_NS + (FRAMES - 1) * PERIOD_NS
+    messages = clocks.wait(lambda found: bool(found) and stamp_to_ns(found[-1].clock) == end_ns)
+    times = [stamp_to_ns(message.clock) for message in messages]
     assert times == sorted(times)
-    assert times[-1] == START_NS + (FRAMES - 1) * PERIOD_NS
     # 100 Hz and one at each message, over 0.95 s
     assert len(times) > 50
 
