@@ -83,20 +83,24 @@ def refine_labels(
     evidence: Sequence[RecordingEvidence],
     usable: Collection[str],
     settings: RefinementSettings = RefinementSettings(),
-) -> SelfLabels:
+) -> tuple[SelfLabels, list[str]]:
     """Labels nearer to where their targets are; which are how sure stays as it is.
 
-    Labels of a camera pose with fewer than 30 labels of a mask and a peak, or whose azimuths do not rise to the left of
-    its pictures, stay as they are.
+    Labels of a camera pose with fewer than 30 sure labels, or whose azimuths do not rise to the left of its pictures,
+    stay as they are.
 
     Args:
         labels: of EM, of all masks of the recordings, range 0 where there is none.
         evidence: of the recordings, that the labels were made from.
         usable: map groups that have labels.
         settings: see `RefinementSettings`.
+
+    Returns:
+        Labels, (N,) as given, and the map groups that stayed as they are although something was asked for.
     """
+    left: list[str] = []
     if settings.changes_nothing or not len(labels):
-        return labels
+        return labels, left
     masks = _masks(labels, evidence)
     place = np.column_stack((labels.range, labels.azimuth))
     variance = labels.variance.copy()
@@ -104,6 +108,7 @@ def refine_labels(
         own = np.flatnonzero((masks.group == group) & (labels.range > 0))
         scale = radians_per_width(masks.column[own], labels.azimuth[own], labels.detected[own])
         if scale is None:
+            left.append(group)
             continue
         metres = scale * labels.range[own]
         if settings.towards_peaks:
@@ -111,7 +116,7 @@ def refine_labels(
             place[own], variance[own] = _towards_peaks(labels, masks, own, extent)
         vehicle = masks.area[own] * metres**2 >= settings.vehicle_area
         place[own, 0] += np.where(vehicle, settings.vehicle_depth, settings.person_depth)
-    return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance)
+    return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), left
 
 
 def radians_per_width(

@@ -156,10 +156,9 @@ class CfarLocalizer:
 
     With a background, detection works on the ratio of power and background, cell by cell: clutter and noise both stand
     at 0 dB there, and a target is found where it exceeds what the cell usually holds; its place is that of the power in
-    excess of it. The background counts as no less
-    than the noise floor (the heatmap's own, or else the lower quartile of the background), for a few quiet heatmaps
-    would make a noisy cell look like a target later. There are no detections during the warm-up, nor after a change
-    of grid until it is over again.
+    excess of it. The background counts as no less than the noise floor (the heatmap's own, or else the lower quartile
+    of the background), for a few quiet heatmaps would make a noisy cell look like a target later. There are no
+    detections during the warm-up, nor after a change of grid until it is over again.
 
     Args:
         settings: see :class:`CfarLocalizerSettings`.

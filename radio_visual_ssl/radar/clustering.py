@@ -31,7 +31,6 @@ _EXTENDED = 1.25
 # something else, or have wrapped around the unambiguous interval.
 _SAME_VELOCITY = 1 / 16
 
-
 # Bins that a peak goes uphill at most; mostly it arrives within a beam.
 _STEPS_UPHILL = 16
 
@@ -160,7 +159,9 @@ def cluster(
         settled = _uphill(excess, tops, grid.wraps)
         row, column, variances = _locate(excess, weighed, settled, snr[peaks], grid.wraps)
         # both sides of a target that stands before narrow clutter may have arrived at the same top
-        alone = _first_of_near(*grid.position(row, column), settings.merge_radius)
+        ranges, azimuths = grid.position(row, column)
+        settled_places = np.stack((ranges * np.cos(azimuths), ranges * np.sin(azimuths)), axis=1)
+        alone = _suppress(settled_places, alone, settings.merge_radius)
         row, column, variances, peaks = row[alone], column[alone], variances[:, alone], peaks[alone]
     covariance = _covariance(grid, row, column, variances) + settings.extent_std**2 * np.eye(2)
     ranges, azimuths = grid.position(row, column)
@@ -219,7 +220,7 @@ def _peaks(
 def _uphill(
     excess: NDArray[np.floating], peaks: tuple[NDArray, NDArray], wraps: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns that peaks arrive at in a few steps, each to the largest of 8 neighbours."""
+    """(N,) rows and columns that peaks arrive at in a few steps, each to the largest of 8 neighbours in (R, A)."""
     rows, columns = peaks[0].copy(), peaks[1].copy()
     height, width = excess.shape
     around = np.array([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)])
@@ -239,19 +240,6 @@ def _uphill(
             break
         rows, columns = rows + around[best, 0], np.mod(columns + around[best, 1], width)
     return rows, columns
-
-
-def _first_of_near(range_: NDArray[np.float64], azimuth: NDArray[np.float64], radius: float) -> NDArray[np.int64]:
-    """Numbers of the places, given strongest first, that are farther than a radius (m) from each before them that is.
-
-    With a radius of 0 all stay.
-    """
-    places = range_ * np.exp(1j * azimuth)
-    kept: list[int] = []
-    for number in range(len(places)):
-        if radius <= 0 or not kept or np.min(np.abs(places[kept] - places[number])) > radius:
-            kept.append(number)
-    return np.array(kept, dtype=np.int64)
 
 
 def _suppress(places: NDArray[np.float64], peaks: NDArray[np.int64], radius: float) -> NDArray[np.int64]:

@@ -48,7 +48,7 @@ def world(width=0.6, height=1.8, offset=(0.0, 0.0), range_=20.0, group='mast', f
 
 
 def refined(evidence, labels, **settings):
-    return refine_labels(labels, [evidence], {'mast'}, RefinementSettings(**settings))
+    return refine_labels(labels, [evidence], {'mast'}, RefinementSettings(**settings))[0]
 
 
 def test_radians_of_a_pixel_are_learned_from_labels_half_of_which_are_nearly_wrong():
@@ -131,10 +131,13 @@ def test_depth_is_added_by_size(width, height, depth):
 def test_labels_stay_as_they_are_where_nothing_is_asked_for_or_known():
     evidence, labels = world(offset=(0.8, 0.0))
     assert refined(evidence, labels, towards_peaks=False) is labels
-    other = refine_labels(labels, [evidence], set(), RefinementSettings())
+    other, left = refine_labels(labels, [evidence], set(), RefinementSettings())
+    assert left == []
     np.testing.assert_array_equal(other.range, labels.range)
     evidence, labels = world(offset=(0.8, 0.0), frames=12)
-    np.testing.assert_array_equal(refined(evidence, labels, vehicle_depth=1.0).range, labels.range)
+    unknown, left = refine_labels(labels, [evidence], {'mast'}, RefinementSettings(vehicle_depth=1.0))
+    np.testing.assert_array_equal(unknown.range, labels.range)
+    assert left == ['mast']
 
 
 @pytest.mark.parametrize(
