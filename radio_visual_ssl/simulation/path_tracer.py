@@ -76,12 +76,15 @@ class PathTracer:
         parts: of the scene.
         frequency: Hz.
         reflectors: m^2 of each point that reflects the same in all directions.
+
+    Attributes:
+        scene: of Sionna RT; its parts stand where `move` put them last, its radar where `paths` did.
     """
 
     def __init__(self, parts: Sequence[Part], frequency: float, reflectors: Sequence[float] = ()) -> None:
         self._parts = list(parts)
-        self._scene = rt.load_scene()
-        self._scene.frequency = frequency
+        self.scene = rt.load_scene()
+        self.scene.frequency = frequency
         objects = [self._object(part) for part in self._parts]
         self._targets = [
             ConstantRCSSensingTarget(
@@ -89,12 +92,12 @@ class PathTracer:
             )
             for index, rcs in enumerate(reflectors)
         ]
-        self._scene.edit(add=[*objects, *self._targets])
+        self.scene.edit(add=[*objects, *self._targets])
         array = rt.PlanarArray(num_rows=1, num_cols=1, pattern='iso', polarization='V')
-        self._scene.tx_array = self._scene.rx_array = array
+        self.scene.tx_array = self.scene.rx_array = array
         self._devices = (rt.Transmitter('transmitter', [0, 0, 0]), rt.Receiver('receiver', [0, 0, 0]))
         for device in self._devices:
-            self._scene.add(device)
+            self.scene.add(device)
         self._places = {int(item.object_id): index for index, item in enumerate(objects)}
         self._solver = rt.PathSolver()
 
@@ -117,7 +120,7 @@ class PathTracer:
 
     def move(self, surfaces: dict[str, NDArray[np.float64] | None]) -> None:
         """Put the points (V, 3) m of parts, by name, elsewhere; None takes a part away until it is moved again."""
-        params = self._scene.mi_scene_params
+        params = self.scene.mi_scene_params
         for part in self._parts:
             if part.name in surfaces:
                 points = surfaces[part.name]
@@ -138,7 +141,7 @@ class PathTracer:
         for device in self._devices:
             device.position = mi.Point3f(*(float(value) for value in place))
         found = self._solver(
-            self._scene,
+            self.scene,
             max_depth=depth,
             samples_per_src=rays,
             max_num_paths_per_src=rays * depth,
@@ -178,12 +181,12 @@ class PathTracer:
             device.position = mi.Point3f(*(float(value) for value in place))
         for target, point in zip(self._targets, points, strict=True):
             target.position = mi.Point3f(*(float(value) for value in point))
-        found = RCSSolver()(self._scene, max_depth=1, samples_per_sp=1, los=True, specular_reflection=False)
+        found = RCSSolver()(self.scene, max_depth=1, samples_per_sp=1, los=True, specular_reflection=False)
         real, imaginary = (np.array(part).ravel() for part in found.a)
         echoes = np.zeros(len(points))
         if len(real):
             order = {target: index for index, target in enumerate(self._targets)}
-            numbers = [order[target] for target in self._scene.sensing_targets.values()]
+            numbers = [order[target] for target in self.scene.sensing_targets.values()]
             which = np.array(found.objects).reshape(-1, len(real))[0]
             for number, amplitude in zip(which, np.hypot(real, imaginary), strict=True):
                 if amplitude > 0:

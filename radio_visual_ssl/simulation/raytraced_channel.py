@@ -69,6 +69,9 @@ class RaytracedChannel:
         layout: of the scene.
         profile: of the radar.
         rays: sent out for the movers of each frame, and for what stands still.
+
+    Attributes:
+        mover_tracer: of what moves among what stands still; None where nothing moves.
     """
 
     def __init__(self, layout: Layout, profile: RadarProfile, rays: int = RAYS) -> None:
@@ -90,7 +93,7 @@ class RaytracedChannel:
             *(self._mover_part(body, 'scatters') for body in self._movers.values()),
             *(self._obstacle(part) for part in standing),
         ]
-        self._mover_tracer = (
+        self.mover_tracer = (
             PathTracer(self._mover_parts, self._frequency, [body.rcs for body in self._reflectors])
             if layout.movers
             else None
@@ -201,17 +204,17 @@ class RaytracedChannel:
     def mover_echoes(self, time: float) -> tuple[Echoes, dict[int, int]]:
         """Echoes of the movers, and the number of paths to each that is present."""
         poses = self._scene_poses(time)
-        if self._mover_tracer is None or all(pose is None for pose in poses.values()):
+        if self.mover_tracer is None or all(pose is None for pose in poses.values()):
             return _NOTHING, {}
         _, place = self._radar(time)
         surfaces = self._surfaces(time)
         counts = dict.fromkeys(surfaces, 0)
         parts = [_NOTHING]
         if self._movers:
-            self._place(self._mover_tracer, surfaces)
+            self._place(self.mover_tracer, surfaces)
         if surfaces:
             mirrors = any(part.role == 'reflected' for part in self._mover_parts)
-            traced = self._mover_tracer.paths(place, self._rays, 1 + mirrors, mirrors)
+            traced = self.mover_tracer.paths(place, self._rays, 1 + mirrors, mirrors)
             for number in surfaces:
                 own = self._of_mover(traced, number)
                 counts[number] = int(np.sum(own.part[1] < 0))
@@ -285,8 +288,8 @@ class RaytracedChannel:
                 for body in self._reflectors
             ]
         )
-        assert self._mover_tracer is not None
-        amplitude = self._mover_tracer.reflections(place, points)
+        assert self.mover_tracer is not None
+        amplitude = self.mover_tracer.reflections(place, points)
         position, number = self._seen(points, sensors), np.array([body.number for body in self._reflectors])
         echoes = self._echoes(position, position, velocity, velocity, amplitude, np.zeros(len(points)), number)
         return echoes.chosen(np.flatnonzero((amplitude > 0) & (points[:, 2] > 0)))

@@ -258,6 +258,28 @@ def test_the_truth_projected_into_the_image_lands_on_the_target(name):
     assert np.mean(hits) >= 0.99, missed
 
 
+@pytest.mark.parametrize('name', ['parking_lot', 'street', 'indoor_hall'])
+def test_where_nothing_hides_it_the_truth_projected_into_the_image_lands_on_every_target_that_is_seen(name):
+    """However little is seen of it: what can be in the way is taken out of the scene."""
+    scene, grid = load_scene(name), HeatmapFormer(small_profile()).grid
+    camera, hits = camera_on(scene, (320, 240)), []
+    for seed in range(100, 106):
+        layout = lay_out(scene, seed)
+        truth = GroundTruth(layout, camera, grid)
+        alone = {
+            body.number: Renderer(replace(layout, static=(), movers=((body, trajectory),)), camera)
+            for body, trajectory in layout.movers
+        }
+        for time in np.arange(0.0, 8.0, 2.0):
+            for target in truth.targets(time):
+                if target.in_camera_view and target.visibility > 0:
+                    middle = (target.x, target.y, target.z + target.size[2] / 2)
+                    u, v = np.rint(camera.project([middle])[0][0]).astype(int)
+                    hits.append(alone[target.track_id].view(time).mask[v, u] == target.track_id)
+    assert len(hits) > 20
+    assert np.mean(hits) >= 0.99
+
+
 def test_an_image_size_keeps_the_view():
     scene = load_scene('parking_lot')
     large, small = camera_on(scene), camera_on(scene, (320, 240))
