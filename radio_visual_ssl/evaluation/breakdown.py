@@ -90,7 +90,7 @@ class PolarBins:
             return None
         range_, azimuth = records.targets['range'], np.degrees(records.targets['azimuth'])
         return cls(
-            _edges(0.0, float(range_.max()), _RANGE_STEPS, _MOST_RANGE_BINS),
+            _edges(float(range_.min()), float(range_.max()), _RANGE_STEPS, _MOST_RANGE_BINS),
             _edges(float(azimuth.min()), float(azimuth.max()), _AZIMUTH_STEPS, _MOST_AZIMUTH_BINS),
         )
 

@@ -29,7 +29,14 @@ LEAST_BAGS = 5
 STRETCH = 8.0
 """s, of the stretches: longer than a target stays at one place."""
 FALSE_PER_FRAME = 0.1
-FIGURES = ('ap_2m', 'recall_at_0.1_false_per_frame', 'recall', 'median_error_m', 'mean_footprint_error_m')
+TITLES = {
+    'ap_2m': 'AP',
+    'recall_at_0.1_false_per_frame': 'recall at 0.1 false alarms per frame',
+    'recall': 'recall at the own threshold',
+    'median_error_m': 'median error to the centre (m)',
+    'mean_footprint_error_m': 'mean error to the footprint (m)',
+}
+FIGURES = tuple(TITLES)
 """What is compared; names as in `Metrics`, the second one is ``at_false_per_frame['0.1'].recall``."""
 _LEAST_DEFINED = 0.95  # of the resamples, for an interval
 

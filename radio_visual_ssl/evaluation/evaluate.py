@@ -10,6 +10,7 @@ from typing import Any
 
 from radio_visual_ssl.bags.reader import IMAGE_TOPIC, TRUTH_TOPIC, BagReader, Frame
 from radio_visual_ssl.bags.writer import BagError
+from radio_visual_ssl.evaluation.breakdown import groups_to_json, per_class, per_visibility
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, View, camera_sector
 from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.formation import FormationSettings
@@ -96,7 +97,14 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The figures of the first localizer, those of each under ``backends``, and how they were taken."""
-        backends = {name: asdict(metrics) for name, metrics in self.metrics.items()}
+        backends = {}
+        for name, tally in self.tallies.items():
+            records = tally.records()
+            groups = {
+                'per_class': groups_to_json(per_class(records)),
+                'per_visibility': groups_to_json(per_visibility(records)),
+            }
+            backends[name] = {**asdict(tally.metrics()), **groups}
         return {
             **next(iter(backends.values())),
             'backends': backends,
