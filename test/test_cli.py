@@ -114,7 +114,7 @@ def test_imported_clip_is_evaluated_with_the_settings_of_its_radar(radiate_bag: 
     assert figures['recall'] >= 0.5
     assert figures['backends']['cfar']['recall'] == figures['recall']
     assert (tmp_path / 'report/errors.png').is_file()
-    assert (tmp_path / 'report/frame.png').is_file()
+    assert 'most targets in view' in (tmp_path / 'report/report.html').read_text()
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_images_that_cannot_be_decoded_cost_a_note_and_no_figure(bag_with_raw_ca
     assert figures['frames'] == 3
     assert '3 frames go without their image' in figures['notes'][-1]
     assert "'yuv422_yuy2'" in figures['notes'][-1]
-    assert (tmp_path / 'report/frame.png').is_file()
+    assert (tmp_path / 'report/example_fullest.png').is_file()
 
 
 def test_several_bags_and_parts_of_data_sets_are_evaluated_as_one(bag_with_raw_camera: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_several_bags_and_parts_of_data_sets_are_evaluated_as_one(bag_with_raw_c
     figures = last_json(run('evaluate', folder, bag_with_raw_camera, *options, folder=tmp_path))
     assert (figures['bags'], figures['frames'], figures['empty_frames'], figures['hit_distance_m']) == (3, 9, 9, 1.0)
     assert figures['recall_at_false']['0.05'] is None
-    assert (tmp_path / 'report/frame.png').is_file()
+    assert (tmp_path / 'report/example_fullest.png').is_file()
     result = run('evaluate', folder, '--split', 'test', '--json', folder=tmp_path)
     assert (last_json(result)['bags'], last_json(result)['frames']) == (1, 3)
     assert 'recall at 0.05 per empty frame' in ' '.join(result.stdout.split())
@@ -212,9 +212,32 @@ def test_networks_are_compared_with_cfar(radiate_bag: Path, models: tuple[Path, 
                  folder=tmp_path)  # fmt: skip
     figures = last_json(result)
     assert list(figures['backends']) == ['network', 'cfar']
+    assert 'comparison' not in figures
     assert figures['frames'] == 18
     assert figures['recall'] == figures['backends']['network']['recall']
     assert figures['backends']['cfar']['recall'] >= 0.5
+
+
+def test_back_ends_are_compared_with_intervals(radiate_bag: Path, models: tuple[Path, Path], tmp_path: Path) -> None:
+    back_ends = ('--backend', 'cfar', '--backend', 'network', '--model', models[0])
+    result = run('evaluate', radiate_bag, *back_ends, '--compare', '--bootstrap', '40', '--json', folder=tmp_path)
+    compared = last_json(result)['comparison']
+    assert (compared['reference'], compared['unit'], compared['resamples']) == ('cfar', 'stretch', 40)
+    recall = compared['differences']['network']['recall']
+    assert recall['value'] == pytest.approx(
+        last_json(result)['backends']['network']['recall'] - last_json(result)['recall']
+    )
+    assert '40 resamples of 1 stretches' in result.stdout
+
+
+def test_models_of_several_radars_are_refused_before_anything_is_evaluated(
+    radiate_bag: Path, models: tuple[Path, Path], tmp_path: Path
+) -> None:
+    both = ('--model', models[0], '--model', models[1], '--compare')
+    error = error_of(run('evaluate', radiate_bag, *both, folder=tmp_path))
+    assert 'network other: expected a model of the same radar as network one; radar: expected' in error
+    error = error_of(run('evaluate', radiate_bag, '--compare', folder=tmp_path))
+    assert '--compare: expected several back ends or models, got cfar alone' in error
 
 
 def test_automatic_back_end_says_what_it_is(radiate_bag: Path, tmp_path: Path) -> None:
@@ -226,7 +249,10 @@ def test_automatic_back_end_says_what_it_is(radiate_bag: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (('--model', 'other.safetensors'), "radar: expected 'other', got 'navtech"),
+        (
+            ('--model', 'other.safetensors'),
+            "expected heatmaps of the radar that network learned from; radar: expected 'other', got 'navtech",
+        ),
         (('--backend', 'cfar', '--model', 'one.safetensors'), '--model: expected --backend network with it, got cfar'),
         (
             ('--backend', 'cfar', '--backend', 'network', '--model', 'one.safetensors', '--settings', 'static'),

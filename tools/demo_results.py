@@ -10,8 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from radio_visual_ssl.bags.reader import BagReader, Frame
-from radio_visual_ssl.evaluation.metrics import Metrics, Tally, camera_sector
+from radio_visual_ssl.evaluation.metrics import Metrics, camera_sector
 from radio_visual_ssl.evaluation.pictures import draw_panels, save_figure
+from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 from radio_visual_ssl.learning.label_set import LabelSet, RecordingLabels
 from radio_visual_ssl.learning.recordings import Recording

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """heatmap and evaluate: what a radar measured, and how well its targets are found."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radio_visual_ssl import __version__
 from radio_visual_ssl.commands.options import Json, PairedOffset
-from radio_visual_ssl.commands.output import console, print_json, progress_bar, table
-from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, Metrics, View
+from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
+from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, View
 
 if TYPE_CHECKING:
     from radio_visual_ssl.bags.reader import BagReader
-    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame
     from radio_visual_ssl.radar.localizer import Localizer
 
 NONE: list[str] = []
@@ -92,32 +94,48 @@ def evaluate(
     ] = HIT_DISTANCE,
     report: Annotated[
         Path | None,
-        typer.Option(help='Folder for pictures: error curve, reliability, and the frame with the most targets.'),
+        typer.Option(help='Folder for report.html, one page with all figures and pictures, and for these as PNG.'),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            '--compare', help='Tell how much better each localizer is than the first, with 95 % intervals over bags.'
+        ),
+    ] = False,
+    bootstrap: Annotated[int, typer.Option(help='Resamples for the intervals of --compare.', min=1)] = 1000,
     camera_offset: PairedOffset = None,
     as_json: Json = False,
 ) -> None:
     """Judge localizers on bags with ground truth: recall, precision, error, signed bias, and at equal false alarms."""
     from radio_visual_ssl.bags.reader import BagReader
+    from radio_visual_ssl.evaluation import comparison
+    from radio_visual_ssl.evaluation.backends import check_models
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bags
-    from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, draw_reliability, table_rows
+    from radio_visual_ssl.evaluation.examples import ExampleChooser
+    from radio_visual_ssl.evaluation.pictures import table_rows
+    from radio_visual_ssl.evaluation.report import difference_text, rows_at_equal_false_alarms, write_report
     from radio_visual_ssl.learning.bag_selection import expand_bags
 
     paths = expand_bags(bags, split)
     readers = [BagReader(path) for path in paths]
     localizers = _localizers(readers[0], backend, model, settings)
+    if compare and len(localizers) < 2:
+        raise ValueError(f'--compare: expected several back ends or models, got {", ".join(localizers)} alone')
+    check_models(localizers, readers[0])
+    if report is not None:
+        check_writable('--report', report / 'report.html')
     total = sum(reader.streams[reader.radar_topic()].count for reader in readers)
     name = paths[0].name if len(paths) == 1 else f'{len(paths)} bags'
-    fullest: tuple[Path, EvaluatedFrame] | None = None
+    chooser = None if report is None else ExampleChooser()
     with progress_bar('evaluating') as progress:
         done = 0
 
         def on_frame(path: str | Path, frame: EvaluatedFrame) -> None:
-            nonlocal done, fullest
+            nonlocal done
             done += 1
             progress(done, total)
-            if report is not None and frame.matches and (fullest is None or _telling(frame) > _telling(fullest[1])):
-                fullest = Path(path), frame
+            if chooser is not None:
+                chooser.add(str(path), frame)
 
         evaluation = evaluate_bags(
             paths,
@@ -129,59 +147,51 @@ def evaluate(
             on_frame=on_frame,
         )
     figures = evaluation.metrics
+    compared = None
+    if compare:
+        compared = comparison.compare(evaluation.tallies, evaluation.recordings, resamples=bootstrap)
     columns = zip(*table_rows(figures), strict=True)
     header, *rows = ([str(cell) for cell in column] for column in columns)
     table(f'{paths[0] if len(paths) == 1 else name}, targets in view of the {view}', header, rows)
-    table('at equal false alarms', ['', *figures], _rows_at_equal_false_alarms(figures))
+    at_equal = [[what, *texts] for what, texts in rows_at_equal_false_alarms(figures)]
+    table('at equal false alarms', ['', *figures], at_equal)
     for title, metrics in figures.items():
         if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
             console.print(f'{title}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
+    if compared is not None:
+        differences = compared.differences
+        rows = [
+            [what, *(difference_text(of[figure]) for of in differences.values())]
+            for figure, what in comparison.TITLES.items()
+        ]
+        table(f'minus {compared.reference}', ['', *differences], rows)
+        console.print(compared.method, highlight=False, markup=False, soft_wrap=True)
     for note in evaluation.notes:
         console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
-    if report is not None:
-        console.print(f'picture: {draw_errors(evaluation, report / "errors.png", name)}', soft_wrap=True)
-        reliability = draw_reliability(evaluation, report / 'reliability.png', name)
-        console.print(f'picture: {reliability}', soft_wrap=True)
-        if fullest is not None:
-            first, (path, shown) = next(iter(localizers)), fullest
-            picture = draw_frame(
-                shown.frame.image,
-                shown.frame.heatmap,
-                shown.detections[first],
-                shown.frame.truth,
-                shown.camera,
-                out=report / 'frame.png',
-                view=evaluation.view,
-                hit_distance=hit_distance,
-                metrics=figures,
-                title=f'{path.name}, {first}',
-            )
-            console.print(f'picture: {picture}', soft_wrap=True)
+    if report is not None and chooser is not None:
+        files = write_report(
+            evaluation,
+            report,
+            title=name,
+            about=_about(paths, split),
+            localizers=localizers,
+            examples=chooser.chosen(),
+            comparison=compared,
+        )
+        console.print(f'report: {files[0]}, and {len(files) - 1} pictures beside it', soft_wrap=True)
     if as_json:
-        print_json({**evaluation.to_json(), 'bags': len(paths)})
+        result = {**evaluation.to_json(), 'bags': len(paths)}
+        print_json(result if compared is None else {**result, 'comparison': compared.to_json()})
 
 
-def _rows_at_equal_false_alarms(figures: dict[str, Metrics]) -> list[list[str]]:
-    """One row for each rate of false alarms, one column for each localizer; a dash where it cannot make as many."""
-
-    def text(value: float | None, unit: str = '') -> str:
-        return '-' if value is None else f'{value:.2f}{unit}'
-
-    some = next(iter(figures.values()))
-    rows = [
-        [f'recall at {rate} per empty frame', *(text(entry.recall_at_false[rate]) for entry in figures.values())]
-        for rate in some.recall_at_false
-    ]
-    for rate in some.at_false_per_frame:
-        points = [entry.at_false_per_frame[rate] for entry in figures.values()]
-        rows.append([f'recall at {rate} per frame', *(text(point.recall) for point in points)])
-        rows.append([f'median error at {rate} per frame', *(text(point.median_error_m, ' m') for point in points)])
-    return rows
-
-
-def _telling(frame: 'EvaluatedFrame') -> tuple[bool, int]:
-    """Rank of a frame for the picture: with an image rather than without, then by the targets that count."""
-    return frame.frame.image is not None, sum(match.targets for match in frame.matches.values())
+def _about(paths: list[Path], split: str | None) -> dict[str, str]:
+    """How an evaluation was made, for its report."""
+    return {
+        'Command': shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        'Package': f'radio_visual_ssl {__version__}',
+        'Bags': f'{len(paths)}: {", ".join(path.name for path in paths)}',
+        'Split': split or 'all',
+    }
 
 
 def _localizers(

@@ -2,11 +2,12 @@
 """The back ends that find targets, by name, with the settings that ship for known radars."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.models import network_settings
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, load_network_settings, shipped_model
 from radio_visual_ssl.optional_packages import needed_by
@@ -147,3 +148,31 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
     elif model:
         raise ValueError(f"model: expected back end 'network' with it, got {backend!r}")
     return chosen.make(values, None)
+
+
+def check_models(localizers: Mapping[str, Localizer], reader: BagReader) -> None:
+    """Finds out before a long run that models are of several radars, or of another one than the bag.
+
+    Args:
+        localizers: by name; those without a checkpoint, or with one that the first heatmap chooses, are passed over.
+        reader: of the bag, whose first heatmap is looked at.
+
+    Raises:
+        ValueError: what differs, by name of the localizer.
+    """
+    checkpoints = {name: getattr(localizer, 'checkpoint', None) for name, localizer in localizers.items()}
+    radars = {name: checkpoint.radar for name, checkpoint in checkpoints.items() if checkpoint is not None}
+    if not radars:
+        return
+    (first, radar), *others = radars.items()
+    for name, other in others:
+        difference = radar.difference(other)
+        if difference:
+            raise ValueError(f'{name}: expected a model of the same radar as {first}; {difference}')
+    frame = next(reader.frames(image_topic=None, truth_topic=None), None)
+    if frame is not None:
+        with needed_by(*_NETWORK):
+            from radio_visual_ssl.models.checkpoint import RadarGeometry
+        difference = radar.difference(RadarGeometry.of(frame.heatmap))
+        if difference:
+            raise ValueError(f'{reader.path}: expected heatmaps of the radar that {first} learned from; {difference}')

@@ -10,7 +10,9 @@ from typing import Any
 
 from radio_visual_ssl.bags.reader import IMAGE_TOPIC, TRUTH_TOPIC, BagReader, Frame
 from radio_visual_ssl.bags.writer import BagError
-from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, Tally, View, camera_sector
+from radio_visual_ssl.evaluation.breakdown import groups_to_json, per_class, per_visibility
+from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, View, camera_sector
+from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.formation import FormationSettings
 from radio_visual_ssl.radar.localizer import Localizer, WithholdingLocalizer
 from radio_visual_ssl.radar.target import Target
@@ -45,6 +47,7 @@ class Evaluation:
         unlabelled_frames: frames without ground truth, which fed the localizers but were not judged.
         sector_known: whether false alarms outside the camera's sector could be left out.
         faults: what of the recordings could not be used, one sentence each.
+        recordings: where the frames that were judged come from, in the order of the tallies' recordings.
     """
 
     tallies: dict[str, Tally]
@@ -53,6 +56,7 @@ class Evaluation:
     unlabelled_frames: int
     sector_known: bool
     faults: list[str] = field(default_factory=list)
+    recordings: tuple[str, ...] = ()
 
     @property
     def metrics(self) -> dict[str, Metrics]:
@@ -88,11 +92,19 @@ class Evaluation:
             sum(evaluation.unlabelled_frames for evaluation in evaluations),
             all(evaluation.sector_known for evaluation in evaluations),
             [fault for evaluation in evaluations for fault in evaluation.faults],
+            tuple(name for evaluation in evaluations for name in evaluation.recordings),
         )
 
     def to_json(self) -> dict[str, Any]:
         """The figures of the first localizer, those of each under ``backends``, and how they were taken."""
-        backends = {name: asdict(metrics) for name, metrics in self.metrics.items()}
+        backends = {}
+        for name, tally in self.tallies.items():
+            records = tally.records()
+            groups = {
+                'per_class': groups_to_json(per_class(records)),
+                'per_visibility': groups_to_json(per_visibility(records)),
+            }
+            backends[name] = {**asdict(tally.metrics()), **groups}
         return {
             **next(iter(backends.values())),
             'backends': backends,
@@ -157,7 +169,9 @@ def evaluate_frames(
             unlabelled += 1
         else:
             for name, found in detections.items():
-                matches[name] = tallies[name].add(found, frame.truth, sector, withheld.get(name, ()))
+                matches[name] = tallies[name].add(
+                    found, frame.truth, sector, withheld.get(name, ()), frame.stamp_ns * 1e-9
+                )
         count += 1
         if on_frame is not None:
             on_frame(EvaluatedFrame(frame, detections, matches, camera))
@@ -166,7 +180,8 @@ def evaluate_frames(
         faults.append(f'{source}: {refused} of {count} heatmaps were refused and are not judged; {first}')
         if refused == count:
             raise ValueError(f'{source}: expected a heatmap that can be localized, got {count} refused; {first}')
-    return Evaluation(tallies, view, hit_distance, unlabelled, sector is not None, faults)
+    judged = (source,) if next(iter(tallies.values())).frames else ()
+    return Evaluation(tallies, view, hit_distance, unlabelled, sector is not None, faults, judged)
 
 
 def evaluate_bag(

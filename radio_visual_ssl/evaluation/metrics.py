@@ -15,10 +15,8 @@ that and in the average precision alone.
 """
 
 import math
-from array import array
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -224,10 +222,10 @@ def average_precision(ranked: Iterable[tuple[float, bool]], targets: int) -> flo
     """
     entries = list(ranked)
     scores = np.array([score for score, _ in entries], dtype=np.float64)
-    return _precision_area(scores, np.array([outcome for _, outcome in entries], dtype=np.bool_), targets)
+    return precision_area(scores, np.array([outcome for _, outcome in entries], dtype=np.bool_), targets)
 
 
-def _precision_area(scores: NDArray[np.float64], outcomes: NDArray[np.bool_], targets: int) -> float | None:
+def precision_area(scores: NDArray[np.float64], outcomes: NDArray[np.bool_], targets: int) -> float | None:
     """`average_precision` of (N,) scores and outcomes."""
     if targets == 0:
         return None
@@ -299,160 +297,7 @@ class Metrics:
     at_false_per_frame: dict[str, OperatingPoint]
 
 
-# Bytes of `Tally._outcomes`: a detection that finds a target, one of a frame without targets; 0: any other.
-_FOUND, _FALSE_IN_EMPTY = 1, 2
-_SUMS = ('frames', '_targets', '_false', '_empty', '_false_in_empty')
-_LISTS = ('_errors', '_deviations', '_scores', '_outcomes', '_pairings')
-
-
-@dataclass
-class Tally:
-    """Collects frames and sums them up at any time, live or over a recording.
-
-    Of the frames only figures are kept: 40 bytes per hit, 24 per pair of detection and target that some threshold
-    makes, and 9 per detection. One thread may add frames while another one reads the figures.
-
-    Attributes:
-        view, hit_distance: as in `match_frame`.
-        frames: so far.
-    """
-
-    view: View = 'camera'
-    hit_distance: float = HIT_DISTANCE
-    frames: int = field(default=0, init=False)
-    _targets: int = field(default=0, init=False, repr=False)
-    _false: int = field(default=0, init=False, repr=False)
-    _empty: int = field(default=0, init=False, repr=False)
-    _false_in_empty: int = field(default=0, init=False, repr=False)
-    _errors: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
-    _deviations: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
-    _scores: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
-    _outcomes: bytearray = field(default_factory=bytearray, init=False, repr=False)
-    _pairings: 'array[float]' = field(default_factory=lambda: array('d'), init=False, repr=False)
-    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
-
-    def add(
-        self,
-        detections: Sequence[Target],
-        truth: Sequence[Target],
-        in_sector: Sector | None = None,
-        withheld: Sequence[Target] = (),
-    ) -> FrameMatch:
-        """Matches one more frame.
-
-        Args:
-            detections: that are reported.
-            truth: every known target of the frame, inside the view or not.
-            in_sector: as in `match_frame`.
-            withheld: detections that are not reported for their low score, to judge other thresholds.
-
-        Returns:
-            That of the reported detections.
-        """
-
-        def matched(found: Sequence[Target]) -> FrameMatch:
-            return match_frame(found, truth, view=self.view, in_sector=in_sector, hit_distance=self.hit_distance)
-
-        match = matched(detections)
-        ranking = matched([*detections, *withheld]) if withheld else match
-        empty = match.targets == 0
-        with self._lock:
-            self.frames += 1
-            self._targets += match.targets
-            self._false += len(match.false)
-            self._empty += empty
-            self._false_in_empty += len(match.false) if empty else 0
-            for detection, target in match.hits:
-                self._errors.extend(_error_row(detection, target))
-                self._deviations.append(_squared_deviation(detection, target))
-            self._scores.extend(score for score, _ in ranking.ranked)
-            self._outcomes.extend(_FALSE_IN_EMPTY if empty else outcome for _, outcome in ranking.ranked)
-            for pairing in ranking.pairings:
-                self._pairings.extend(pairing)
-        return match
-
-    def extend(self, other: 'Tally') -> None:
-        """Adds the frames of another tally.
-
-        Raises:
-            ValueError: one of another view or hit distance.
-        """
-        if (other.view, other.hit_distance) != (self.view, self.hit_distance):
-            raise ValueError(
-                f'tally: expected one of view {self.view} and hit distance {self.hit_distance:g} m,'
-                f' got {other.view} and {other.hit_distance:g} m'
-            )
-        if other is self:
-            raise ValueError('tally: expected another one to add, got the same')
-        with self._lock, other._lock:
-            for name in _SUMS:
-                setattr(self, name, getattr(self, name) + getattr(other, name))
-            for name in _LISTS:
-                getattr(self, name).extend(getattr(other, name))
-
-    def errors(self) -> NDArray[np.float64]:
-        """(hits, 4): centre error m, footprint error m, range error m and azimuth error rad (detection minus truth)."""
-        with self._lock:
-            return np.array(self._errors, dtype=np.float64).reshape(-1, 4)
-
-    def squared_deviations(self) -> NDArray[np.float64]:
-        """(hits,) squared error to the centre in standard deviations of the detection (NEES); NaN without covariance.
-
-        Of honest covariances it has the chi-square distribution of two degrees of freedom, but for what lies farther
-        off than the hit distance and is no hit.
-        """
-        with self._lock:
-            return np.array(self._deviations, dtype=np.float64)
-
-    def scored(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """(N,) scores of all detections, the withheld ones included, and whether each finds a target."""
-        with self._lock:
-            return np.array(self._scores, dtype=np.float64), np.array(self._outcomes, dtype=np.uint8) == _FOUND
-
-    def metrics(self) -> Metrics:
-        """The figures of the frames so far."""
-        with self._lock:
-            frames, targets, false = self.frames, self._targets, self._false
-            empty_frames, false_in_empty = self._empty, self._false_in_empty
-            errors = np.array(self._errors, dtype=np.float64).reshape(-1, 4)
-            scores = np.array(self._scores, dtype=np.float64)
-            codes = np.array(self._outcomes, dtype=np.uint8)
-            pairings = np.array(self._pairings, dtype=np.float64).reshape(-1, 3)
-        hits, outcomes = len(errors), codes == _FOUND
-
-        def of_hits(figure: Callable[[NDArray[np.float64]], float], column: int) -> float | None:
-            return float(figure(errors[:, column])) if hits else None
-
-        def point(false_scores: NDArray[np.float64], over: int, rate: float) -> OperatingPoint:
-            threshold = _threshold_at(false_scores, over, rate)
-            if threshold is None or not targets:
-                return OperatingPoint(threshold)
-            found = pairings[(pairings[:, 1] < threshold) & (threshold <= pairings[:, 0]), 2]
-            return OperatingPoint(threshold, len(found) / targets, float(np.median(found)) if found.size else None)
-
-        in_empty, anywhere = scores[codes == _FALSE_IN_EMPTY], scores[codes != _FOUND]
-        return Metrics(
-            frames=frames,
-            targets=targets,
-            recall=hits / targets if targets else None,
-            precision=hits / (hits + false) if hits + false else None,
-            false_per_frame=false / frames if frames else None,
-            median_error_m=of_hits(np.median, 0),
-            p90_error_m=of_hits(lambda values: np.quantile(values, 0.9), 0),
-            median_footprint_error_m=of_hits(np.median, 1),
-            bias_range_m=of_hits(np.mean, 2),
-            bias_azimuth_deg=of_hits(lambda values: np.degrees(np.mean(values)), 3),
-            ap_2m=_precision_area(scores, outcomes, targets),
-            mean_footprint_error_m=of_hits(np.mean, 1),
-            p90_footprint_error_m=of_hits(lambda values: np.quantile(values, 0.9), 1),
-            empty_frames=empty_frames,
-            false_per_empty_frame=false_in_empty / empty_frames if empty_frames else None,
-            recall_at_false={f'{rate:g}': point(in_empty, empty_frames, rate).recall for rate in FALSE_PER_EMPTY_FRAME},
-            at_false_per_frame={f'{rate:g}': point(anywhere, frames, rate) for rate in FALSE_PER_FRAME},
-        )
-
-
-def _threshold_at(false_scores: NDArray[np.float64], frames: int, rate: float) -> float | None:
+def threshold_at(false_scores: NDArray[np.float64], frames: int, rate: float) -> float | None:
     """Lowest score at which false alarms per frame are no more than the rate; None where all of them are fewer.
 
     Args:
@@ -467,24 +312,3 @@ def _threshold_at(false_scores: NDArray[np.float64], frames: int, rate: float) -
     if allowed == len(descending):
         return float(descending[-1])
     return float(np.nextafter(descending[allowed], np.inf))
-
-
-def _error_row(detection: Target, target: Target) -> tuple[float, float, float, float]:
-    """One row of `Tally.errors`."""
-    return (
-        math.hypot(detection.x - target.x, detection.y - target.y),
-        float(footprint_distance(detection.x, detection.y, target)),
-        detection.range - target.range,
-        math.remainder(detection.azimuth - target.azimuth, 2 * math.pi),
-    )
-
-
-def _squared_deviation(detection: Target, target: Target) -> float:
-    """Squared Mahalanobis distance from a detection to a target; NaN where the covariance is none."""
-    covariance = np.asarray(detection.covariance, dtype=np.float64)
-    determinant = covariance[0, 0] * covariance[1, 1] - covariance[0, 1] * covariance[1, 0]
-    if not determinant > 0:
-        return math.nan
-    x, y = target.x - detection.x, target.y - detection.y
-    cross = covariance[0, 1] + covariance[1, 0]
-    return float((covariance[1, 1] * x * x - cross * x * y + covariance[0, 0] * y * y) / determinant)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of what a localizer saw and found: camera and heatmap with detections against truth, and error curves.
+"""Pictures of what a localizer saw and found: camera and heatmap with detections against truth.
 
 The colours are those of Okabe and Ito (distinct for colour-blind readers, https://jfly.uni-koeln.de/color/); every
 kind of mark has its own shape as well.
@@ -33,12 +33,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from radio_visual_ssl.evaluation.evaluate import Evaluation
+    from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame
 
 FOUND, MISSED, OUTSIDE = '#56B4E9', '#E69F00', '#BBBBBB'
 HIT, FALSE_ALARM, IGNORED = '#F0E442', '#D55E00', '#BBBBBB'
-_SCORE_BINS = 10
-CURVES = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 ROWS_OF_TOP_VIEW = 600
 _REFERENCES = {
     Reference.ARBITRARY: 'dB',
@@ -126,14 +124,21 @@ def draw_panels(
     _draw_top_view(top_axes, heatmap, judged, max_range, None)
 
 
-def draw_errors(evaluation: 'Evaluation', out: str | Path, title: str = '') -> Path:
-    """Draws how many of the targets each localizer finds within which distance, to the centre and to the footprint.
-
-    The curves end at the recall: a target that is missed is found at no distance.
+def draw_example(
+    frame: 'EvaluatedFrame',
+    out: str | Path,
+    *,
+    view: View = 'camera',
+    hit_distance: float = HIT_DISTANCE,
+    title: str = '',
+) -> Path:
+    """Draws what each localizer found in one frame: a row for each with the two panels of `draw_frame`.
 
     Args:
-        evaluation: of one or several localizers.
+        frame: as evaluated; without an image there is the heatmap alone.
         out: path of the PNG; replaced atomically, its folder is made.
+        view: which targets count as missed.
+        hit_distance: m from a target's footprint.
         title: of the picture.
 
     Returns:
@@ -141,71 +146,24 @@ def draw_errors(evaluation: 'Evaluation', out: str | Path, title: str = '') -> P
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.6), dpi=100, layout='constrained', facecolor='white')
-    axes = figure.add_subplot()
-    for index, (name, tally) in enumerate(evaluation.tallies.items()):
-        errors, targets = tally.errors(), max(tally.metrics().targets, 1)
-        for column, style, what in ((0, '-', 'to the centre'), (1, '--', 'to the footprint')):
-            values = np.sort(errors[:, column])
-            share = np.arange(len(values) + 1) / targets
-            axes.step(np.append(0.0, values), share, style, where='post', color=CURVES[index % len(CURVES)],
-                      linewidth=2, label=f'{name}, {what}')  # fmt: skip
-    axes.set(xlabel='distance (m)', ylabel='share of the targets found', ylim=(0, 1), title=title or None)
-    axes.set_xlim(left=0)
-    axes.grid(color='0.85')
-    axes.legend(loc='lower right', frameon=False)
-    return save_figure(figure, out)
-
-
-def draw_reliability(evaluation: 'Evaluation', out: str | Path, title: str = '') -> Path:
-    """Draws whether scores and covariances mean what they say.
-
-    Left: the share of the detections of a score that find a target, in ten bins; dots grow with the detections. Right:
-    the share of the hits that lie within the ellipse that is to hold so many. Both lie on the diagonal where they are
-    right, below it where a localizer is too sure of itself; hits are near their targets by definition, which lifts the
-    right one a little.
-
-    Args:
-        evaluation: of one or several localizers.
-        out: path of the PNG; replaced atomically, its folder is made.
-        title: of the picture.
-
-    Returns:
-        The path written.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 4.6), dpi=100, layout='constrained', facecolor='white')
-    scores_axes, ellipse_axes = figure.subplots(1, 2)
-    for index, (name, tally) in enumerate(evaluation.tallies.items()):
-        colour = CURVES[index % len(CURVES)]
-        scores, found = tally.scored()
-        if not scores.size:
-            continue
-        of_bin = np.minimum((scores * _SCORE_BINS).astype(int), _SCORE_BINS - 1)
-        counts, hits = (
-            np.bincount(of_bin, weights=each, minlength=_SCORE_BINS) for each in (np.ones(len(scores)), found)
-        )
-        means = np.bincount(of_bin, weights=scores, minlength=_SCORE_BINS)
-        some = counts > 0
-        sizes = 10 + 90 * counts[some] / max(counts.max(initial=1), 1)
-        scores_axes.plot(means[some] / counts[some], hits[some] / counts[some], color=colour, linewidth=1.5, label=name)
-        scores_axes.scatter(means[some] / counts[some], hits[some] / counts[some], sizes, color=colour)
-        deviations = tally.squared_deviations()
-        # of a chi-square of two degrees of freedom: share within the squared distance d is 1 - exp(-d / 2)
-        nominal = np.sort(-np.expm1(-deviations[np.isfinite(deviations)] / 2))
-        if nominal.size:
-            ellipse_axes.step(np.append(0.0, nominal), np.arange(nominal.size + 1) / nominal.size, where='post',
-                              color=colour, linewidth=2, label=name)  # fmt: skip
-    scores_axes.set(xlabel='score', ylabel='share that finds a target')
-    ellipse_axes.set(xlabel='share of the hits that the ellipse is to hold', ylabel='share that it holds')
-    for axes in (scores_axes, ellipse_axes):
-        axes.plot((0, 1), (0, 1), color='0.6', linewidth=1, linestyle=':')
-        axes.set(xlim=(0, 1), ylim=(0, 1))
-        axes.grid(color='0.85')
-        if axes.get_legend_handles_labels()[1]:
-            axes.legend(loc='upper left', frameon=False)
-    figure.suptitle(title)
+    image, rows = frame.frame.image, len(frame.detections)
+    marks = [target for target in frame.frame.truth or [] if is_counted(target, view)]
+    marks += [detection for match in frame.matches.values() for detection in match.false]
+    # a fifth beyond what is judged, but not so near that nothing of the scene is seen
+    far = max(30.0, *(1.2 * mark.range for mark in marks)) if marks else None
+    figure = Figure(
+        figsize=(13.2 if image is not None else 7.4, 5.4 * rows), dpi=80, layout='constrained', facecolor='white'
+    )
+    rows_of = np.atleast_1d(np.array(figure.subfigures(rows, 1)))
+    for part, (name, detections) in zip(rows_of, frame.detections.items(), strict=True):
+        judged = _Judged.of(detections, frame.frame.truth, frame.camera, view, hit_distance)
+        panels = part.add_gridspec(1, 1 if image is None else 2, width_ratios=None if image is None else [1.12, 1])
+        if image is not None:
+            _draw_camera(part.add_subplot(panels[0]), image, judged)
+        _draw_top_view(part.add_subplot(panels[-1]), frame.frame.heatmap, judged, far, None)
+        part.suptitle(name, fontsize=12, fontweight='bold')
+    if title:
+        figure.suptitle(title, fontsize=13)
     return save_figure(figure, out)
 
 
@@ -351,6 +309,8 @@ def _draw_top_view(
     for detection in judged.detections:
         style = judged.detection_style(detection)
         axes.plot(detection.y, detection.x, **style)
+        if style is _MARKS['ignored']:
+            continue
         axes.annotate(
             f'{detection.score:.2f}',
             (detection.y, detection.x),

@@ -122,12 +122,15 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
         'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'recall_at_false', 'at_false_per_frame',
     }  # fmt: skip
     assert keys == {field.name for field in fields(Metrics)}
+    keys |= {'per_class', 'per_visibility'}
     assert list(content['backends']) == ['peak', 'late']
     for entry in content['backends'].values():
         assert set(entry) == keys
         assert list(entry['recall_at_false']) == [f'{rate:g}' for rate in FALSE_PER_EMPTY_FRAME]
         assert list(entry['at_false_per_frame']) == [f'{rate:g}' for rate in FALSE_PER_FRAME]
         assert set(entry['at_false_per_frame']['0.1']) == {'threshold', 'recall', 'median_error_m'}
+        assert entry['per_class']['unknown']['targets'] == entry['per_visibility']['unknown']['targets'] == 3
+        assert set(entry['per_visibility']['75-100 %']) == {'targets', 'recall', 'median_error_m'}
     assert {key: content[key] for key in keys} == content['backends']['peak']
     difference = content['backends']['late']['bias_range_m'] - content['bias_range_m']
     assert difference == pytest.approx(0.4, abs=1e-3)
@@ -235,7 +238,13 @@ def test_several_bags_are_judged_as_one_each_with_its_own_camera_and_a_fresh_loc
 def test_figures_of_several_bags_are_those_of_all_their_frames_in_one(tmp_path):
     parts = [write_bag(tmp_path / 'first', scenes=SCENES[:2]), write_bag(tmp_path / 'second', scenes=SCENES[2:])]
     whole = evaluate_bag(write_bag(tmp_path / 'whole'), {'peak': PeakLocalizer()})
-    assert evaluate_bags(parts, {'peak': PeakLocalizer()}).metrics == whole.metrics
+    joined = evaluate_bags(parts, {'peak': PeakLocalizer()})
+    assert joined.metrics == whole.metrics
+    records = joined.tallies['peak'].records()
+    assert [part.split(':')[0] for part in joined.recordings] == [str(part) for part in parts]
+    assert records.frames['recording'].tolist() == [0, 0, 1, 1, 1]
+    np.testing.assert_allclose(np.diff(records.frames['stamp']), [0.1, -0.1, 0.1, 0.1], atol=1e-6)
+    assert (records.targets['frame'].tolist(), records.targets['range'].round(3).tolist()) == ([0, 1, 2], [10, 20, 30])
 
 
 def test_a_nearer_hit_distance_counts_fewer_hits(tmp_path):

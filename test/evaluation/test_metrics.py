@@ -11,12 +11,12 @@ import pytest
 from radio_visual_ssl.evaluation.metrics import (
     FALSE_PER_FRAME,
     OperatingPoint,
-    Tally,
     average_precision,
     camera_sector,
     footprint_distance,
     match_frame,
 )
+from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import FORWARD_LOOKING, CameraModel
 

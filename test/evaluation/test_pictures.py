@@ -9,8 +9,9 @@ import pytest
 
 from radio_visual_ssl.bags.reader import Frame
 from radio_visual_ssl.evaluation.evaluate import evaluate_frames
-from radio_visual_ssl.evaluation.metrics import Tally
-from radio_visual_ssl.evaluation.pictures import draw_errors, draw_frame, draw_reliability, table_rows
+from radio_visual_ssl.evaluation.pictures import draw_frame, table_rows
+from radio_visual_ssl.evaluation.plots import draw_errors, draw_reliability
+from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
