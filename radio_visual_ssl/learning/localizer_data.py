@@ -105,6 +105,7 @@ class LabelledFrames(Dataset[LabelledBatch]):
         settings: of the network's input.
         sectors: by map group, see `learn_sectors`; a group that is not there has the widest span of them all.
         parts: share of each recording from which to which frames are taken.
+        repeats: how often an epoch takes each frame.
 
     Raises:
         TrainingError: not one known frame.
@@ -118,8 +119,10 @@ class LabelledFrames(Dataset[LabelledBatch]):
         settings: RadarInputSettings,
         sectors: dict[str, NDArray[np.float64]],
         parts: tuple[float, float] = (0.0, 1.0),
+        repeats: int = 1,
     ) -> None:
         self.grid: PolarGrid = RadarInput(settings, recordings[0].grid).grid
+        self._repeats = repeats
         self._inputs = [recording_inputs(recording, settings) for recording in recordings]
         self._labels = list(labels)
         bounds = np.stack(list(sectors.values()))
@@ -134,7 +137,12 @@ class LabelledFrames(Dataset[LabelledBatch]):
             raise TrainingError(f'{names}: expected frames of which it is known what the camera sees, got none')
 
     def __len__(self) -> int:
-        """Known frames."""
+        """Frames of an epoch."""
+        return len(self._frames) * self._repeats
+
+    @property
+    def known(self) -> int:
+        """Frames, each counted once."""
         return len(self._frames)
 
     @property
@@ -152,7 +160,7 @@ class LabelledFrames(Dataset[LabelledBatch]):
         """A batch of frames by their numbers."""
         maps, sectors, frames, chosen = [], [], [], []
         for place, index in enumerate(indices):
-            number, frame = self._frames[index]
+            number, frame = self._frames[index % self.known]
             own = self._labels[number].of_frame(frame)
             maps.append(self._inputs[number][frame])
             sectors.append(self._sectors[number])

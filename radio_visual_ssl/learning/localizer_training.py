@@ -17,6 +17,7 @@ from radio_visual_ssl import __version__
 from radio_visual_ssl.learning.calibration import CalibrationReport, CalibrationSettings, calibrate
 from radio_visual_ssl.learning.held_out import contents, hold_out
 from radio_visual_ssl.learning.label_set import LabelSet
+from radio_visual_ssl.learning.label_share import share_of_labels
 from radio_visual_ssl.learning.localizer_data import (
     LabelledBatch,
     LabelledFrames,
@@ -93,6 +94,9 @@ class LocalizerTrainingSettings:
         offset_weight: of the offset loss against the centre loss.
         held_out: share of the recordings that validation gets where it is given none; of fewer than three recordings
             the end of each.
+        label_share: share of the labelled frames that is used, in training and in validation alike, see
+            ``label_share.share_of_labels``; drawn by ``run.seed``. An epoch takes each frame that is left so often that
+            it has as many steps as with all labels.
         workers: processes that read frames; 0 = this one, which is enough for arrays that are mapped from files.
 
     Raises:
@@ -116,6 +120,7 @@ class LocalizerTrainingSettings:
     offset_loss: Literal['student_t', 'huber'] = 'student_t'
     offset_weight: float = 1.0
     held_out: float = 0.2
+    label_share: float = 1.0
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -128,6 +133,8 @@ class LocalizerTrainingSettings:
                 raise ValueError(f'{name}: expected a share from 0 to below 1, got {getattr(self, name)!r}')
         if not 0 < self.held_out < 0.6:
             raise ValueError(f'held_out: expected a share from above 0 to 0.6, got {self.held_out!r}')
+        if not 0 < self.label_share <= 1:
+            raise ValueError(f'label_share: expected a share from above 0 to 1, got {self.label_share!r}')
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,8 +252,8 @@ def train_localizer(
         on_epoch: called after each epoch.
 
     Raises:
-        TrainingError: no recordings, one twice, no kept labels on known frames, another run's folder to be resumed, or
-            a run's folder that cannot be written.
+        TrainingError: no recordings, one twice, no kept labels on known frames or too few with a share of the labels,
+            another run's folder to be resumed, or a run's folder that cannot be written.
         LabelError: labels of other bags.
         ValueError: settings that do not fit the radar.
         CheckpointError: the checkpoint cannot be written.
@@ -255,9 +262,18 @@ def train_localizer(
     parts = hold_out(recordings, validation, settings.held_out)
     training, held_out = parts.training, parts.validation
     seed_run(settings.run)
-    of_training, of_held_out = ([labels.of(each) for each in some] for some in (training, held_out))
+    share, seed = settings.label_share, settings.run.seed
+    of_training, of_held_out = (
+        share_of_labels([labels.of(each) for each in some], share, seed, span, name)
+        for some, span, name in (
+            (training, parts.training_span, 'training'),
+            (held_out, parts.validation_span, 'validation'),
+        )
+    )
     sectors = learn_sectors(of_training, settings.sector)
-    frames = LabelledFrames(training, of_training, settings.radar_input, sectors, parts.training_span)
+    frames = LabelledFrames(
+        training, of_training, settings.radar_input, sectors, parts.training_span, max(round(1 / share), 1)
+    )
     others = LabelledFrames(held_out, of_held_out, settings.radar_input, sectors, parts.validation_span)
     for name, some in (('training', frames), ('validation', others)):
         if not some.kept:
@@ -307,8 +323,11 @@ def train_localizer(
                 'package': __version__,
                 **about,
                 'labels_provenance': dict(labels.provenance),
-                'frames': len(frames),
+                'label_share': settings.label_share,
+                'frames': frames.known,
                 'kept_labels': frames.kept,
+                'validation_frames': others.known,
+                'validation_kept_labels': others.kept,
                 'epochs': result.epochs,
                 'validation_loss': result.loss,
                 'seconds': round(seconds, 1),
@@ -317,5 +336,5 @@ def train_localizer(
         )
         save_checkpoint(out, checkpoint)
     return LocalizerTrainingReport(
-        out, result.loss, result.epochs, seconds, result.samples_per_s, len(frames), frames.kept, calibration
+        out, result.loss, result.epochs, seconds, result.samples_per_s, frames.known, frames.kept, calibration
     )
