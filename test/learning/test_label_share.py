@@ -68,5 +68,5 @@ def test_frames_come_from_the_span_alone(labels):
 
 
 def test_too_few_labels_are_refused_with_their_number(labels):
-    with pytest.raises(TrainingError, match=r'at least 10 kept labels for validation, got \d with a share of 0.01: 3 of'):
+    with pytest.raises(TrainingError, match=r'at least 10 kept labels for validation, got \d with a share of 0.01'):
         share_of_labels(labels, 0.01, 0, name='validation')
