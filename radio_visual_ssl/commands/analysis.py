@@ -62,8 +62,8 @@ def evaluate(
     backend: Annotated[
         list[str],
         typer.Option(
-            help="What finds the targets: 'cfar', 'network', or 'auto' (the network that ships for the bag's radar, or "
-            "else CFAR); give it again to compare. Default: 'network' with --model, else 'cfar'."
+            help="What finds the targets: 'cfar', 'peak', 'network', or 'auto' (the network that ships for the bag's "
+            "radar, or else CFAR); give it again to compare. Default: 'network' with --model, else 'cfar'."
         ),
     ] = NONE,
     model: Annotated[

@@ -10,10 +10,11 @@ from typing import Any
 from radio_visual_ssl.models import network_settings
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, load_network_settings, shipped_model
 from radio_visual_ssl.optional_packages import needed_by
-from radio_visual_ssl.radar import cfar_localizer
+from radio_visual_ssl.radar import cfar_localizer, peak_localizer
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.localizer import Localizer
+from radio_visual_ssl.radar.peak_localizer import PeakLocalizer, PeakLocalizerSettings, load_peak_settings
 from radio_visual_ssl.radar.plain_settings import Bounds
 from radio_visual_ssl.share import share_path
 
@@ -48,6 +49,7 @@ def _network_localizer(settings: NetworkLocalizerSettings, previous: Any = None)
 
 BACKENDS = {
     'cfar': Backend(CfarLocalizerSettings, load_cfar_settings, CfarLocalizer, cfar_localizer.BOUNDS),
+    'peak': Backend(PeakLocalizerSettings, load_peak_settings, PeakLocalizer, peak_localizer.BOUNDS),
     'network': Backend(NetworkLocalizerSettings, load_network_settings, _network_localizer, network_settings.BOUNDS),
 }
 
