@@ -43,6 +43,12 @@ def train(
     truth: Annotated[
         bool, typer.Option('--truth', help='Train a localizer on the ground truth of the bags: the baseline.')
     ] = False,
+    fusion: Annotated[
+        bool,
+        typer.Option(
+            '--fusion', help='With --truth: a network that sees the camera beside the radar, the upper baseline.'
+        ),
+    ] = False,
     label_share: Annotated[
         float | None,
         typer.Option(
@@ -89,8 +95,12 @@ def train(
     localizer = labels is not None or truth
     if label_share is not None and not localizer:
         raise ValueError('--label-share: expected --labels or --truth with it, got neither')
+    if fusion and not (truth and camera_pose):
+        raise ValueError(
+            '--fusion: expected --truth and --camera-pose with it, for it holds for one pose of the camera'
+        )
     name = config or ('localizer' if localizer else 'contrastive')
-    options = {'run.seed': seed, 'label_share': label_share}
+    options = {'run.seed': seed, 'label_share': label_share, 'fusion': True if fusion else None}
     given_options = [f'{key}={value}' for key, value in options.items() if value is not None]
     content = overridden(read_experiment(name), [*overrides, *given_options])
     settings: Any = settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content, name)

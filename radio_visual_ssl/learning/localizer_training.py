@@ -40,10 +40,11 @@ from radio_visual_ssl.learning.training_run import (
     settings_content,
     variation_generator,
 )
-from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, Kind, RadarGeometry, save_checkpoint
 from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.localizer_loss import LocalizerLoss
-from radio_visual_ssl.models.network_localizer import network_of
+from radio_visual_ssl.models.network_localizer import make_network, network_of
+from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
 
 
@@ -72,12 +73,28 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
+class CameraSettings:
+    """The camera's part of a fusion network, see `FusionNetwork`.
+
+    Attributes:
+        width: channels of the description of the picture.
+        place_width: channels of the places by which cells attend to it.
+    """
+
+    width: int = 24
+    place_width: int = 32
+
+
+@dataclass(frozen=True)
 class LocalizerTrainingSettings:
     """Everything that training a localizer depends on, beside its data.
 
     Attributes:
         radar_input: what the network sees.
         network: its size.
+        fusion: whether the network sees the camera, too: an upper baseline, for one pose of the camera.
+        picture_input: what it sees of it.
+        camera: size of that part.
         run: epochs, precision, seed.
         variation: of the training frames.
         sector: how the part that the camera sees is learned from the labels.
@@ -105,6 +122,9 @@ class LocalizerTrainingSettings:
 
     radar_input: RadarInputSettings = field(default_factory=RadarInputSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    fusion: bool = False
+    picture_input: PictureInputSettings = field(default_factory=PictureInputSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
     run: RunSettings = field(default_factory=RunSettings)
     variation: VariationSettings = field(default_factory=VariationSettings)
     sector: SectorSettings = field(default_factory=SectorSettings)
@@ -219,8 +239,9 @@ class LocalizerModule(LightningModule):
         labels, visible = encode_batch(
             batch, network.cells, settings.sigma, settings.least_sigma, settings.dropped_radius
         )
-        maps = batch.maps.contiguous(memory_format=torch.channels_last)
-        return self._loss(network(maps), labels, visible)
+        maps, *others = batch.inputs()
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        return self._loss(network(maps, *others), labels, visible)
 
 
 def train_localizer(
@@ -253,7 +274,7 @@ def train_localizer(
 
     Raises:
         TrainingError: no recordings, one twice, no kept labels on known frames or too few with a share of the labels,
-            another run's folder to be resumed, or a run's folder that cannot be written.
+            another run's folder to be resumed, a run's folder that cannot be written, or a camera of several poses.
         LabelError: labels of other bags.
         ValueError: settings that do not fit the radar.
         CheckpointError: the checkpoint cannot be written.
@@ -271,10 +292,16 @@ def train_localizer(
         )
     )
     sectors = learn_sectors(of_training, settings.sector)
+    pictures = settings.picture_input if settings.fusion else None
+    poses = {each.group for each in (*training, *held_out)}
+    if settings.fusion and len(poses) > 1:
+        raise TrainingError(f'fusion: expected bags of one camera pose, which has a name, got {len(poses)} poses')
     frames = LabelledFrames(
-        training, of_training, settings.radar_input, sectors, parts.training_span, max(round(1 / share), 1)
+        training, of_training, settings.radar_input, sectors, parts.training_span, max(round(1 / share), 1), pictures
     )
-    others = LabelledFrames(held_out, of_held_out, settings.radar_input, sectors, parts.validation_span)
+    others = LabelledFrames(
+        held_out, of_held_out, settings.radar_input, sectors, parts.validation_span, pictures=pictures
+    )
     for name, some in (('training', frames), ('validation', others)):
         if not some.kept:
             raise TrainingError(f'{name}: expected kept labels on frames of which the camera knows, got none')
@@ -282,7 +309,15 @@ def train_localizer(
     check = frame_loader(others, settings.batch_size, shuffle=False, workers=settings.workers)
     radar_input = RadarInput(settings.radar_input, recordings[0].grid)
     architecture = asdict(settings.network)
-    network = LocalizerNetwork(radar_input.grid, radar_input.channels, **architecture)
+    kind: Kind = 'localizer'
+    if settings.fusion:
+        kind = 'fusion'
+        architecture |= {
+            'picture_width': settings.camera.width,
+            'place_width': settings.camera.place_width,
+            'picture': asdict(settings.picture_input),
+        }
+    network = make_network(kind, radar_input, architecture)
     steps = len(loader) * settings.run.epochs
     module = LocalizerModule(network, settings.radar_input.channels, settings, steps)
     about = {
@@ -306,14 +341,14 @@ def train_localizer(
         name.removeprefix('average.'): weight for name, weight in result.weights.items() if name.startswith('average.')
     }
     heatmap = recordings[0].heatmap(0)
-    checkpoint = Checkpoint('localizer', average, RadarGeometry.of(heatmap), settings.radar_input, architecture)
+    checkpoint = Checkpoint(kind, average, RadarGeometry.of(heatmap), settings.radar_input, architecture)
     everything = frame_loader(others, settings.batch_size, shuffle=False, split=False)
     ranges = min(float(each[0]) for each in sectors.values()), max(float(each[1]) for each in sectors.values())
     calibration = calibrate(network_of(checkpoint), everything, settings.calibration, ranges)
     seconds = time.monotonic() - began
     if process_rank() == 0:
         checkpoint = Checkpoint(
-            'localizer',
+            kind,
             average,
             checkpoint.radar,
             settings.radar_input,

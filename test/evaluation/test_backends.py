@@ -56,7 +56,7 @@ def test_a_back_end_is_made_with_the_settings_for_its_radar():
     assert load_localizer('cfar', 'default', radar='Navtech CTS350-X').settings.background == 'median'
     peak = load_localizer('peak', 'mast')
     assert isinstance(peak, PeakLocalizer) and peak.settings.radar_height == 3.2
-    with pytest.raises(ValueError, match=r"backend: expected one of cfar, peak, network, got 'magic'"):
+    with pytest.raises(ValueError, match=r"backend: expected one of cfar, peak, network, fusion, got 'magic'"):
         load_localizer('magic')
 
 

@@ -15,14 +15,18 @@ import torch
 
 from radio_visual_ssl.learning.label_set import LabelError
 from radio_visual_ssl.learning.localizer_training import (
+    CameraSettings,
     LocalizerTrainingSettings,
     NetworkSettings,
     train_localizer,
 )
+from radio_visual_ssl.learning.localizer_variation import VariationSettings
 from radio_visual_ssl.learning.training_run import EpochSampler, RunSettings, TrainingError
 from radio_visual_ssl.models.checkpoint import load_checkpoint
-from radio_visual_ssl.models.network_localizer import NetworkLocalizer
+from radio_visual_ssl.models.fusion import FusionNetwork
+from radio_visual_ssl.models.network_localizer import NetworkLocalizer, network_of
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
+from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInputSettings
 
 SETTINGS = LocalizerTrainingSettings(
@@ -124,6 +128,24 @@ def test_a_share_of_the_labels_takes_as_many_steps_and_tells_how_few_there_were(
         train_localizer(
             recordings[:5], labels, replace(settings, label_share=0.1), tmp_path / 'none', validation=recordings[5:]
         )
+
+
+def test_a_fusion_network_is_trained_on_pictures_of_one_pose(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+    camera = {'fusion': True, 'picture_input': PictureInputSettings((8, 12)), 'camera': CameraSettings(8, 8)}
+    settings = replace(SHORT, run=replace(SHORT.run, epochs=1), **camera)
+    report = train_localizer(recordings, labels, settings, tmp_path / 'both.safetensors')
+    checkpoint = load_checkpoint(report.checkpoint, 'fusion')
+    assert checkpoint.architecture['picture'] == {'size': [8, 12], 'background_frames': 50}
+    network = network_of(checkpoint)
+    assert isinstance(network, FusionNetwork) and network.picture_size == (8, 12)
+    assert 'threshold' in checkpoint.calibration and np.isfinite(report.validation_loss)
+    turned = [*recordings[:2], replace(recordings[2], group='other')]
+    with pytest.raises(TrainingError, match='fusion: expected bags of one camera pose, which has a name, got 2 poses'):
+        train_localizer(turned, labels, settings, tmp_path / 'none.safetensors')
+    shifted = replace(settings, variation=VariationSettings(shift=(1, 0)))
+    with pytest.raises(ValueError, match=r'shift: expected \(0, 0\), for pictures would not move along'):
+        train_localizer(recordings, labels, shifted, tmp_path / 'none.safetensors')
 
 
 def test_losses_are_logged(trained):

@@ -29,6 +29,8 @@ def command(*arguments):
         (['--labels', 'absent'], 'absent: expected a label file, found none'),
         (['--label-share', '0.1'], '--label-share: expected --labels or --truth with it, got neither'),
         (['--truth', '--label-share', '1.5'], 'label_share: expected a share from above 0 to 1, got 1.5'),
+        (['--truth', '--fusion'], '--fusion: expected --truth and --camera-pose with it'),
+        (['--fusion', '--camera-pose', 'mast'], '--fusion: expected --truth and --camera-pose with it'),
         (['--labels', 'weights', '--truth'], '--labels, --truth: expected one of the two, got both'),
         (['--out', 'folder'], '--out: expected the path of a file, got the folder folder'),
         (['--out', 'text/model.safetensors'], '--out: expected a file that can be written, got text/model'),
