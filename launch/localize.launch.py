@@ -49,7 +49,7 @@ ARGUMENTS: tuple[Argument, ...] = (
         '',
         'What finds the targets in a heatmap. auto: the network where model:= names one, or one ships for the radar '
         'and fits its heatmaps, else CFAR. Empty: as in params_file, where auto is the default.',
-        ['', 'auto', 'cfar', 'network'],
+        ['', 'auto', 'cfar', 'peak', 'network'],
     ),
     (
         'model',
@@ -172,8 +172,8 @@ def network_model(arguments: dict[str, str]) -> dict[str, str]:
     model = arguments['model']
     if not model:
         return {}
-    if arguments['backend'] == 'cfar':
-        raise ValueError('model: expected backend:=network with it, got backend:=cfar')
+    if arguments['backend'] in ('cfar', 'peak'):
+        raise ValueError(f'model: expected backend:=network with it, got backend:={arguments["backend"]}')
     return {'network.model': str(model_file(model).resolve())}
 
 

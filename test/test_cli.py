@@ -193,7 +193,7 @@ def test_bag_without_ground_truth_cannot_be_evaluated(unlabelled_bag: Path) -> N
 
 def test_unknown_backend_lists_the_known_ones(unlabelled_bag: Path) -> None:
     error = error_of(run('evaluate', unlabelled_bag, '--backend', 'magic', folder=unlabelled_bag.parent))
-    assert "expected one of cfar, network, got 'magic'" in error
+    assert "expected one of cfar, peak, network, fusion, got 'magic'" in error
 
 
 @pytest.fixture(scope='module')

@@ -15,7 +15,7 @@ from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, View
 
 if TYPE_CHECKING:
     from radio_visual_ssl.bags.reader import BagReader
-    from radio_visual_ssl.radar.localizer import Localizer
+    from radio_visual_ssl.evaluation.evaluate import AnyLocalizer
 
 NONE: list[str] = []
 
@@ -64,15 +64,17 @@ def evaluate(
     backend: Annotated[
         list[str],
         typer.Option(
-            help="What finds the targets: 'cfar', 'network', or 'auto' (the network that ships for the bag's radar, or "
-            "else CFAR); give it again to compare. Default: 'network' with --model, else 'cfar'."
+            help="What finds the targets: 'cfar', 'peak', 'network', 'fusion' (sees the camera, too), or 'auto' (the "
+            "network that ships for the bag's radar, or else CFAR); give it again to compare. Default: 'network' with "
+            "--model, else 'cfar'."
         ),
     ] = NONE,
     model: Annotated[
         list[str],
         typer.Option(
             metavar='CKPT',
-            help="Of back end 'network': a checkpoint, or the name of one in models/; give it again to compare. "
+            help="Of back ends 'network' and 'fusion': a checkpoint, or the name of one in models/; give it again to "
+            'compare. '
             "Default: the one that ships for the bag's radar.",
         ),
     ] = NONE,
@@ -196,16 +198,16 @@ def _about(paths: list[Path], split: str | None) -> dict[str, str]:
 
 def _localizers(
     reader: 'BagReader', backends: list[str], models: list[str], settings: list[str]
-) -> dict[str, 'Localizer']:
+) -> dict[str, 'AnyLocalizer']:
     """The localizers that the options of ``evaluate`` ask for, by name; several networks are told apart by their model.
 
     Raises:
         ValueError: options that contradict each other, or what `load_localizer` raises.
     """
-    from radio_visual_ssl.evaluation.backends import AUTO, automatic_backend, load_localizer
+    from radio_visual_ssl.evaluation.backends import AUTO, FUSION, automatic_backend, load_localizer, models_of
 
     backends = backends or (['network'] if models else ['cfar'])
-    if models and 'network' not in backends:
+    if models and not {'network', FUSION} & set(backends):
         raise ValueError(f'--model: expected --backend network with it, got {", ".join(backends)}')
     if AUTO in backends:
         first = next(reader.frames(image_topic=None, truth_topic=None), None)
@@ -225,9 +227,9 @@ def _localizers(
         else:
             chosen[name] = value
     radar = reader.radar_name()
-    result: dict[str, Localizer] = {}
+    result: dict[str, AnyLocalizer] = {}
     for name in backends:
-        files = models if name == 'network' else []
+        files = models_of(name, models, backends)
         for model in files or ['']:
             stem = Path(model).stem
             unique = [Path(other).stem for other in files].count(stem) == 1

@@ -14,8 +14,10 @@ from radio_visual_ssl.optional_packages import needed_by
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.attention_labels import AttentionModel
+    from radio_visual_ssl.learning.ground_plane_labels import GroundPlane
     from radio_visual_ssl.learning.label_evaluation import LabelEvaluation
     from radio_visual_ssl.learning.labelling import Labelling, Method
+    from radio_visual_ssl.learning.recordings import Recording
     from radio_visual_ssl.radar.localizer import Localizer
 
 # Of the detections that become radar peaks: a peak too many costs little.
@@ -87,6 +89,17 @@ def label(
     relabel: Annotated[
         Path | None, typer.Option(help='Localizer checkpoint whose detections are radar peaks too: one more round.')
     ] = None,
+    ground_frame: Annotated[
+        str,
+        typer.Option(
+            help='Of method ground_plane: frame of /tf_static whose plane z = 0 is the ground. Default: map, or '
+            'base_footprint.',
+            show_default=False,
+        ),
+    ] = '',
+    radar_above_ground: Annotated[
+        float, typer.Option(help='Of method ground_plane, in place of a frame: m, over level ground.', min=0)
+    ] = 0.0,
     report: Annotated[
         Path | None,
         typer.Option(help='Folder for labels.md and curves.png: every method side by side, where truth is known.'),
@@ -107,7 +120,7 @@ def label(
     from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
     from radio_visual_ssl.learning.label_refinement import RefinementSettings
     from radio_visual_ssl.learning.label_settings import SelfLabelSettings
-    from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels
+    from radio_visual_ssl.learning.labelling import WITH_CALIBRATION, LabellingSettings, default_methods, make_labels
     from radio_visual_ssl.learning.recordings import RecordingSettings, expand_bags, open_recordings
 
     begun = time.monotonic()
@@ -132,7 +145,7 @@ def label(
         from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
 
         localizer = NetworkLocalizer(NetworkLocalizerSettings(model=str(relabel), threshold=_LEAST_SCORE))
-    methods = default_methods(contrastive)
+    methods = default_methods(contrastive, calibrated=True)
     chosen = _chosen(method, methods)
     check_writable('--out', out)
     sets = [path for path in bags if not split or (path / 'dataset.yaml').is_file()]
@@ -150,6 +163,11 @@ def label(
     for recording in recordings:
         for fault in recording.faults:
             _say(f'note: {recording.name}: {fault}')
+    planes: list[GroundPlane | None] = []
+    if report is not None or chosen in WITH_CALIBRATION:
+        planes = _planes(recordings, ground_frame, radar_above_ground)
+    if chosen not in WITH_CALIBRATION and not any(planes):
+        methods = default_methods(contrastive)
     provenance = {key: str(value) for key, value in (('model', model), ('relabel', relabel)) if value is not None}
     with progress_bar('labelling') as progress:
         labelling = make_labels(
@@ -158,6 +176,7 @@ def label(
             settings,
             methods if report is not None else [chosen],
             localizer=localizer,
+            planes=planes or None,
             provenance=provenance,
             workers=workers,
             progress=lambda _, done, total: progress(done, total),
@@ -212,6 +231,22 @@ def _chosen(method: str, methods: 'Sequence[Method]') -> 'Method':
             f'--method: expected auto, {", ".join(methods)} (those with attention need --model), got {method!r}'
         )
     return found[0]
+
+
+def _planes(
+    recordings: 'Sequence[Recording]', ground_frame: str, radar_above_ground: float
+) -> 'list[GroundPlane | None]':
+    """Camera and ground of each recording, where they are known; what is not known is told."""
+    from radio_visual_ssl.learning.ground_plane_labels import CalibrationError, read_ground_plane
+
+    planes: list[GroundPlane | None] = []
+    for recording in recordings:
+        try:
+            planes.append(read_ground_plane(recording, ground_frame, radar_above_ground))
+        except CalibrationError as error:
+            planes.append(None)
+            _say(f'note: no labels by ground_plane: {error}')
+    return planes
 
 
 def _figures(labelling: 'Labelling', evaluation: 'LabelEvaluation | None', name: str) -> dict[str, Any]:

@@ -43,6 +43,20 @@ def train(
     truth: Annotated[
         bool, typer.Option('--truth', help='Train a localizer on the ground truth of the bags: the baseline.')
     ] = False,
+    fusion: Annotated[
+        bool,
+        typer.Option(
+            '--fusion', help='With --truth: a network that sees the camera beside the radar, the upper baseline.'
+        ),
+    ] = False,
+    label_share: Annotated[
+        float | None,
+        typer.Option(
+            help='Share of the labelled frames that a localizer learns from and is validated on, spread evenly over '
+            'all bags: label_share. Default: all.',
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
         str, typer.Option(help='Experiment: YAML file, or a name in config/learning/. Default: as is trained.')
     ] = '',
@@ -79,8 +93,16 @@ def train(
     if labels is not None and truth:
         raise ValueError('--labels, --truth: expected one of the two, got both')
     localizer = labels is not None or truth
+    if label_share is not None and not localizer:
+        raise ValueError('--label-share: expected --labels or --truth with it, got neither')
+    if fusion and not (truth and camera_pose):
+        raise ValueError(
+            '--fusion: expected --truth and --camera-pose with it, for it holds for one pose of the camera'
+        )
     name = config or ('localizer' if localizer else 'contrastive')
-    content = overridden(read_experiment(name), [*overrides, *([] if seed is None else [f'run.seed={seed}'])])
+    options = {'run.seed': seed, 'label_share': label_share, 'fusion': True if fusion else None}
+    given_options = [f'{key}={value}' for key, value in options.items() if value is not None]
+    content = overridden(read_experiment(name), [*overrides, *given_options])
     settings: Any = settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content, name)
     given = None if labels is None else LabelSet.load(labels)
     check_writable('--out', out)

@@ -2,19 +2,26 @@
 """The back ends that find targets, by name, with the settings that ship for known radars."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.evaluation.evaluate import AnyLocalizer
 from radio_visual_ssl.models import network_settings
-from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, load_network_settings, shipped_model
+from radio_visual_ssl.models.network_settings import (
+    NetworkLocalizerSettings,
+    load_network_settings,
+    model_file,
+    shipped_model,
+)
 from radio_visual_ssl.optional_packages import needed_by
-from radio_visual_ssl.radar import cfar_localizer
+from radio_visual_ssl.radar import cfar_localizer, peak_localizer
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.localizer import Localizer
+from radio_visual_ssl.radar.peak_localizer import PeakLocalizer, PeakLocalizerSettings, load_peak_settings
 from radio_visual_ssl.radar.plain_settings import Bounds
 from radio_visual_ssl.share import share_path
 
@@ -49,8 +56,12 @@ def _network_localizer(settings: NetworkLocalizerSettings, previous: Any = None)
 
 BACKENDS = {
     'cfar': Backend(CfarLocalizerSettings, load_cfar_settings, CfarLocalizer, cfar_localizer.BOUNDS),
+    'peak': Backend(PeakLocalizerSettings, load_peak_settings, PeakLocalizer, peak_localizer.BOUNDS),
     'network': Backend(NetworkLocalizerSettings, load_network_settings, _network_localizer, network_settings.BOUNDS),
 }
+
+FUSION = 'fusion'
+"""The network that sees the camera, too: of recorded frames alone, with the settings of back end 'network'."""
 
 AUTO = 'auto'
 """In place of a back end: the network that ships for the radar, or else CFAR, see `automatic_backend`."""
@@ -115,21 +126,24 @@ def settings_file(backend: str, name: str) -> Path:
     return shipped
 
 
-def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model: str = '') -> Localizer:
+def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model: str = '') -> AnyLocalizer:
     """A back end with its settings.
 
     Args:
-        backend: one of `BACKENDS`.
+        backend: one of `BACKENDS`, or `FUSION`.
         settings: 'auto' (those shipped for the radar, if any), 'default', a name in config/<backend>/, or a path.
         radar: name of the radar, as in HeatmapInfo.
-        model: of back end 'network': path of a checkpoint or name of one in models/, in place of the settings' own.
+        model: of back ends 'network' and 'fusion': path of a checkpoint or name of one in models/, in place of the
+            settings' own.
 
     Raises:
         ValueError: an unknown back end, no such settings file or model, or a wrong one; no model that ships for the
             radar, where none is given.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f'backend: expected one of {", ".join(BACKENDS)}, got {backend!r}')
+    if backend not in (*BACKENDS, FUSION):
+        raise ValueError(f'backend: expected one of {", ".join((*BACKENDS, FUSION))}, got {backend!r}')
+    name = backend
+    backend = 'network' if name == FUSION else name
     chosen = BACKENDS[backend]
     if settings == 'auto':
         file = shipped_settings(backend, radar)
@@ -143,6 +157,12 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
     values = chosen.settings() if file is None else chosen.load(file)
     if isinstance(values, NetworkLocalizerSettings):
         values = replace(values, model=model or values.model)
+        if name == FUSION:
+            if not model:
+                raise ValueError("model: expected a checkpoint of kind fusion with back end 'fusion', got none")
+            with needed_by("back end 'fusion'", 'torch', 'safetensors'):
+                from radio_visual_ssl.evaluation.fusion_localizer import FusionLocalizer
+            return FusionLocalizer(values)
         if values.model == 'auto' and shipped_model(radar) is None:
             raise ValueError(f'model: expected a checkpoint, for none ships in models/ for radar {radar!r}')
     elif model:
@@ -150,7 +170,7 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
     return chosen.make(values, None)
 
 
-def check_models(localizers: Mapping[str, Localizer], reader: BagReader) -> None:
+def check_models(localizers: Mapping[str, AnyLocalizer], reader: BagReader) -> None:
     """Finds out before a long run that models are of several radars, or of another one than the bag.
 
     Args:
@@ -176,3 +196,24 @@ def check_models(localizers: Mapping[str, Localizer], reader: BagReader) -> None
         difference = radar.difference(RadarGeometry.of(frame.heatmap))
         if difference:
             raise ValueError(f'{reader.path}: expected heatmaps of the radar that {first} learned from; {difference}')
+
+
+def models_of(backend: str, models: Sequence[str], backends: Collection[str]) -> list[str]:
+    """Which of the given checkpoints a back end runs.
+
+    Args:
+        backend: one of ``backends``.
+        models: paths, or names of those in models/.
+        backends: that are compared; with networks and fusion among them, the kind of each checkpoint tells.
+
+    Raises:
+        ValueError: no such checkpoint.
+    """
+    if backend not in ('network', FUSION):
+        return []
+    if not {'network', FUSION} <= set(backends):
+        return list(models)
+    with needed_by(f'back end {backend!r}', 'torch', 'safetensors'):
+        from radio_visual_ssl.models.checkpoint import load_checkpoint
+    fusion = [model for model in models if load_checkpoint(model_file(model)).kind == FUSION]
+    return fusion if backend == FUSION else [model for model in models if model not in fusion]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from radio_visual_ssl.bags.reader import IMAGE_TOPIC, TRUTH_TOPIC, BagReader, Frame
 from radio_visual_ssl.bags.writer import BagError
@@ -17,6 +17,31 @@ from radio_visual_ssl.radar.formation import FormationSettings
 from radio_visual_ssl.radar.localizer import Localizer, WithholdingLocalizer
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
+
+
+@runtime_checkable
+class FrameLocalizer(Protocol):
+    """Finds targets in frames, of which it takes more than the heatmap; fed in order of time."""
+
+    @property
+    def needs_velocity(self) -> bool:
+        """Whether it refuses heatmaps without velocities."""
+        ...
+
+    def localize_frame(self, frame: Frame) -> tuple[list[Target], list[Target]]:
+        """Targets that it reports, and those that it withholds for their low score, each highest first.
+
+        Raises:
+            ValueError: the frame does not fit this localizer; the message says what differs.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget what earlier frames taught."""
+        ...
+
+
+AnyLocalizer = Localizer | FrameLocalizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +141,7 @@ class Evaluation:
 
 def evaluate_frames(
     frames: Iterable[Frame],
-    localizers: Mapping[str, Localizer],
+    localizers: Mapping[str, AnyLocalizer],
     *,
     view: View = 'camera',
     camera: CameraModel | None = None,
@@ -157,7 +182,9 @@ def evaluate_frames(
         matches: dict[str, FrameMatch] = {}
         for name, localizer in localizers.items():
             try:
-                if isinstance(localizer, WithholdingLocalizer):
+                if isinstance(localizer, FrameLocalizer):
+                    detections[name], withheld[name] = localizer.localize_frame(frame)
+                elif isinstance(localizer, WithholdingLocalizer):
                     detections[name], withheld[name] = localizer.localize_all(frame.heatmap)
                 else:
                     detections[name] = localizer.localize(frame.heatmap)
@@ -186,7 +213,7 @@ def evaluate_frames(
 
 def evaluate_bag(
     path: str | Path,
-    localizers: Mapping[str, Localizer],
+    localizers: Mapping[str, AnyLocalizer],
     *,
     view: View = 'camera',
     hit_distance: float = HIT_DISTANCE,
@@ -210,7 +237,7 @@ def evaluate_bag(
         image_offset_s: s added to the camera's stamps where images are paired; None = as the bag's own pairs were made.
         formation: how heatmaps are formed where the bag holds cubes.
         images: whether the frames that on_frame gets carry their images; one that cannot be decoded is left out and
-            told in `Evaluation.notes`.
+            told in `Evaluation.notes`. They always do where a `FrameLocalizer` looks at them.
         on_frame: called after each frame.
 
     Raises:
@@ -229,7 +256,7 @@ def evaluate_bag(
 
     frames = reader.frames(
         radar_topic,
-        IMAGE_TOPIC if images else None,
+        IMAGE_TOPIC if images or any(isinstance(each, FrameLocalizer) for each in localizers.values()) else None,
         image_offset_s=image_offset_s,
         formation=formation,
         on_bad_image=on_bad_image,
@@ -252,7 +279,7 @@ def evaluate_bag(
 
 def evaluate_bags(
     paths: Sequence[str | Path],
-    localizers: Mapping[str, Localizer],
+    localizers: Mapping[str, AnyLocalizer],
     *,
     view: View = 'camera',
     hit_distance: float = HIT_DISTANCE,

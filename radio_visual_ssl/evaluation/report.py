@@ -18,7 +18,7 @@ from radio_visual_ssl.evaluation.breakdown import (
     per_visibility,
 )
 from radio_visual_ssl.evaluation.comparison import FIGURES, TITLES, Comparison, Difference
-from radio_visual_ssl.evaluation.evaluate import Evaluation
+from radio_visual_ssl.evaluation.evaluate import AnyLocalizer, Evaluation
 from radio_visual_ssl.evaluation.examples import RULES, Example
 from radio_visual_ssl.evaluation.metrics import Metrics
 from radio_visual_ssl.evaluation.pictures import draw_example
@@ -31,7 +31,6 @@ from radio_visual_ssl.evaluation.plots import (
     draw_precision_recall,
     draw_reliability,
 )
-from radio_visual_ssl.radar.localizer import Localizer
 
 PAGE = 'report.html'
 _WIDE = 800  # pixels
@@ -71,7 +70,7 @@ def write_report(
     *,
     title: str,
     about: Mapping[str, str],
-    localizers: Mapping[str, Localizer] | None = None,
+    localizers: Mapping[str, AnyLocalizer] | None = None,
     examples: Sequence[Example] = (),
     comparison: Comparison | None = None,
 ) -> list[Path]:
@@ -186,7 +185,7 @@ def _compared(comparison: Comparison, drawn: Mapping[str, Path]) -> str:
     )
 
 
-def _measured(evaluation: Evaluation, about: Mapping[str, str], localizers: Mapping[str, Localizer]) -> str:
+def _measured(evaluation: Evaluation, about: Mapping[str, str], localizers: Mapping[str, AnyLocalizer]) -> str:
     some = next(iter(evaluation.metrics.values()))
     entries = {
         **about,
@@ -199,7 +198,7 @@ def _measured(evaluation: Evaluation, about: Mapping[str, str], localizers: Mapp
     return _list(entries) + notes + ''.join(_localizer(name, each) for name, each in localizers.items())
 
 
-def _localizer(name: str, localizer: Localizer) -> str:
+def _localizer(name: str, localizer: AnyLocalizer) -> str:
     """Its settings, and of a network where its checkpoint comes from."""
     body, settings, checkpoint = '', getattr(localizer, 'settings', None), getattr(localizer, 'checkpoint', None)
     if checkpoint is not None:

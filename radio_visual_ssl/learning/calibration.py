@@ -130,7 +130,7 @@ def calibrate(
     device = next(network.parameters()).device
     for batch in batches:
         with torch.inference_mode():
-            output = network(batch.maps.to(device))
+            output = network(*batch.inputs(device))
         detections = decode(output, network.cells, settings.lowest_score, 64, settings.separation)
         found.append(compare(detections, batch, settings))
         labels += int((batch.kept & _inside(batch)).sum())

@@ -19,7 +19,7 @@ from radio_visual_ssl.learning.truth import TRUE_MASKS_TOPIC, read_truth
 from radio_visual_ssl.radar.target import Target
 
 COVERAGES = tuple(np.linspace(0.1, 1.0, 19).round(2).tolist())
-_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00')
+_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@
 - ``attention_candidate``: the radar peak that the attention weighs most.
 - ``background_peak``: the strongest radar peaks of a frame, as many as there are masks, from left to right as the masks
   are. What a radar at rest can do without learning anything.
+- ``ground_plane``: the camera's calibration alone (:mod:`learning.ground_plane_labels`), which no other method reads.
 
 No true position enters.
 """
@@ -31,6 +32,7 @@ from radio_visual_ssl.learning.attention_labels import (
 )
 from radio_visual_ssl.learning.candidates import CandidateSettings
 from radio_visual_ssl.learning.frame_evidence import FrameEvidence
+from radio_visual_ssl.learning.ground_plane_labels import GroundPlane, recording_ground_places
 from radio_visual_ssl.learning.label_em import UNKNOWN_VARIANCE
 from radio_visual_ssl.learning.label_frames import label_frames
 from radio_visual_ssl.learning.label_refinement import RefinementSettings, refine_labels
@@ -46,10 +48,12 @@ from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.self_labels import SelfLabels
 from radio_visual_ssl.radar.localizer import Localizer
 
-Method = Literal['mcl_em', 'em', 'attention', 'attention_candidate', 'background_peak']
+Method = Literal['mcl_em', 'em', 'attention', 'attention_candidate', 'background_peak', 'ground_plane']
 METHODS: tuple[Method, ...] = get_args(Method)
 WITH_MODEL: tuple[Method, ...] = ('mcl_em', 'attention', 'attention_candidate')
 """Methods that need a contrastive model."""
+WITH_CALIBRATION: tuple[Method, ...] = ('ground_plane',)
+"""Methods that need a calibrated camera above a known ground."""
 
 # Share of the confidence of EM alone that EM with attention must reach. Confidence is an honest measure here: it holds
 # what a map finds in frames of other scenes, which attention has no part in, against what it finds by chance.
@@ -125,9 +129,16 @@ class Labelling:
     notes: tuple[str, ...]
 
 
-def default_methods(model: AttentionModel | None) -> tuple[Method, ...]:
-    """All methods that what is there suffices for, best first."""
-    return tuple(method for method in METHODS if model is not None or method not in WITH_MODEL)
+def default_methods(model: AttentionModel | None, calibrated: bool = False) -> tuple[Method, ...]:
+    """All methods that what is there suffices for, best first; those that need a calibration last.
+
+    Args:
+        model: contrastive.
+        calibrated: whether a calibration may be read.
+    """
+    without = () if model is not None else WITH_MODEL
+    without += () if calibrated else WITH_CALIBRATION
+    return tuple(method for method in METHODS if method not in without)
 
 
 def make_labels(
@@ -137,6 +148,7 @@ def make_labels(
     methods: Sequence[Method] | None = None,
     *,
     localizer: Localizer | None = None,
+    planes: Sequence[GroundPlane | None] | None = None,
     provenance: Mapping[str, Any] | None = None,
     workers: int = 1,
     progress: Callable[[str, int, int], None] | None = None,
@@ -147,20 +159,22 @@ def make_labels(
         recordings: of one radar, each once, with masks.
         model: contrastive, for the methods of ``WITH_MODEL``.
         settings: see `LabellingSettings`.
-        methods: None = all that can be made.
+        methods: None = all that can be made without a calibration.
         localizer: whose detections are taken for radar peaks too, see ``recording_evidence.with_detections``.
+        planes: calibration of each recording, for the methods of ``WITH_CALIBRATION``; masks of those without have no
+            place.
         provenance: what JSON can hold of where the model comes from, kept with the labels.
         workers: processes that look for radar peaks at once.
         progress: called with what is done, the part that is done of it, and the parts in all.
 
     Raises:
-        LabelError: no recordings or one twice, no masks, too few in every map group, a method without the model it
-            needs, or a model of another radar.
+        LabelError: no recordings or one twice, no masks, too few in every map group, a method without the model or the
+            calibration that it needs, or a model of another radar.
         ValueError: a localizer of another radar.
         ArrayStoreError: see ``recording_evidence.gather_evidence``.
     """
     methods = default_methods(model) if methods is None else tuple(dict.fromkeys(methods))
-    _check(recordings, model, methods)
+    _check(recordings, model, planes, methods)
     if model is not None:
         for recording in recordings:
             check_same_radar(model, recording)
@@ -187,9 +201,9 @@ def make_labels(
     made: dict[str, MethodLabels] = {}
     for done, method in enumerate(methods):
         tell(f'labelling by {method}', done, len(methods))
-        labels = _label(method, evidence, attention, usable, settings.em)
+        labels = _label(method, evidence, attention, planes, usable, settings.em)
         if method == 'mcl_em':
-            labels, note = surer_labels(labels, _label('em', evidence, None, usable, settings.em))
+            labels, note = surer_labels(labels, _label('em', evidence, None, None, usable, settings.em))
             notes += [note] if note else []
         if method in ('mcl_em', 'em'):
             # a label that is the peak itself has nothing to be weighed against
@@ -221,7 +235,12 @@ def surer_labels(with_attention: SelfLabels, alone: SelfLabels) -> tuple[SelfLab
     )
 
 
-def _check(recordings: Sequence[Recording], model: AttentionModel | None, methods: Sequence[str]) -> None:
+def _check(
+    recordings: Sequence[Recording],
+    model: AttentionModel | None,
+    planes: Sequence[GroundPlane | None] | None,
+    methods: Sequence[str],
+) -> None:
     """Refuse what cannot be labelled.
 
     Raises:
@@ -235,6 +254,11 @@ def _check(recordings: Sequence[Recording], model: AttentionModel | None, method
     needing = [method for method in methods if method in WITH_MODEL]
     if model is None and needing:
         raise LabelError(f'{", ".join(needing)}: expected a contrastive model, got none')
+    needing = [method for method in methods if method in WITH_CALIBRATION]
+    if needing and (planes is None or all(plane is None for plane in planes)):
+        raise LabelError(f'{", ".join(needing)}: expected a calibrated camera above a known ground, got none')
+    if planes is not None and len(planes) != len(recordings):
+        raise LabelError(f'planes: expected one for each of {len(recordings)} recordings, got {len(planes)}')
     seen: dict[str, str] = {}
     for recording in recordings:
         if recording.content in seen:
@@ -277,6 +301,7 @@ def _label(
     method: Method,
     evidence: Sequence[RecordingEvidence],
     attention: Sequence[Attention] | None,
+    planes: Sequence[GroundPlane | None] | None,
     usable: set[str],
     settings: SelfLabelSettings,
 ) -> SelfLabels:
@@ -286,6 +311,10 @@ def _label(
     if method == 'attention' and attention is not None:
         place = np.concatenate([np.column_stack((item.range, item.azimuth)) for item in attention])
         return _given(evidence, place, np.concatenate([item.share for item in attention]))
+    if method == 'ground_plane' and planes is not None:
+        found = [recording_ground_places(item.recording, plane) for item, plane in zip(evidence, planes, strict=True)]
+        place, variance, confidence = (np.concatenate(values) for values in zip(*found, strict=True))
+        return _given(evidence, place, confidence, variance)
     parts = []
     for number, item in enumerate(evidence):
         weights = attention[number].weights if attention is not None else None
@@ -304,13 +333,18 @@ def _frame_of_masks(evidence: Sequence[RecordingEvidence]) -> NDArray[np.int64]:
 
 
 def _given(
-    evidence: Sequence[RecordingEvidence], place: NDArray[np.float64], confidence: NDArray[np.float64]
+    evidence: Sequence[RecordingEvidence],
+    place: NDArray[np.float64],
+    confidence: NDArray[np.float64],
+    variance: NDArray[np.float64] | None = None,
 ) -> SelfLabels:
-    """Labels at given places (NaN = none)."""
+    """Labels at given places (NaN = none), with their variances where these are known."""
     placed = np.all(np.isfinite(place), axis=1)
     place = np.where(placed[:, None], place, 0.0)
     confidence = np.where(placed, confidence, 0.0)
     labels = SelfLabels.given(_frame_of_masks(evidence), place[:, 0], place[:, 1], confidence)
+    if variance is not None:
+        labels.variance[:] = variance
     labels.variance[~placed] = UNKNOWN_VARIANCE
     return labels
 

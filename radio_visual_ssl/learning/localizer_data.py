@@ -18,6 +18,7 @@ from radio_visual_ssl.learning.training_run import EpochSampler, TrainingError, 
 from radio_visual_ssl.learning.truth import Truth
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.models.localizer_loss import LocalizerLabels, encode_labels
+from radio_visual_ssl.models.picture_input import PictureInputSettings, recording_pictures
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings, recording_inputs
 from radio_visual_ssl.radar.grid import PolarGrid
 
@@ -34,6 +35,8 @@ class LabelledBatch(NamedTuple):
         confidence: (L,) float32.
         kept: (L,) bool; around the others nothing is learned.
         number: (B,) int64, of the frames in the data set.
+        pictures: (B, 4, rows, columns) float32, see `PictureInput`; None where the radar is alone.
+        mirrored: (B,) bool, maps seen in a mirror, which pictures never are; None = not one.
     """
 
     maps: Tensor
@@ -45,6 +48,15 @@ class LabelledBatch(NamedTuple):
     confidence: Tensor
     kept: Tensor
     number: Tensor
+    pictures: Tensor | None = None
+    mirrored: Tensor | None = None
+
+    def inputs(self, device: torch.device | None = None) -> tuple[Tensor, ...]:
+        """What the network takes, on a device; None = where it is."""
+        given: tuple[Tensor, ...] = (self.maps,)
+        if self.pictures is not None:
+            given += (self.pictures,) if self.mirrored is None else (self.pictures, self.mirrored)
+        return given if device is None else tuple(each.to(device) for each in given)
 
 
 @dataclass(frozen=True)
@@ -105,6 +117,8 @@ class LabelledFrames(Dataset[LabelledBatch]):
         settings: of the network's input.
         sectors: by map group, see `learn_sectors`; a group that is not there has the widest span of them all.
         parts: share of each recording from which to which frames are taken.
+        repeats: how often an epoch takes each frame.
+        pictures: what the network sees of the camera; None = nothing.
 
     Raises:
         TrainingError: not one known frame.
@@ -118,9 +132,13 @@ class LabelledFrames(Dataset[LabelledBatch]):
         settings: RadarInputSettings,
         sectors: dict[str, NDArray[np.float64]],
         parts: tuple[float, float] = (0.0, 1.0),
+        repeats: int = 1,
+        pictures: PictureInputSettings | None = None,
     ) -> None:
         self.grid: PolarGrid = RadarInput(settings, recordings[0].grid).grid
+        self._repeats = repeats
         self._inputs = [recording_inputs(recording, settings) for recording in recordings]
+        self._pictures = [recording_pictures(each, pictures) for each in recordings] if pictures is not None else []
         self._labels = list(labels)
         bounds = np.stack(list(sectors.values()))
         widest = np.where([True, False, True, False], bounds.min(axis=0), bounds.max(axis=0))
@@ -134,7 +152,12 @@ class LabelledFrames(Dataset[LabelledBatch]):
             raise TrainingError(f'{names}: expected frames of which it is known what the camera sees, got none')
 
     def __len__(self) -> int:
-        """Known frames."""
+        """Frames of an epoch."""
+        return len(self._frames) * self._repeats
+
+    @property
+    def known(self) -> int:
+        """Frames, each counted once."""
         return len(self._frames)
 
     @property
@@ -150,11 +173,13 @@ class LabelledFrames(Dataset[LabelledBatch]):
 
     def __getitems__(self, indices: Sequence[int]) -> LabelledBatch:
         """A batch of frames by their numbers."""
-        maps, sectors, frames, chosen = [], [], [], []
+        maps, sectors, frames, chosen, pictures = [], [], [], [], []
         for place, index in enumerate(indices):
-            number, frame = self._frames[index]
+            number, frame = self._frames[index % self.known]
             own = self._labels[number].of_frame(frame)
             maps.append(self._inputs[number][frame])
+            if self._pictures:
+                pictures.append(self._pictures[number][frame])
             sectors.append(self._sectors[number])
             frames.append(np.full(len(own), place))
             chosen.append((self._labels[number], own))
@@ -174,6 +199,7 @@ class LabelledFrames(Dataset[LabelledBatch]):
             torch.from_numpy(gather('confidence')).float(),
             torch.from_numpy(gather('kept')).bool(),
             torch.as_tensor(indices),
+            torch.from_numpy(np.stack(pictures)).float() if pictures else None,
         )
 
 

@@ -17,6 +17,7 @@ from radio_visual_ssl import __version__
 from radio_visual_ssl.learning.calibration import CalibrationReport, CalibrationSettings, calibrate
 from radio_visual_ssl.learning.held_out import contents, hold_out
 from radio_visual_ssl.learning.label_set import LabelSet
+from radio_visual_ssl.learning.label_share import share_of_labels
 from radio_visual_ssl.learning.localizer_data import (
     LabelledBatch,
     LabelledFrames,
@@ -39,10 +40,11 @@ from radio_visual_ssl.learning.training_run import (
     settings_content,
     variation_generator,
 )
-from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, Kind, RadarGeometry, save_checkpoint
 from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.localizer_loss import LocalizerLoss
-from radio_visual_ssl.models.network_localizer import network_of
+from radio_visual_ssl.models.network_localizer import make_network, network_of
+from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
 
 
@@ -71,12 +73,28 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
+class CameraSettings:
+    """The camera's part of a fusion network, see `FusionNetwork`.
+
+    Attributes:
+        width: channels of the description of the picture.
+        place_width: channels of the places by which cells attend to it.
+    """
+
+    width: int = 24
+    place_width: int = 32
+
+
+@dataclass(frozen=True)
 class LocalizerTrainingSettings:
     """Everything that training a localizer depends on, beside its data.
 
     Attributes:
         radar_input: what the network sees.
         network: its size.
+        fusion: whether the network sees the camera, too: an upper baseline, for one pose of the camera.
+        picture_input: what it sees of it.
+        camera: size of that part.
         run: epochs, precision, seed.
         variation: of the training frames.
         sector: how the part that the camera sees is learned from the labels.
@@ -93,6 +111,9 @@ class LocalizerTrainingSettings:
         offset_weight: of the offset loss against the centre loss.
         held_out: share of the recordings that validation gets where it is given none; of fewer than three recordings
             the end of each.
+        label_share: share of the labelled frames that is used, in training and in validation alike, see
+            ``label_share.share_of_labels``; drawn by ``run.seed``. An epoch takes each frame that is left so often that
+            it has as many steps as with all labels.
         workers: processes that read frames; 0 = this one, which is enough for arrays that are mapped from files.
 
     Raises:
@@ -101,6 +122,9 @@ class LocalizerTrainingSettings:
 
     radar_input: RadarInputSettings = field(default_factory=RadarInputSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    fusion: bool = False
+    picture_input: PictureInputSettings = field(default_factory=PictureInputSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
     run: RunSettings = field(default_factory=RunSettings)
     variation: VariationSettings = field(default_factory=VariationSettings)
     sector: SectorSettings = field(default_factory=SectorSettings)
@@ -116,6 +140,7 @@ class LocalizerTrainingSettings:
     offset_loss: Literal['student_t', 'huber'] = 'student_t'
     offset_weight: float = 1.0
     held_out: float = 0.2
+    label_share: float = 1.0
     workers: int = 0
 
     def __post_init__(self) -> None:
@@ -128,6 +153,8 @@ class LocalizerTrainingSettings:
                 raise ValueError(f'{name}: expected a share from 0 to below 1, got {getattr(self, name)!r}')
         if not 0 < self.held_out < 0.6:
             raise ValueError(f'held_out: expected a share from above 0 to 0.6, got {self.held_out!r}')
+        if not 0 < self.label_share <= 1:
+            raise ValueError(f'label_share: expected a share from above 0 to 1, got {self.label_share!r}')
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,8 +239,9 @@ class LocalizerModule(LightningModule):
         labels, visible = encode_batch(
             batch, network.cells, settings.sigma, settings.least_sigma, settings.dropped_radius
         )
-        maps = batch.maps.contiguous(memory_format=torch.channels_last)
-        return self._loss(network(maps), labels, visible)
+        maps, *others = batch.inputs()
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        return self._loss(network(maps, *others), labels, visible)
 
 
 def train_localizer(
@@ -245,8 +273,8 @@ def train_localizer(
         on_epoch: called after each epoch.
 
     Raises:
-        TrainingError: no recordings, one twice, no kept labels on known frames, another run's folder to be resumed, or
-            a run's folder that cannot be written.
+        TrainingError: no recordings, one twice, no kept labels on known frames or too few with a share of the labels,
+            another run's folder to be resumed, a run's folder that cannot be written, or a camera of several poses.
         LabelError: labels of other bags.
         ValueError: settings that do not fit the radar.
         CheckpointError: the checkpoint cannot be written.
@@ -255,10 +283,25 @@ def train_localizer(
     parts = hold_out(recordings, validation, settings.held_out)
     training, held_out = parts.training, parts.validation
     seed_run(settings.run)
-    of_training, of_held_out = ([labels.of(each) for each in some] for some in (training, held_out))
+    share, seed = settings.label_share, settings.run.seed
+    of_training, of_held_out = (
+        share_of_labels([labels.of(each) for each in some], share, seed, span, name)
+        for some, span, name in (
+            (training, parts.training_span, 'training'),
+            (held_out, parts.validation_span, 'validation'),
+        )
+    )
     sectors = learn_sectors(of_training, settings.sector)
-    frames = LabelledFrames(training, of_training, settings.radar_input, sectors, parts.training_span)
-    others = LabelledFrames(held_out, of_held_out, settings.radar_input, sectors, parts.validation_span)
+    pictures = settings.picture_input if settings.fusion else None
+    poses = {each.group for each in (*training, *held_out)}
+    if settings.fusion and len(poses) > 1:
+        raise TrainingError(f'fusion: expected bags of one camera pose, which has a name, got {len(poses)} poses')
+    frames = LabelledFrames(
+        training, of_training, settings.radar_input, sectors, parts.training_span, max(round(1 / share), 1), pictures
+    )
+    others = LabelledFrames(
+        held_out, of_held_out, settings.radar_input, sectors, parts.validation_span, pictures=pictures
+    )
     for name, some in (('training', frames), ('validation', others)):
         if not some.kept:
             raise TrainingError(f'{name}: expected kept labels on frames of which the camera knows, got none')
@@ -266,7 +309,15 @@ def train_localizer(
     check = frame_loader(others, settings.batch_size, shuffle=False, workers=settings.workers)
     radar_input = RadarInput(settings.radar_input, recordings[0].grid)
     architecture = asdict(settings.network)
-    network = LocalizerNetwork(radar_input.grid, radar_input.channels, **architecture)
+    kind: Kind = 'localizer'
+    if settings.fusion:
+        kind = 'fusion'
+        architecture |= {
+            'picture_width': settings.camera.width,
+            'place_width': settings.camera.place_width,
+            'picture': asdict(settings.picture_input),
+        }
+    network = make_network(kind, radar_input, architecture)
     steps = len(loader) * settings.run.epochs
     module = LocalizerModule(network, settings.radar_input.channels, settings, steps)
     about = {
@@ -290,14 +341,14 @@ def train_localizer(
         name.removeprefix('average.'): weight for name, weight in result.weights.items() if name.startswith('average.')
     }
     heatmap = recordings[0].heatmap(0)
-    checkpoint = Checkpoint('localizer', average, RadarGeometry.of(heatmap), settings.radar_input, architecture)
+    checkpoint = Checkpoint(kind, average, RadarGeometry.of(heatmap), settings.radar_input, architecture)
     everything = frame_loader(others, settings.batch_size, shuffle=False, split=False)
     ranges = min(float(each[0]) for each in sectors.values()), max(float(each[1]) for each in sectors.values())
     calibration = calibrate(network_of(checkpoint), everything, settings.calibration, ranges)
     seconds = time.monotonic() - began
     if process_rank() == 0:
         checkpoint = Checkpoint(
-            'localizer',
+            kind,
             average,
             checkpoint.radar,
             settings.radar_input,
@@ -307,8 +358,11 @@ def train_localizer(
                 'package': __version__,
                 **about,
                 'labels_provenance': dict(labels.provenance),
-                'frames': len(frames),
+                'label_share': settings.label_share,
+                'frames': frames.known,
                 'kept_labels': frames.kept,
+                'validation_frames': others.known,
+                'validation_kept_labels': others.kept,
                 'epochs': result.epochs,
                 'validation_loss': result.loss,
                 'seconds': round(seconds, 1),
@@ -317,5 +371,5 @@ def train_localizer(
         )
         save_checkpoint(out, checkpoint)
     return LocalizerTrainingReport(
-        out, result.loss, result.epochs, seconds, result.samples_per_s, len(frames), frames.kept, calibration
+        out, result.loss, result.epochs, seconds, result.samples_per_s, frames.known, frames.kept, calibration
     )

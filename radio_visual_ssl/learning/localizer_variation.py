@@ -66,6 +66,9 @@ def vary(
         channels: of the maps, see `RadarInputSettings`.
         settings: how much.
         generator: on the CPU; the same numbers give the same frames on every device.
+
+    Raises:
+        ValueError: frames with pictures that would be shifted.
     """
     count, device = len(batch.maps), batch.maps.device
 
@@ -75,6 +78,8 @@ def vary(
     if settings.mirror and np.allclose(grid.azimuth, -grid.azimuth[::-1], atol=1e-6):
         batch = _mirrored(batch, (uniform(count) < settings.mirror).to(device))
     if any(settings.shift):
+        if batch.pictures is not None:
+            raise ValueError(f'shift: expected (0, 0), for pictures would not move along, got {settings.shift}')
         moves = [(2 * uniform(count) - 1) * (bins + 0.5) for bins in settings.shift]
         batch = _shifted(batch, grid, torch.stack([move.round() for move in moves], dim=1).to(device))
     maps = batch.maps
@@ -95,7 +100,7 @@ def _mirrored(batch: LabelledBatch, chosen: Tensor) -> LabelledBatch:
     other = torch.stack((batch.sector[:, 0], batch.sector[:, 1], -batch.sector[:, 3], -batch.sector[:, 2]), dim=1)
     sector = torch.where(chosen[:, None], other, batch.sector)
     azimuth = torch.where(chosen[batch.frame], -batch.azimuth, batch.azimuth)
-    return batch._replace(maps=maps, sector=sector, azimuth=azimuth)
+    return batch._replace(maps=maps, sector=sector, azimuth=azimuth, mirrored=chosen)
 
 
 def _shifted(batch: LabelledBatch, grid: PolarGrid, moves: Tensor) -> LabelledBatch:

@@ -53,6 +53,7 @@ class Recording:
         content: hash of what the bag holds, the same wherever it lies.
         radar: name of the radar.
         frame_id: of the heatmaps.
+        image_topic: of the pictures.
         grid: of the heatmaps.
         reference: what 0 dB stands for.
         carrier_frequency, bandwidth: Hz, 0 where unknown.
@@ -76,6 +77,7 @@ class Recording:
     content: str
     radar: str
     frame_id: str
+    image_topic: str
     grid: PolarGrid
     reference: Reference
     carrier_frequency: float
@@ -160,6 +162,7 @@ def _recording(path: Path, content: str, group: str, store: ArrayStore) -> Recor
         content=content,
         radar=about['radar'],
         frame_id=about['frame_id'],
+        image_topic=about['image_topic'],
         grid=PolarGrid(arrays['range'], arrays['azimuth'], about['wraps']),
         reference=Reference(about['reference']),
         carrier_frequency=about['carrier_frequency'],

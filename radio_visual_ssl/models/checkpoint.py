@@ -20,7 +20,7 @@ from radio_visual_ssl.models.radar_input import RadarInputSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 
-Kind = Literal['contrastive', 'localizer']
+Kind = Literal['contrastive', 'localizer', 'fusion']
 FORMAT = 1
 METADATA_KEY = 'radio_visual_ssl'
 _WEIGHTS = 'weights.'

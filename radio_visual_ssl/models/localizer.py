@@ -95,6 +95,7 @@ class LocalizerNetwork(nn.Module):
     Attributes:
         grid, input_channels: as given.
         cells: the output's cells.
+        head_layers: how many of ``layers`` come before the residual blocks.
 
     Raises:
         ValueError: numbers out of range; the message names the field.
@@ -118,6 +119,7 @@ class LocalizerNetwork(nn.Module):
         stem = PolarConv2d(CellGrid.of(grid), input_channels, width, kernel, stride)
         coordinates = PolarCoordinates(stem.cells, coordinate_bands)
         layers: list[nn.Module] = [stem, coordinates, nn.Conv2d(width + coordinates.channels, width, 1)]
+        self.head_layers = len(layers)
         cells = stem.cells
         for dilation in dilations:
             block = _Residual(cells, width, dilation)
@@ -143,10 +145,12 @@ class LocalizerNetwork(nn.Module):
             ValueError: heatmaps of another shape.
         """
         check_maps('heatmaps', heatmaps, self.input_channels, self.grid.shape)
-        maps = self.layers(heatmaps)
-        return LocalizerOutput(
-            maps[:, 0] + RARE, maps[:, 1:3], maps[:, 3:5].clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT)
-        )
+        return output_of(self.layers(heatmaps))
+
+
+def output_of(maps: Tensor) -> LocalizerOutput:
+    """The parts of the last layer's (B, 5, rows, columns)."""
+    return LocalizerOutput(maps[:, 0] + RARE, maps[:, 1:3], maps[:, 3:5].clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT))
 
 
 def decode(

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, RadarGeometry, load_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Kind, RadarGeometry, load_checkpoint
+from radio_visual_ssl.models.fusion import FusionNetwork
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode, polar_covariance
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, model_file, shipped_model
+from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInput
 from radio_visual_ssl.radar.ground import to_ground
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -79,21 +82,39 @@ class LocalizerCalibration:
         return 1 / (1 + math.exp(-(math.log(score / (1 - score)) - self.intercept) / self.slope))
 
 
+def make_network(kind: Kind, radar_input: RadarInput, architecture: Mapping[str, Any]) -> LocalizerNetwork:
+    """A new network, on the CPU.
+
+    Args:
+        kind: 'localizer' or 'fusion'.
+        radar_input: what makes its maps.
+        architecture: as a checkpoint of this kind holds it.
+
+    Raises:
+        ValueError: numbers out of range.
+        TypeError: unknown names.
+    """
+    values = {name: _pair(value) for name, value in architecture.items()}
+    if kind != 'fusion':
+        return LocalizerNetwork(radar_input.grid, radar_input.channels, **values)
+    picture = PictureInputSettings(**values.pop('picture'))
+    return FusionNetwork(radar_input.grid, radar_input.channels, picture_size=picture.size, **values)
+
+
 def network_of(checkpoint: Checkpoint) -> LocalizerNetwork:
-    """The network of a localizer's checkpoint, ready to be run (``eval``), on the CPU.
+    """The network of a localizer's checkpoint, radio alone or fusion, ready to be run (``eval``), on the CPU.
 
     Raises:
         CheckpointError: another kind of checkpoint, or weights that do not fit its architecture.
     """
     where = checkpoint.path or 'checkpoint'
-    if checkpoint.kind != 'localizer':
+    if checkpoint.kind not in ('localizer', 'fusion'):
         raise CheckpointError(f'{where}: expected a checkpoint of kind localizer, got {checkpoint.kind}')
     radar_input = RadarInput(checkpoint.radar_input, checkpoint.radar.grid)
     try:
-        architecture = {name: _pair(value) for name, value in checkpoint.architecture.items()}
-        network = LocalizerNetwork(radar_input.grid, radar_input.channels, **architecture)
+        network = make_network(checkpoint.kind, radar_input, checkpoint.architecture)
         network.load_state_dict(dict(checkpoint.weights))
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(f'{where}: expected weights that fit the architecture, got {error}') from error
     return network.eval()
 
@@ -172,7 +193,15 @@ class NetworkLocalizer:
         Raises:
             ValueError: as ``localize``.
         """
-        output, heatmap = self._run(heatmap)
+        return self.decode_all(*self._run(heatmap))
+
+    def decode_all(self, output: LocalizerOutput, heatmap: Heatmap) -> tuple[list[Target], list[Target]]:
+        """What the network's output for a heatmap says, as ``localize_all`` does.
+
+        Args:
+            output: of one frame.
+            heatmap: that it is of, on the checkpoint's grid.
+        """
         least = self._least_score
         scores, targets = self._decoded(output, heatmap, min(least, LEAST_SCORE))
         reported = int(np.count_nonzero(scores >= least))
@@ -194,10 +223,24 @@ class NetworkLocalizer:
 
     def _run(self, heatmap: Heatmap) -> tuple[LocalizerOutput, Heatmap]:
         """The network's output for a heatmap, and the heatmap on the checkpoint's grid."""
+        maps, heatmap = self.prepare(heatmap)
+        with torch.inference_mode():
+            return self._network(maps), heatmap
+
+    def prepare(self, heatmap: Heatmap) -> tuple[Tensor, Heatmap]:
+        """(1, C, R, A) input of the network for a heatmap, which the background learns, and the heatmap on its grid.
+
+        Raises:
+            ValueError: as ``localize``.
+        """
         heatmap = self._matched(heatmap)
         maps = self._input(heatmap)
-        with torch.inference_mode():
-            return self._network(torch.from_numpy(maps)[None].to(self._device)), heatmap
+        return torch.from_numpy(maps)[None].to(self._device), heatmap
+
+    @property
+    def network(self) -> LocalizerNetwork:
+        """Of the checkpoint."""
+        return self._network
 
     def _decoded(
         self, output: LocalizerOutput, heatmap: Heatmap, least_score: float

@@ -163,3 +163,16 @@ class EwmaBackground:
             step *= np.float32(self._rate)
             self._level = self._level + step
         return foreground
+
+
+def noise_floor(heatmap: Heatmap, level: NDArray[np.float32]) -> np.float32:
+    """dB, of cells that hold noise alone: the heatmap's own where known, else the quietest quarter of a background.
+
+    Args:
+        heatmap: any.
+        level: (R, A) dB, the background.
+    """
+    if np.isfinite(heatmap.noise_floor):
+        return np.float32(heatmap.noise_floor)
+    quarter = level.size // 4
+    return np.float32(np.partition(level, quarter, axis=None)[quarter])

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The classical localizer: background subtraction, CFAR detection and clustering of each heatmap by itself."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.radar.background import Background, EwmaBackground, MedianBackground
+from radio_visual_ssl.radar.background import Background, EwmaBackground, MedianBackground, noise_floor
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
-from radio_visual_ssl.radar.ground import to_ground
+from radio_visual_ssl.radar.ground import targets_on_ground
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
 from radio_visual_ssl.radar.target import Target
@@ -143,14 +143,6 @@ def load_cfar_settings(name_or_path: str | Path) -> CfarLocalizerSettings:
     return load_settings(CfarLocalizerSettings, name_or_path, 'cfar')
 
 
-def _noise_floor(heatmap: Heatmap, level: NDArray[np.float32]) -> np.float32:
-    """dB, of cells that hold noise alone: the heatmap's own where known, else the quietest quarter of a background."""
-    if np.isfinite(heatmap.noise_floor):
-        return np.float32(heatmap.noise_floor)
-    quarter = level.size // 4
-    return np.float32(np.partition(level, quarter, axis=None)[quarter])
-
-
 class CfarLocalizer:
     """Finds targets that stand out from the noise, and from the background where that is subtracted.
 
@@ -222,7 +214,7 @@ class CfarLocalizer:
             self._background.update(heatmap)
             if level is None or self._background.count <= settings.background_warmup:
                 return []
-            usual = np.maximum(level, _noise_floor(heatmap, level))
+            usual = np.maximum(level, noise_floor(heatmap, level))
             excess = excess_power(values, usual)
             values = values - usual
         # Relative to the strongest cell, power cannot overflow.
@@ -250,7 +242,9 @@ class CfarLocalizer:
             velocity=heatmap.velocity,
             excess=excess,
         )
-        return _on_ground(targets, settings, not grid.wraps)
+        return targets_on_ground(
+            targets, settings.radar_height, settings.surface_to_centre, settings.extent_std, cone=not grid.wraps
+        )
 
     def reset(self) -> None:
         """Forget the background: the stream jumped or the radar moved."""
@@ -268,33 +262,3 @@ class CfarLocalizer:
         if settings.min_speed > 0 and heatmap.velocity is not None:
             within &= np.abs(heatmap.velocity) >= settings.min_speed
         return within
-
-
-def _on_ground(targets: list[Target], settings: CfarLocalizerSettings, line: bool) -> list[Target]:
-    """Targets with the radar's height above them taken out, and as far behind their near side as is said.
-
-    What is nearer than the height cannot be such a target and is dropped.
-    """
-    height, depth = settings.radar_height, settings.surface_to_centre
-    if not (height or depth):
-        return targets
-    targets = [target for target in targets if target.range > abs(height)]
-    slant = np.array([(target.range, target.azimuth) for target in targets]).reshape(-1, 2)
-    ground, azimuth = to_ground(slant[:, 0], slant[:, 1], height, cone=line)
-    moved = np.maximum(ground + depth, 0.0)
-    extent = settings.extent_std**2 * np.eye(2)  # on the ground already
-    placed = []
-    for target, before, after, range_, stretch in zip(
-        targets, slant[:, 1], azimuth, moved, slant[:, 0] / ground, strict=True
-    ):
-        # the covariance turns with the target, and its part along the range is stretched
-        turn = _rotation(after) @ np.diag((stretch, 1.0)) @ _rotation(before).T
-        covariance = turn @ (target.covariance - extent) @ turn.T + extent
-        x, y = float(range_ * np.cos(after)), float(range_ * np.sin(after))
-        placed.append(replace(target, x=x, y=y, z=-height, covariance=covariance))
-    return placed
-
-
-def _rotation(angle: float) -> NDArray[np.float64]:
-    """(2, 2), anticlockwise."""
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

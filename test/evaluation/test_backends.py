@@ -17,6 +17,7 @@ from radio_visual_ssl.evaluation.backends import (
 )
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.radar.peak_localizer import PeakLocalizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -53,7 +54,9 @@ def test_settings_are_named_or_given_as_a_path(tmp_path):
 def test_a_back_end_is_made_with_the_settings_for_its_radar():
     assert load_localizer('cfar', radar='Navtech CTS350-X').settings.background == 'none'
     assert load_localizer('cfar', 'default', radar='Navtech CTS350-X').settings.background == 'median'
-    with pytest.raises(ValueError, match=r"backend: expected one of cfar, network, got 'magic'"):
+    peak = load_localizer('peak', 'mast')
+    assert isinstance(peak, PeakLocalizer) and peak.settings.radar_height == 3.2
+    with pytest.raises(ValueError, match=r"backend: expected one of cfar, peak, network, fusion, got 'magic'"):
         load_localizer('magic')
 
 

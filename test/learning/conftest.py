@@ -57,6 +57,7 @@ class Scenes:
             content=content,
             radar='one',
             frame_id='radar',
+            image_topic='/camera/image_raw',
             grid=GRID,
             reference=Reference.NOISE_FLOOR,
             carrier_frequency=28e9,

@@ -286,6 +286,7 @@ def test_the_command_writes_labels_bags_and_a_report(yard, recordings, tmp_path)
     assert (report['out'], report['method']) == (str(tmp_path / 'labels.safetensors'), 'em')
     assert report['coverage'] == pytest.approx(0.8, abs=0.01) and report['gross'] <= 0.05
     assert set(report['methods']) == {'em', 'background_peak'}
+    assert 'note: no labels by ground_plane: yard_0: expected a calibrated camera' in result.stdout
     assert {'seconds', 'samples_per_s', 'radial_bias_m', 'azimuth_bias_deg'} <= set(report)
     assert (tmp_path / 'report' / 'curves.png').is_file() and (tmp_path / 'report' / 'labels.md').is_file()
     labels = LabelSet.load(tmp_path / 'labels.safetensors').of(recordings[1])

@@ -15,14 +15,18 @@ import torch
 
 from radio_visual_ssl.learning.label_set import LabelError
 from radio_visual_ssl.learning.localizer_training import (
+    CameraSettings,
     LocalizerTrainingSettings,
     NetworkSettings,
     train_localizer,
 )
+from radio_visual_ssl.learning.localizer_variation import VariationSettings
 from radio_visual_ssl.learning.training_run import EpochSampler, RunSettings, TrainingError
 from radio_visual_ssl.models.checkpoint import load_checkpoint
-from radio_visual_ssl.models.network_localizer import NetworkLocalizer
+from radio_visual_ssl.models.fusion import FusionNetwork
+from radio_visual_ssl.models.network_localizer import NetworkLocalizer, network_of
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
+from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInputSettings
 
 SETTINGS = LocalizerTrainingSettings(
@@ -106,6 +110,42 @@ def test_the_report_and_the_checkpoint_tell_of_the_training(trained):
     assert provenance['settings']['run']['seed'] == 0 and provenance['kept_labels'] == report.labels
     assert checkpoint.radar_input == SETTINGS.radar_input and checkpoint.radar.name == 'one'
     assert checkpoint.calibration['threshold'] == report.calibration.calibration.threshold
+
+
+def test_a_share_of_the_labels_takes_as_many_steps_and_tells_how_few_there_were(scenes, tmp_path):
+    recordings, labels = scenes.several(range(8), 24)
+    settings = replace(SHORT, run=replace(SHORT.run, epochs=1), label_share=0.25)
+    report = train_localizer(recordings[:5], labels, settings, tmp_path / 'few.safetensors', validation=recordings[5:])
+    provenance = load_checkpoint(report.checkpoint, 'localizer').provenance
+    assert (report.frames, provenance['frames'], provenance['validation_frames']) == (30, 30, 18)
+    assert provenance['label_share'] == provenance['settings']['label_share'] == 0.25
+    assert 10 <= provenance['kept_labels'] == report.labels < 0.5 * sum(len(each) for each in labels)
+    assert report.calibration.frames == 18 and provenance['validation_kept_labels'] >= 10
+    metrics = next(report.checkpoint.with_suffix('.run').glob('log/version_0/metrics.csv')).read_text().splitlines()
+    steps = max(int(row[metrics[0].split(',').index('step')]) for row in (line.split(',') for line in metrics[1:]))
+    assert steps + 1 == 5 * 24 / SHORT.batch_size
+    with pytest.raises(TrainingError, match='label_share: expected at least 10 kept labels for validation, got'):
+        train_localizer(
+            recordings[:5], labels, replace(settings, label_share=0.1), tmp_path / 'none', validation=recordings[5:]
+        )
+
+
+def test_a_fusion_network_is_trained_on_pictures_of_one_pose(scenes, tmp_path):
+    recordings, labels = scenes.several(range(3), 24)
+    camera = {'fusion': True, 'picture_input': PictureInputSettings((8, 12)), 'camera': CameraSettings(8, 8)}
+    settings = replace(SHORT, run=replace(SHORT.run, epochs=1), **camera)
+    report = train_localizer(recordings, labels, settings, tmp_path / 'both.safetensors')
+    checkpoint = load_checkpoint(report.checkpoint, 'fusion')
+    assert checkpoint.architecture['picture'] == {'size': [8, 12], 'background_frames': 50}
+    network = network_of(checkpoint)
+    assert isinstance(network, FusionNetwork) and network.picture_size == (8, 12)
+    assert 'threshold' in checkpoint.calibration and np.isfinite(report.validation_loss)
+    turned = [*recordings[:2], replace(recordings[2], group='other')]
+    with pytest.raises(TrainingError, match='fusion: expected bags of one camera pose, which has a name, got 2 poses'):
+        train_localizer(turned, labels, settings, tmp_path / 'none.safetensors')
+    shifted = replace(settings, variation=VariationSettings(shift=(1, 0)))
+    with pytest.raises(ValueError, match=r'shift: expected \(0, 0\), for pictures would not move along'):
+        train_localizer(recordings, labels, shifted, tmp_path / 'none.safetensors')
 
 
 def test_losses_are_logged(trained):
@@ -211,6 +251,10 @@ def test_data_that_cannot_be_learned_from_are_refused(scenes, tmp_path):
         (lambda: RunSettings(precision='8-true'), 'precision: expected one of 32-true, bf16-mixed, 16-mixed'),
         (lambda: LocalizerTrainingSettings(batch_size=0), 'batch_size'),
         (lambda: LocalizerTrainingSettings(averaging=1.0), 'averaging: expected a share from 0 to below 1'),
+        (
+            lambda: LocalizerTrainingSettings(label_share=0.0),
+            'label_share: expected a share from above 0 to 1, got 0.0',
+        ),
     ],
 )
 def test_settings_out_of_range_are_refused(make, message):

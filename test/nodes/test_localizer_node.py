@@ -198,7 +198,7 @@ def test_settings_change_live_and_wrong_ones_are_refused_with_the_reason(graph, 
         ('cfar.guard_cells', [1, 2, 3], r'guard_cells.*expected a list of 2.*got'),
         ('cfar.max_azimuth_deg', -180.0, r'max_azimuth_deg.*expected more than min_azimuth_deg'),
         ('cfar.guard_cell', [1, 1], r"'cfar\.guard_cell'.*unknown.*did you mean 'cfar\.guard_cells'"),
-        ('backend', 'magic', r"'backend'.*expected one of 'auto', 'cfar', 'network', got 'magic'"),
+        ('backend', 'magic', r"'backend'.*expected one of 'auto', 'cfar', 'peak', 'network', got 'magic'"),
         ('backend', 'network', r"'backend'.*expected a change while the node is unconfigured"),
         ('backend_settings', 'nowhere', r"'backend_settings'.*nowhere"),
     ):
