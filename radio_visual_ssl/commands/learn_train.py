@@ -59,6 +59,16 @@ def train(
         str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
     ] = 'motion',
     camera_pose: Annotated[str, typer.Option(help='A name, if the camera stood alike in all bags.')] = '',
+    wrong_masks: Annotated[
+        float,
+        typer.Option(help='Share of the masks to be exchanged between frames, to study what that costs.', min=0, max=1),
+    ] = 0.0,
+    wrong_labels: Annotated[
+        float, typer.Option(help='Share of the labels whose places are exchanged between frames.', min=0, max=1)
+    ] = 0.0,
+    label_noise: Annotated[
+        float, typer.Option(metavar='M', help='Standard deviation of noise on the labels, each way.', min=0)
+    ] = 0.0,
     resume: Annotated[bool, typer.Option('--resume', help='Go on where an interrupted run ended.')] = False,
     cache: Annotated[Path | None, typer.Option(help='Of decoded bags. Default: ~/.cache/radio_visual_ssl.')] = None,
     workers: Annotated[int, typer.Option(help='Processes that decode bags.', min=1)] = 1,
@@ -71,6 +81,7 @@ def train(
     with needed_by('train', 'torch', 'lightning', 'safetensors'):
         from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
         from radio_visual_ssl.learning.experiment import overridden, read_experiment, settings_of
+        from radio_visual_ssl.learning.label_noise import noisy_labels
         from radio_visual_ssl.learning.label_set import LabelSet
         from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings, train_localizer
         from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
@@ -79,13 +90,15 @@ def train(
     if labels is not None and truth:
         raise ValueError('--labels, --truth: expected one of the two, got both')
     localizer = labels is not None or truth
+    if not localizer and (label_noise or wrong_labels):
+        raise ValueError('--label-noise, --wrong-labels: expected --labels or --truth with them')
     name = config or ('localizer' if localizer else 'contrastive')
     content = overridden(read_experiment(name), [*overrides, *([] if seed is None else [f'run.seed={seed}'])])
     settings: Any = settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content, name)
     given = None if labels is None else LabelSet.load(labels)
     check_writable('--out', out)
     training, others = _parts(bags, validation)
-    about = RecordingSettings(masks=masks, camera_pose=camera_pose)
+    about = RecordingSettings(masks=masks, camera_pose=camera_pose, wrong_masks=wrong_masks)
     with progress_bar('opening bags') as progress:
         recordings = open_recordings([*training, *others], about, cache, workers, progress)
     told = process_rank() == 0
@@ -96,7 +109,8 @@ def train(
     common: dict[str, Any] = {'validation': held_out, 'resume': resume, 'on_epoch': _print_epoch if told else None}
     report: Any
     if localizer:
-        report = train_localizer(chosen, given or _truth_labels(recordings), settings, out, **common)
+        made = noisy_labels(given or _truth_labels(recordings), label_noise, wrong_labels, settings.run.seed)
+        report = train_localizer(chosen, made, settings, out, **common)
         figures = {'validation_loss': report.validation_loss, 'labels': report.labels}
     else:
         report = train_contrastive(chosen, settings, out, **common)
