@@ -66,7 +66,7 @@ def study(
     folder = out or Path('out') / 'studies' / described.name
     workers = workers or os.cpu_count() or 1
     if dry_run:
-        _list(plan, folder, as_json)
+        _list(plan, folder, workers, as_json)
         return
     begun = time.monotonic()
     try:
@@ -119,13 +119,13 @@ def _seeds(text: str) -> list[int]:
     return list(dict.fromkeys(int(part) for part in parts))
 
 
-def _list(plan: 'Plan', folder: Path, as_json: bool) -> None:
+def _list(plan: 'Plan', folder: Path, workers: int, as_json: bool) -> None:
     """Print the steps of a plan, and whether they are done."""
     from radio_visual_ssl.study.running import known_outcomes, steps_to_run
 
     to_run = steps_to_run(plan, known_outcomes(plan, folder))
     for place, planned in plan.steps.items():
-        _say(f'# {planned.title}{"" if place in to_run else ": done"}\n{shlex.join(planned.words)}')
+        _say(f'# {planned.title}{"" if place in to_run else ": done"}\n{shlex.join(planned.command(workers))}')
     seeds = [seed for seed in plan.seeds if seed >= 0]
     _say(f'{len(plan.steps)} steps, {len(to_run)} of them to be run: {len(plan.points)} points, {len(seeds)} seeds')
     if as_json:
@@ -158,8 +158,8 @@ def _shown(title: str) -> Iterator[tuple[Callable[[str], None], Callable[['Progr
 
         def tell(line: str) -> None:
             left = latest[0].remaining_s if latest else None
-            text = line if left is None else f'{line}; about {_span(left)} left' if '\n' not in line else line
-            messages.print(text, highlight=False, markup=False, soft_wrap=True)
+            rest = f'; about {_span(left)} left' if left and '\n' not in line else ''
+            messages.print(f'{line}{rest}', highlight=False, markup=False, soft_wrap=True)
 
         yield tell, progress
 

@@ -203,7 +203,8 @@ class _Run:
         folder.mkdir(parents=True, exist_ok=True)
         workers = self._free() if planned.spreads else 1
         command = planned.command(workers)
-        package = str(Path(step_process.__file__).resolve().parents[2])
+        # not resolved: in a workspace of links, the source tree lacks what was built
+        package = str(Path(step_process.__file__).absolute().parents[2])
         path = os.pathsep.join(filter(None, [package, os.environ.get('PYTHONPATH', '')]))
         environment = {**os.environ, **dict.fromkeys(_ONE_THREAD, '1'), 'PYTHONPATH': path}
         program = [sys.executable, '-m', 'radio_visual_ssl'] if command[0] == PROGRAM else command[:1]
@@ -240,8 +241,8 @@ class _Run:
             self._outcomes[planned.folder] = outcome
             said = '' if outcome.state == 'finished' else f', {outcome.state}: {outcome.reason}'
             log = f'\nlog: {folder / _LOG}' if outcome.state == 'failed' else ''
-            self._tell(f'[{self._done()}/{len(self._plan.steps)}] {planned.title}: {seconds:.0f} s{said}{log}')
             self._show()
+            self._tell(f'[{self._done()}/{len(self._plan.steps)}] {planned.title}: {seconds:.0f} s{said}{log}')
         return [each.planned.folder for each in ended]
 
     def _done(self) -> int:
