@@ -4,6 +4,7 @@
 #   make test   the whole test suite
 #   make lint   ruff and mypy
 #   make bench  the benchmarks, each printing ratios
+#   make evidence, make evidence-short  the main table of the results; goes on where it was interrupted (docs/studies.md)
 #   make build  the workspace alone; `. ./env.sh` then puts it on a shell's path
 #   make lock   resolve requirements/*.lock anew
 #   make clean  remove everything that was made
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint bench lock clean force
+.PHONY: build demo test lint bench evidence evidence-short lock clean force
 
 export PYTHON TORCH
 VENV := .venv/.made
@@ -30,6 +31,12 @@ lint: $(BUILT)
 
 bench: $(BUILT)
 	@$(ENVIRONMENT) && for script in benchmarks/*.py; do echo "== $$script"; python "$$script"; done
+
+evidence: $(BUILT)
+	@$(ENVIRONMENT) && radio-visual-ssl study evidence
+
+evidence-short: $(BUILT)
+	@$(ENVIRONMENT) && radio-visual-ssl study evidence --short
 
 build: $(BUILT)
 

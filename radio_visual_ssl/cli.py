@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from radio_visual_ssl.commands import analysis, data, learn_export, learn_label, learn_train, recording
+from radio_visual_ssl.commands import analysis, data, learn_export, learn_label, learn_train, recording, study, tuning
 from radio_visual_ssl.commands.output import messages
 
 app = typer.Typer(
@@ -15,14 +15,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
 )
-for module in (recording, data, learn_train, learn_label, analysis, learn_export):
+for module in (recording, data, learn_train, learn_label, analysis, tuning, learn_export, study):
     module.register(app)
 
 
 def main() -> None:
-    """Run the command; bad input ends with one line on stderr and exit status 1."""
+    """Run the command; bad input ends with one line on stderr and exit status 1, or that which the error asks for."""
     try:
         app()
     except (OSError, ValueError) as error:
         messages.print(f'[bold red]error:[/] {escape(str(error))}', highlight=False, soft_wrap=True)
-        sys.exit(1)
+        sys.exit(getattr(error, 'exit_status', 1))

@@ -9,6 +9,8 @@ import typer
 from radio_visual_ssl.commands.options import ImageOffset, Json
 from radio_visual_ssl.commands.output import console, print_json, progress_bar
 
+NOTHING: list[str] = []
+
 import_app = typer.Typer(help='Turn a public data set into a paired bag.', no_args_is_help=True)
 
 
@@ -39,6 +41,12 @@ def simulate(
         float, typer.Option(help='m, how far from its place each instance may mount its camera.', min=0)
     ] = 0.0,
     camera_turn: Annotated[float, typer.Option(help='deg, by how much it may turn it.', min=0)] = 0.0,
+    overrides: Annotated[
+        list[str],
+        typer.Option(
+            '--set', metavar='NAME=VALUE', help='Override a value of the scene, as in movers_present=[0,3]; repeatable.'
+        ),
+    ] = NOTHING,
     cube: Annotated[bool, typer.Option('--cube', help='Raw cubes instead of heatmaps.')] = False,
     raw_images: Annotated[bool, typer.Option('--raw-images', help='Raw images instead of JPEG.')] = False,
     compress: Annotated[bool, typer.Option('--compress', help='Compress the bags with zstd.')] = False,
@@ -66,6 +74,7 @@ def simulate(
         compress=compress,
         camera_shift=camera_shift,
         camera_turn_deg=camera_turn,
+        overrides=tuple(overrides),
     )
     start = time.perf_counter()
     with progress_bar('simulating') as progress:

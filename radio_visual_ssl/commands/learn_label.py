@@ -68,6 +68,10 @@ def label(
     masks: Annotated[
         str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
     ] = 'motion',
+    wrong_masks: Annotated[
+        float,
+        typer.Option(help='Share of the masks to be exchanged between frames, to study what that costs.', min=0, max=1),
+    ] = 0.0,
     camera_pose: Annotated[
         str, typer.Option(help='A name, if the camera stood alike in all bags. Default: a map for each bag.')
     ] = '',
@@ -155,7 +159,11 @@ def label(
     paths = list(dict.fromkeys(path for part in parts for path in part))
     with progress_bar('opening bags') as progress:
         recordings = open_recordings(
-            paths, RecordingSettings(masks=masks, camera_pose=camera_pose), cache, workers, progress
+            paths,
+            RecordingSettings(masks=masks, camera_pose=camera_pose, wrong_masks=wrong_masks),
+            cache,
+            workers,
+            progress,
         )
     for folder in [bag_folder / recording.name for recording in recordings] if bag_folder is not None else ():
         if folder.exists():

@@ -73,6 +73,16 @@ def train(
         str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
     ] = 'motion',
     camera_pose: Annotated[str, typer.Option(help='A name, if the camera stood alike in all bags.')] = '',
+    wrong_masks: Annotated[
+        float,
+        typer.Option(help='Share of the masks to be exchanged between frames, to study what that costs.', min=0, max=1),
+    ] = 0.0,
+    wrong_labels: Annotated[
+        float, typer.Option(help='Share of the labels whose places are exchanged between frames.', min=0, max=1)
+    ] = 0.0,
+    label_noise: Annotated[
+        float, typer.Option(metavar='M', help='Standard deviation of noise on the labels, each way.', min=0)
+    ] = 0.0,
     resume: Annotated[bool, typer.Option('--resume', help='Go on where an interrupted run ended.')] = False,
     cache: Annotated[Path | None, typer.Option(help='Of decoded bags. Default: ~/.cache/radio_visual_ssl.')] = None,
     workers: Annotated[int, typer.Option(help='Processes that decode bags.', min=1)] = 1,
@@ -85,6 +95,7 @@ def train(
     with needed_by('train', 'torch', 'lightning', 'safetensors'):
         from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
         from radio_visual_ssl.learning.experiment import overridden, read_experiment, settings_of
+        from radio_visual_ssl.learning.label_noise import noisy_labels
         from radio_visual_ssl.learning.label_set import LabelSet
         from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings, train_localizer
         from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
@@ -99,6 +110,8 @@ def train(
         raise ValueError(
             '--fusion: expected --truth and --camera-pose with it, for it holds for one pose of the camera'
         )
+    if not localizer and (label_noise or wrong_labels):
+        raise ValueError('--label-noise, --wrong-labels: expected --labels or --truth with them')
     name = config or ('localizer' if localizer else 'contrastive')
     options = {'run.seed': seed, 'label_share': label_share, 'fusion': True if fusion else None}
     given_options = [f'{key}={value}' for key, value in options.items() if value is not None]
@@ -107,7 +120,7 @@ def train(
     given = None if labels is None else LabelSet.load(labels)
     check_writable('--out', out)
     training, others = _parts(bags, validation)
-    about = RecordingSettings(masks=masks, camera_pose=camera_pose)
+    about = RecordingSettings(masks=masks, camera_pose=camera_pose, wrong_masks=wrong_masks)
     with progress_bar('opening bags') as progress:
         recordings = open_recordings([*training, *others], about, cache, workers, progress)
     told = process_rank() == 0
@@ -118,7 +131,8 @@ def train(
     common: dict[str, Any] = {'validation': held_out, 'resume': resume, 'on_epoch': _print_epoch if told else None}
     report: Any
     if localizer:
-        report = train_localizer(chosen, given or _truth_labels(recordings), settings, out, **common)
+        made = noisy_labels(given or _truth_labels(recordings), label_noise, wrong_labels, settings.run.seed)
+        report = train_localizer(chosen, made, settings, out, **common)
         figures = {'validation_loss': report.validation_loss, 'labels': report.labels}
     else:
         report = train_contrastive(chosen, settings, out, **common)

@@ -27,8 +27,8 @@ class FusionLocalizer:
         self._pictures = PictureInput(PictureInputSettings(**checkpoint.architecture['picture']))
 
     @property
-    def checkpoint(self) -> Checkpoint:
-        """The checkpoint that it runs."""
+    def checkpoint(self) -> Checkpoint | None:
+        """What is run."""
         return self._radio.checkpoint
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
+from radio_visual_ssl import overrides as values
 from radio_visual_ssl.share import share_path
 
 Settings = TypeVar('Settings')
@@ -49,22 +50,10 @@ def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str
     Raises:
         ExperimentError: an override of another form.
     """
-    result = _copied(content)
-    for text in overrides:
-        path, separator, value = text.partition('=')
-        names = path.strip().split('.')
-        if not separator or not all(names):
-            raise ExperimentError(f'--set: expected name.of.field=value, got {text!r}')
-        place = result
-        for name in names[:-1]:
-            place = place.setdefault(name, {})
-            if not isinstance(place, dict):
-                raise ExperimentError(f'--set {text}: expected {name} to hold further settings, got {place!r}')
-        try:
-            place[names[-1]] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ExperimentError(f'--set {text}: expected a value in YAML, got {error}') from error
-    return result
+    try:
+        return values.overridden(content, overrides)
+    except ValueError as error:
+        raise ExperimentError(str(error)) from error
 
 
 def settings_of(kind: type[Settings], content: Mapping[str, Any], where: str = 'experiment') -> Settings:
@@ -143,7 +132,3 @@ def _is_of(kind: type, value: Any) -> bool:
     if isinstance(value, bool):
         return kind is bool
     return isinstance(value, int | float if kind is float else kind)
-
-
-def _copied(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _copied(value) if isinstance(value, Mapping) else value for name, value in content.items()}

@@ -271,7 +271,7 @@ class _BagArrays:
         self.writer.extend('segmented', segmented)
         self.writer.extend('image_stamps_ns', image_stamps)
         self.writer.about['image_size'] = size
-        masks.write(self.writer)
+        masks.write(self.writer, self.settings.wrong_masks)
 
     def _pictures(self, rows: dict[int, int], refused: '_Refused') -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """(Number, picture) of the paired images that can be decoded and have the size of the first one."""

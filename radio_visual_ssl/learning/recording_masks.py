@@ -10,6 +10,7 @@ from radio_visual_ssl.bags.array_store import ArrayStoreWriter
 from radio_visual_ssl.bags.pairing import match_stamps
 from radio_visual_ssl.bags.reader import BagReader, RawMessage
 from radio_visual_ssl.learning.recording_settings import MOTION, NO_MASKS, RecordingError, RecordingSettings
+from radio_visual_ssl.learning.wrong_frames import exchanged
 from radio_visual_ssl.vision.masks import MaskError, Outcome, TargetMask, masks_from_boxes, masks_from_image
 from radio_visual_ssl.vision.segmentation import MaskMaker
 
@@ -100,14 +101,22 @@ class MaskTable:
         self._bits.append(np.packbits(mask.mask))
         self._masks.append(mask)
 
-    def write(self, writer: ArrayStoreWriter) -> None:
-        """Write all, in the order of the frames."""
-        order = np.argsort(np.array(self._rows, np.int64), kind='stable').tolist()
+    def write(self, writer: ArrayStoreWriter, wrong: float = 0.0) -> None:
+        """Write all, in the order of the frames.
+
+        Args:
+            writer: takes them.
+            wrong: share of the masks that are exchanged with masks of other frames.
+        """
+        sorted_rows = np.argsort(np.array(self._rows, np.int64), kind='stable')
+        frames = np.array(self._rows, np.int64)[sorted_rows]
+        # the same masks of the same bag, wherever it lies
+        order = sorted_rows[exchanged(frames, wrong, np.random.default_rng(len(frames)))].tolist()
         masks = [self._masks[index] for index in order]
         boxes = [(mask.left, mask.top, mask.width, mask.height) for mask in masks]
         flags = [(mask.merged, mask.split, mask.occluded) for mask in masks]
         sizes = [self._bits[index].size for index in order]
-        writer.extend('mask_frames', np.array([self._rows[index] for index in order], np.int64))
+        writer.extend('mask_frames', frames)
         writer.extend('mask_boxes', np.array(boxes, np.int32).reshape(-1, 4))
         writer.extend('mask_numbers', np.array([min(mask.number, _LARGEST_NUMBER) for mask in masks], np.int64))
         writer.extend('mask_scores', np.array([mask.score for mask in masks], np.float64))

@@ -28,6 +28,8 @@ class RecordingSettings:
         mask_settings: of ``motion``.
         camera_pose: name shared by the bags in which the camera stood alike, so that one map from places in the picture
             to places on the ground holds for them; empty = this bag's alone.
+        wrong_masks: share of the masks that are exchanged with masks of other frames of the bag, to study what wrong
+            ones cost.
     """
 
     radar_topic: str | None = None
@@ -38,6 +40,7 @@ class RecordingSettings:
     masks: str = MOTION
     mask_settings: MaskSettings = field(default_factory=MaskSettings)
     camera_pose: str = ''
+    wrong_masks: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -47,3 +50,5 @@ class RecordingSettings:
             raise ValueError(f'image_width: expected 8 px or more, got {self.image_width} px')
         if not self.masks:
             raise ValueError(f"masks: expected '{MOTION}', '{NO_MASKS}' or a topic, got nothing")
+        if not 0 <= self.wrong_masks <= 1:
+            raise ValueError(f'wrong_masks: expected a share from 0 to 1, got {self.wrong_masks}')

@@ -237,6 +237,8 @@ def open_recording(
     path = Path(bag)
     content = bag_content(path)
     wanted = {name: value for name, value in asdict(settings).items() if name != 'camera_pose'}
+    if not settings.wrong_masks:  # arrays that were made before there was such a thing are as good
+        del wanted['wrong_masks']
     key = hashlib.sha256(json.dumps([_VERSION, content, wanted], sort_keys=True).encode()).hexdigest()[:32]
 
     def make(writer: ArrayStoreWriter) -> None:

@@ -33,6 +33,13 @@ class TrainingError(ValueError):
     """A run that cannot be begun or gone on with; the message says what was expected and got."""
 
 
+class TrainingDivergedError(TrainingError):
+    """A run in which nothing was learned: no fault of its settings' form, but no result either."""
+
+    exit_status = 3
+    """Of the command, so that who runs many can tell it from a failure."""
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """How long and on what.
@@ -183,7 +190,8 @@ def fit(
 
     Raises:
         TrainingError: another run's folder to be resumed, one that is damaged or cannot be written, no GPU where one is
-            asked for, SIGTERM, or a validation loss that never was a finite number.
+            asked for, or SIGTERM.
+        TrainingDivergedError: a validation loss that never was a finite number.
     """
     folder = Path(folder)
     if settings.accelerator == 'gpu' and not torch.cuda.is_available():
@@ -229,7 +237,9 @@ def fit(
             ) from error
         seconds = time.monotonic() - began
     if best.best_model_score is None or not math.isfinite(float(best.best_model_score)):
-        raise TrainingError(f'{folder}: expected a finite {MONITOR}, got {best.best_model_score}: nothing was learned')
+        raise TrainingDivergedError(
+            f'{folder}: expected a finite {MONITOR}, got {best.best_model_score}: nothing was learned'
+        )
     state = _state(Path(best.best_model_path))
     samples = counter.samples * world_size()
     return RunResult(

@@ -80,6 +80,7 @@ class DatasetPlan:
         compress: zstd in the bags.
         camera_shift: m, how far from its place each instance may mount its camera; 0 = as the scene says.
         camera_turn_deg: by how much it may turn it; 0 = as the scene says.
+        overrides: of the scene's values, each ``name.of.field=value``.
 
     Raises:
         DatasetError: a value out of range; the message names it.
@@ -98,6 +99,7 @@ class DatasetPlan:
     compress: bool = False
     camera_shift: float = 0.0
     camera_turn_deg: float = 0.0
+    overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values, and fill in the number of instances."""
@@ -226,12 +228,20 @@ def describe(plan: DatasetPlan) -> dict[str, Any]:
     Raises:
         SceneError, ProfileError, FileNotFoundError: the scene or the radar cannot be used.
     """
-    scene = _loose_camera(load_scene(plan.scene), plan.camera_shift, plan.camera_turn_deg)
+    scene = _scene(plan.scene, plan.overrides, plan.camera_shift, plan.camera_turn_deg)
     profile = load_profile(plan.radar)
     instances = [plan.instance(index) for index in range(plan.instances)]
     info = serialize(profile_to_info(profile, 0, RADAR_FRAME, RosbagsTypes()))
     splits = [instance.split for instance in instances]
-    settings = {**asdict(plan), 'image_size': list(plan.image_size), 'scene': scene.name, 'radar': profile.name}
+    settings = {
+        **asdict(plan),
+        'overrides': list(plan.overrides),
+        'image_size': list(plan.image_size),
+        'scene': scene.name,
+        'radar': profile.name,
+    }
+    if not plan.overrides:  # so that sets of before there were any are gone on with
+        del settings['overrides']
     return {
         'format': FORMAT,
         'generator': f'radio_visual_ssl {radio_visual_ssl.__version__}',
@@ -330,7 +340,7 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
     module, _, name = BACKENDS[plan.backend].partition(':')
     player = getattr(importlib.import_module(module), name)
     simulator: Simulator = player(
-        _scene(plan.scene, plan.camera_shift, plan.camera_turn_deg),
+        _scene(plan.scene, plan.overrides, plan.camera_shift, plan.camera_turn_deg),
         profile,
         instance.seed,
         former.grid,
@@ -345,8 +355,8 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
 
 
 @cache
-def _scene(name: str, camera_shift: float, camera_turn_deg: float) -> Scene:
-    return _loose_camera(load_scene(name), camera_shift, camera_turn_deg)
+def _scene(name: str, overrides: tuple[str, ...], camera_shift: float, camera_turn_deg: float) -> Scene:
+    return _loose_camera(load_scene(name, overrides), camera_shift, camera_turn_deg)
 
 
 def _loose_camera(scene: Scene, shift: float, turn_deg: float) -> Scene:

@@ -8,12 +8,14 @@ same frame lifted to the radar's height. A `Scene` leaves much open, which a see
 import math
 import types
 import typing
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from radio_visual_ssl.overrides import overridden
 from radio_visual_ssl.share import share_path
 from radio_visual_ssl.simulation.kinds import KindName, Material
 
@@ -413,11 +415,12 @@ def scene_names() -> list[str]:
     return sorted(path.stem for path in share_path('config', 'scenes').glob('*.yaml'))
 
 
-def load_scene(name_or_path: str | Path) -> Scene:
+def load_scene(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scene:
     """Reads a scene.
 
     Args:
         name_or_path: name of a shipped scene ('parking_lot') or path of a YAML file.
+        overrides: values that replace those of the file, each ``name.of.field=value``.
 
     Raises:
         FileNotFoundError: no such file; the message lists the shipped scenes.
@@ -436,6 +439,10 @@ def load_scene(name_or_path: str | Path) -> Scene:
         raise SceneError(f'{path}: not a YAML file: {error}') from error
     if isinstance(content, dict):
         content = {'name': path.stem, **content}
+        try:
+            content = overridden(content, overrides)
+        except ValueError as error:
+            raise SceneError(f'{path}: {error}') from error
     return _read(Scene, content, str(path), '')
 
 

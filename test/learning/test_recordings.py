@@ -403,7 +403,12 @@ def test_a_truncated_bag_is_refused(clip, cache):
 
 @pytest.mark.parametrize(
     ('settings', 'message'),
-    [({'slop_s': -1.0}, 'slop_s'), ({'image_width': 2}, 'image_width'), ({'masks': ''}, 'masks')],
+    [
+        ({'slop_s': -1.0}, 'slop_s'),
+        ({'image_width': 2}, 'image_width'),
+        ({'masks': ''}, 'masks'),
+        ({'wrong_masks': 1.2}, 'wrong_masks'),
+    ],
 )
 def test_settings_out_of_range_are_named(settings, message):
     with pytest.raises(ValueError, match=message):
@@ -656,3 +661,20 @@ def test_a_description_that_is_none_is_named(dataset):
     (dataset / 'dataset.yaml').write_text('bags: 3')
     with pytest.raises(RecordingError, match=r'dataset\.yaml: expected a list of bags'):
         expand_bags([dataset])
+
+
+def test_wrong_masks_are_those_of_other_frames(clip, cache):
+    right = open_recording(clip, cache=cache)
+    wrong = open_recording(clip, RecordingSettings(wrong_masks=0.5), cache)
+    lefts = [[recording.masks(index)[0].left for index in range(12)] for recording in (right, wrong)]
+    moved = [before != after for before, after in zip(*lefts, strict=True)]
+    assert sum(moved) == 6
+    assert sorted(lefts[0]) == sorted(lefts[1])
+    for index, left in enumerate(lefts[1]):
+        of = lefts[0].index(left)
+        np.testing.assert_array_equal(wrong.masks(index)[0].full(), right.masks(of)[0].full())
+    np.testing.assert_array_equal(wrong.heatmaps, right.heatmaps)
+    again = open_recording(clip, RecordingSettings(wrong_masks=0.5), cache.parent / 'other')
+    assert [again.masks(index)[0].left for index in range(12)] == lefts[1]
+    # without wrong ones, arrays that are there already are used
+    assert open_recording(clip, RecordingSettings(wrong_masks=0.0), cache).store == right.store

@@ -17,6 +17,7 @@ from radio_visual_ssl.bags.messages import cube_from_message, profile_from_info
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.radar.cube import canonical
 from radio_visual_ssl.simulation.dataset import DatasetError, DatasetPlan, generate, split_of
+from radio_visual_ssl.simulation.scene import SceneError
 
 SCENE = """
 movers:
@@ -64,6 +65,7 @@ def made(files, tmp_path_factory):
 def test_the_description_tells_what_the_folder_holds(made):
     folder, report = made
     content = yaml.safe_load((folder / 'dataset.yaml').read_text())
+    assert 'overrides' not in content
     assert content['complete'] is True
     assert (content['scene'], content['radar'], content['seed'], content['frames']) == ('yard', 'small', 3, 10)
     assert content['splits'] == report.splits == {'train': 3, 'val': 1, 'test': 1}
@@ -86,6 +88,18 @@ def test_each_instance_may_mount_its_camera_elsewhere(files, tmp_path):
         generate(plan_of(files, camera_turn_deg=85.0), tmp_path / 'up')
     with pytest.raises(DatasetError, match=r'camera.shift: expected .* above the ground, got one down to -0.75 m'):
         generate(plan_of(files, camera_shift=5.0), tmp_path / 'down')
+
+
+def test_values_of_the_scene_are_overridden_and_told(files, tmp_path):
+    generate(plan_of(files, frames=3, instances=3, overrides=('movers_present=[2, 2]',)), tmp_path / 'full')
+    content = yaml.safe_load((tmp_path / 'full' / 'dataset.yaml').read_text())
+    assert content['overrides'] == ['movers_present=[2, 2]']
+    assert [len(entry['targets']) for entry in content['bags']] == [2, 2, 2]
+    assert all(len(frame.truth) == 2 for frame in BagReader(tmp_path / 'full' / 'yard_0000').frames())
+    with pytest.raises(DatasetError, match='holds a data set of other settings'):
+        generate(plan_of(files, frames=3, instances=3), tmp_path / 'full')
+    with pytest.raises(SceneError, match='movers_present: expected 0 <= least'):
+        generate(plan_of(files, overrides=('movers_present=[3, 3]',)), tmp_path / 'more')
 
 
 def test_every_pair_has_a_heatmap_an_image_its_mask_and_the_truth(made):

@@ -169,3 +169,16 @@ def test_a_reentering_target_is_gone_for_its_pause():
     assert trajectory.pose(2.9).x == pytest.approx(15.8)
     assert trajectory.pose(3.5) is None
     assert trajectory.pose(4.5).x == pytest.approx(11.0)
+
+
+def test_values_are_overridden_and_what_comes_of_it_is_checked(write):
+    path = write(VALID)
+    scene = load_scene(path, ['movers_present=[1, 2]', 'ground.rcs_db_per_m2=-20', 'parked.0.occupancy=0'])
+    assert scene.presence == (1, 2)
+    assert scene.ground.rcs_db_per_m2 == -20.0
+    assert scene.parked[0].occupancy == 0.0
+    assert scene.movers == load_scene(path).movers
+    with pytest.raises(SceneError, match=r'scene\.yaml: movers_present: expected 0 <= least'):
+        load_scene(path, ['movers_present=[1, 9]'])
+    with pytest.raises(SceneError, match=r'scene\.yaml: --set parked\.7\.occupancy=0: expected a number below'):
+        load_scene(path, ['parked.7.occupancy=0'])

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""study: one recipe of commands at many points and seeds."""
+
+import os
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from radio_visual_ssl.commands.options import Json
+from radio_visual_ssl.commands.output import console, messages, print_json, table
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.study.plan import Plan
+    from radio_visual_ssl.study.results import Results
+    from radio_visual_ssl.study.running import Progress
+
+NONE: list[str] = []
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command()(study)
+
+
+def study(
+    name: Annotated[
+        str, typer.Argument(metavar='STUDY', help='A YAML file, or a name in config/studies/.', show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help='Folder of the study; the same command goes on. Default: out/studies/<name>.')
+    ] = None,
+    workers: Annotated[int, typer.Option(help='Commands at once, a core each; 0 = one for each core.', min=0)] = 0,
+    short: Annotated[bool, typer.Option('--short', help='The short version, as the study defines it.')] = False,
+    only: Annotated[
+        list[str], typer.Option(metavar='AXIS=VALUE', help='Only points of this value; repeatable.')
+    ] = NONE,
+    seeds: Annotated[str, typer.Option(metavar='N,N,...', help="In place of the study's.")] = '',
+    keep: Annotated[
+        Literal['models', 'all'],
+        typer.Option(help='models: data sets and their caches are removed once no step needs them. all: they stay.'),
+    ] = 'models',
+    dry_run: Annotated[bool, typer.Option('--dry-run', help='List the steps, and run none.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study: a recipe of commands at each point of its axes and each seed; tables, curves, results.md.
+
+    Ctrl-C or a kill loses at most the steps at work: the same command goes on. A step that fails takes along those that
+    need it, the others go on, and the exit status is 1.
+    """
+    from radio_visual_ssl.study.curves import draw_results
+    from radio_visual_ssl.study.description import load_study
+    from radio_visual_ssl.study.plan import make_plan
+    from radio_visual_ssl.study.results import Results
+    from radio_visual_ssl.study.running import run_plan
+
+    described = load_study(name, short)
+    plan = make_plan(described, _restrictions(only), _seeds(seeds) if seeds else None)
+    folder = out or Path('out') / 'studies' / described.name
+    workers = workers or os.cpu_count() or 1
+    if dry_run:
+        _list(plan, folder, workers, as_json)
+        return
+    begun = time.monotonic()
+    try:
+        with _shown(described.title) as (tell, progress):
+            outcomes = run_plan(plan, folder, workers=workers, keep=keep, tell=tell, progress=progress)
+    except KeyboardInterrupt:
+        messages.print(f'interrupted; the same command goes on. What was done is in {folder}', soft_wrap=True)
+        raise typer.Exit(130) from None
+    results = Results.collect(plan, outcomes)
+    report = results.write(folder, draw_results(results, folder))
+    seconds = time.monotonic() - begun
+    _tell(results, report, seconds)
+    lost = results.count('failed') > 0 or bool(results.problems)
+    if as_json:
+        states = {state: results.count(state) for state in ('finished', 'diverged', 'failed')}
+        content = results.to_json()
+        print_json(
+            {
+                **{key: content[key] for key in ('study', 'seeds', 'points', 'notes')},
+                'out': str(folder),
+                'steps': len(plan.steps),
+                **states,
+                'seconds': round(seconds, 1),
+            }
+        )
+    if lost:
+        raise typer.Exit(1)
+
+
+def _restrictions(only: list[str]) -> dict[str, list[str]]:
+    """Values by axis.
+
+    Raises:
+        ValueError: of another form.
+    """
+    wanted: dict[str, list[str]] = {}
+    for text in only:
+        name, equals, value = text.partition('=')
+        if not equals:
+            raise ValueError(f'--only: expected AXIS=VALUE, got {text!r}')
+        wanted.setdefault(name, []).append(value)
+    return wanted
+
+
+def _seeds(text: str) -> list[int]:
+    """Raises ValueError: of another form."""
+    parts = text.split(',')
+    if not all(part.strip().isdigit() for part in parts):
+        raise ValueError(f'--seeds: expected whole numbers with commas between them, got {text!r}')
+    return list(dict.fromkeys(int(part) for part in parts))
+
+
+def _list(plan: 'Plan', folder: Path, workers: int, as_json: bool) -> None:
+    """Print the steps of a plan, and whether they are done."""
+    from radio_visual_ssl.study.running import known_outcomes, steps_to_run
+
+    to_run = steps_to_run(plan, known_outcomes(plan, folder))
+    for place, planned in plan.steps.items():
+        _say(f'# {planned.title}{"" if place in to_run else ": done"}\n{shlex.join(planned.command(workers))}')
+    seeds = [seed for seed in plan.seeds if seed >= 0]
+    _say(f'{len(plan.steps)} steps, {len(to_run)} of them to be run: {len(plan.points)} points, {len(seeds)} seeds')
+    if as_json:
+        print_json({'steps': len(plan.steps), 'to_run': len(to_run), 'points': len(plan.points), 'seeds': seeds})
+
+
+def _tell(results: 'Results', report: Path, seconds: float) -> None:
+    """Print the table."""
+    table(results.plan.study.title, results.columns, results.rows, results.texts)
+    if results.plan.study.takeaway:
+        _say(results.plan.study.takeaway)
+    for note in results.notes:
+        _say(f'note: {note}')
+    _say(f'{seconds:.0f} s; results: {report}')
+
+
+@contextmanager
+def _shown(title: str) -> Iterator[tuple[Callable[[str], None], Callable[['Progress'], None]]]:
+    """Yields what takes a line for each step, and what moves a bar where there is a terminal."""
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[rest]}'))
+    with Bar(*columns, console=messages, transient=True, disable=not messages.is_terminal) as bar:
+        task = bar.add_task(escape(title), total=None, rest='')
+        latest: list[Progress] = []
+
+        def progress(now: 'Progress') -> None:
+            latest[:] = [now]
+            rest = '' if now.remaining_s is None else f'about {_span(now.remaining_s)} left'
+            at_work = escape(', '.join(now.running))
+            bar.update(task, completed=now.done, total=now.total, rest=f'{rest}  {at_work}')
+
+        def tell(line: str) -> None:
+            left = latest[0].remaining_s if latest else None
+            rest = f'; about {_span(left)} left' if left and '\n' not in line else ''
+            messages.print(f'{line}{rest}', highlight=False, markup=False, soft_wrap=True)
+
+        yield tell, progress
+
+
+def _span(seconds: float) -> str:
+    return f'{seconds:.0f} s' if seconds < 120 else f'{seconds / 60:.0f} min'
+
+
+def _say(text: str) -> None:
+    """A line as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

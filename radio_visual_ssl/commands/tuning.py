@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tune: the classical baseline, as good as it gets."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radio_visual_ssl.commands.options import Json
+from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command()(tune)
+
+
+def tune(
+    bags: Annotated[
+        list[Path],
+        typer.Argument(metavar='BAG...', help='Bags of one radar with ground truth, or data sets.', show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help='YAML file of the best settings; replaced.', show_default=False)],
+    split: Annotated[str | None, typer.Option(help='Part of the data sets: train, val or test. Default: all.')] = None,
+    tries: Annotated[int, typer.Option(help='Settings that are tried, the defaults among them.', min=1)] = 48,
+    seed: Annotated[int, typer.Option(help='Draws them.', min=0)] = 0,
+    false_per_frame: Annotated[
+        float, typer.Option(help='False alarms per frame at which recall counts: 0.02, 0.05, 0.1, 0.2 or 0.5.')
+    ] = 0.1,
+    hit_distance: Annotated[
+        float, typer.Option(help="m from a target's footprint within which a detection hits it.", min=0)
+    ] = 1.0,
+    radar_height: Annotated[
+        float, typer.Option(help='m above the middle of the targets, to take slant ranges to the ground.', min=0)
+    ] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Tune the CFAR back end on bags with ground truth: random search. Never tune on the bags that you judge with."""
+    import yaml
+
+    from radio_visual_ssl.bags.reader import BagReader
+    from radio_visual_ssl.evaluation.cfar_tuning import best_of, draw_settings, tune_cfar
+    from radio_visual_ssl.learning.bag_selection import expand_bags
+
+    check_writable('--out', out)
+    paths = expand_bags(bags, split)
+    readers = [BagReader(path) for path in paths]
+    total = sum(reader.streams[reader.radar_topic()].count for reader in readers)
+    with progress_bar('tuning') as progress:
+        done = 0
+
+        def on_frame() -> None:
+            nonlocal done
+            done += 1
+            progress(done, total)
+
+        tried = tune_cfar(
+            paths,
+            draw_settings(tries, seed, radar_height),
+            false_per_frame=false_per_frame,
+            hit_distance=hit_distance,
+            on_frame=on_frame,
+        )
+    best, defaults = best_of(tried), tried[0]
+    temporary = out.with_name(f'.{out.name}.{os.getpid()}')
+    temporary.write_text(yaml.safe_dump(best.changes, sort_keys=False), encoding='utf-8')
+    temporary.replace(out)
+    rows = [
+        [name, f'{each.recall:.3f}', f'{each.average_precision:.3f}']
+        for name, each in (('best', best), ('defaults', defaults))
+    ]
+    table(f'{tries} settings', ['', f'recall at {false_per_frame:g} false alarms per frame', 'AP'], rows)
+    console.print(f'settings: {out}', highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        print_json(
+            {
+                'out': str(out),
+                'settings': best.changes,
+                'recall': best.recall,
+                'ap': best.average_precision,
+                'median_error_m': best.median_error_m,
+                'default_recall': defaults.recall,
+                'tries': tries,
+            }
+        )

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tunes the CFAR localizer on bags with ground truth by random search: the baseline is to be as good as it gets."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bags
+from radio_visual_ssl.evaluation.metrics import FALSE_PER_FRAME, Metrics
+from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings
+
+CHOICES: dict[str, list[Any]] = {
+    'method': ['ca', 'go', 'os'],
+    'guard_cells': [(1, 1), (2, 2), (3, 3), (4, 4)],
+    'training_cells': [(4, 4), (8, 3), (8, 6), (12, 6)],
+    'probability_of_false_alarm': [1e-2, 1e-3, 1e-4],
+    'rank': [0.4, 0.6, 0.75],
+    'min_snr': [4.0, 6.0, 8.0, 10.0],
+    'merge_radius': [1.5, 2.0, 2.5, 3.0, 4.0],
+    'extent_db': [6.0, 12.0],
+    'min_cells': [1, 2, 3],
+    'sidelobe_rejection': [10.0, 12.0, 15.0, 18.0],
+}
+"""What is drawn from, by field of `CfarLocalizerSettings`."""
+
+
+@dataclass(frozen=True)
+class TriedSettings:
+    """Settings and how good they are.
+
+    Attributes:
+        settings: of the localizer.
+        recall: at the wanted rate of false alarms; that of all detections where they make fewer.
+        average_precision: of the hit rule of `evaluate_bags`, on the scores.
+        median_error_m: of the hits at that rate; None without.
+    """
+
+    settings: CfarLocalizerSettings
+    recall: float
+    average_precision: float
+    median_error_m: float | None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The fields that are not as by default, as YAML holds them."""
+        defaults = asdict(CfarLocalizerSettings())
+        values = {each.name: getattr(self.settings, each.name) for each in fields(self.settings)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+            if value != defaults[name]
+        }
+
+
+def draw_settings(tries: int, seed: int, radar_height: float = 0.0) -> list[CfarLocalizerSettings]:
+    """The defaults, and settings that are drawn from `CHOICES`.
+
+    Args:
+        tries: in all, at least 1.
+        seed: of the draws.
+        radar_height: m, of all.
+    """
+    random = np.random.default_rng(seed)
+    settings = [CfarLocalizerSettings(radar_height=radar_height)]
+    while len(settings) < tries:
+        drawn = {name: values[random.integers(len(values))] for name, values in CHOICES.items()}
+        settings.append(CfarLocalizerSettings(radar_height=radar_height, **drawn))
+    return settings
+
+
+def tune_cfar(
+    bags: Sequence[str | Path],
+    settings: Sequence[CfarLocalizerSettings],
+    *,
+    false_per_frame: float = 0.1,
+    hit_distance: float = 1.0,
+    on_frame: Callable[[], None] | None = None,
+) -> list[TriedSettings]:
+    """Judge settings of the CFAR localizer, by recall at a rate of false alarms, then by average precision.
+
+    Never tune on the bags that you judge with.
+
+    Args:
+        bags: of one radar, with ground truth.
+        settings: to be tried, all of them in one pass.
+        false_per_frame: rate of false alarms, one of `metrics.FALSE_PER_FRAME`.
+        hit_distance: m from a target's footprint.
+        on_frame: called after each frame.
+
+    Returns:
+        In the order of the settings.
+
+    Raises:
+        ValueError: another rate, no settings, or what `evaluate_bags` raises.
+    """
+    if false_per_frame not in FALSE_PER_FRAME:
+        raise ValueError(
+            f'false_per_frame: expected one of {", ".join(map(str, FALSE_PER_FRAME))}, got {false_per_frame}'
+        )
+    localizers = {str(number): CfarLocalizer(each) for number, each in enumerate(settings)}
+
+    def tick(path: str | Path, frame: EvaluatedFrame) -> None:
+        if on_frame is not None:
+            on_frame()
+
+    metrics = evaluate_bags(bags, localizers, hit_distance=hit_distance, on_frame=tick).metrics
+    return [_tried(each, metrics[str(number)], false_per_frame) for number, each in enumerate(settings)]
+
+
+def best_of(tried: Sequence[TriedSettings]) -> TriedSettings:
+    """The settings with the largest recall, of equals the ones with the larger average precision, then the first."""
+    return max(tried, key=lambda each: (each.recall, each.average_precision))
+
+
+def _tried(settings: CfarLocalizerSettings, found: Metrics, rate: float) -> TriedSettings:
+    at = found.at_false_per_frame[str(rate)]
+    # settings that never make so many false alarms are judged as they are
+    recall = at.recall if at.recall is not None else found.recall
+    return TriedSettings(settings, recall or 0.0, found.ap_2m or 0.0, at.median_error_m)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single values of nested settings, replaced by name."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+
+def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings with single values replaced.
+
+    Args:
+        content: nested settings; they stay as they are.
+        overrides: each ``name.of.field=value``, the value as YAML; numbers from 0 on name the entries of lists.
+
+    Raises:
+        ValueError: an override of another form, or a number beyond a list; the message tells which.
+    """
+    result = _copied(content)
+    for text in overrides:
+        path, separator, value = text.partition('=')
+        names = path.strip().split('.')
+        if not separator or not all(names):
+            raise ValueError(f'--set: expected name.of.field=value, got {text!r}')
+        place: Any = result
+        for name in names[:-1]:
+            key = _key(place, name, text)
+            place = place[key] if isinstance(place, list) else place.setdefault(key, {})
+            if not isinstance(place, dict | list):
+                raise ValueError(f'--set {text}: expected {name} to hold further settings, got {place!r}')
+        try:
+            place[_key(place, names[-1], text)] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ValueError(f'--set {text}: expected a value in YAML, got {error}') from error
+    return result
+
+
+def _key(place: Any, name: str, text: str) -> Any:
+    if not isinstance(place, list):
+        return name
+    if not (name.isdecimal() and int(name) < len(place)):
+        raise ValueError(f'--set {text}: expected a number below {len(place)}, the length of the list, got {name!r}')
+    return int(name)
+
+
+def _copied(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _copied(value) for name, value in content.items()}
+    return [_copied(value) for value in content] if isinstance(content, list) else content

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Curves of a study: a figure over the first axis, with the spread over the seeds, one line for each series."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from radio_visual_ssl.evaluation.pictures import CURVES, save_figure
+from radio_visual_ssl.study.description import Axis, Figure
+from radio_visual_ssl.study.plan import value_text
+from radio_visual_ssl.study.results import Cell, Results
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MARKERS = 'osD^vP*'
+_Line = list[tuple[int, Cell]]
+
+
+def draw_results(results: Results, out: Path) -> list[Path]:
+    """Draw each figure of a study that is to be drawn.
+
+    Args:
+        results: of the study.
+        out: folder of the PNGs, each named after its figure.
+
+    Returns:
+        The paths written; figures of which nothing is known are left out.
+    """
+    paths = []
+    for figure in results.plan.study.figures:
+        known = [cell for (_, _, name), cell in results.cells.items() if name == figure.name and cell.values]
+        if figure.curve and known:
+            paths.append(_draw(results, figure, out / f'{figure.name}.png'))
+    return paths
+
+
+def _draw(results: Results, figure: Figure, path: Path) -> Path:
+    from matplotlib.figure import Figure as Picture
+
+    study = results.plan.study
+    lines = _lines(results, figure)
+    if not study.axes:
+        picture = Picture(figsize=(7.2, 1.4 + 0.45 * len(lines)), dpi=100, layout='constrained', facecolor='white')
+        axes = picture.add_subplot()
+        _draw_rows(axes, lines)
+        axes.set_xlabel(figure.heading)
+    else:
+        picture = Picture(figsize=(7.2, 4.4), dpi=100, layout='constrained', facecolor='white')
+        axes = picture.add_subplot()
+        _draw_lines(axes, study.axes[0], lines)
+        axes.set_xlabel(f'{study.axes[0].label}{f" ({study.axes[0].unit})" if study.axes[0].unit else ""}')
+        axes.set_ylabel(figure.heading)
+        if len(lines) > 1:
+            axes.legend(frameon=False)
+    axes.grid(color='0.88')
+    axes.set_axisbelow(True)
+    axes.set_title(study.title, fontsize=11, wrap=True)
+    return save_figure(picture, path)
+
+
+def _lines(results: Results, figure: Figure) -> dict[str, _Line]:
+    """(Number of the value of the first axis, cell) by the name of the line: the series and the other axes' values."""
+    study = results.plan.study
+    lines: dict[str, _Line] = {}
+    for number, point in enumerate(results.plan.points):
+        first = study.axes[0].values.index(point.values[0]) if study.axes else 0
+        others = [
+            f'{axis.label} {value_text(each.value)}{f" {axis.unit}" if axis.unit else ""}'
+            for axis, each in zip(study.axes[1:], point.values[1:], strict=True)
+        ]
+        for series in study.series:
+            cell = results.cells.get((number, series, figure.name))
+            if cell is not None:
+                lines.setdefault(', '.join(filter(None, [series, *others])), []).append((first, cell))
+    return lines
+
+
+def _draw_lines(axes: 'Axes', axis: Axis, lines: dict[str, _Line]) -> None:
+    numeric = axis.numeric
+    places = [float(each.value) if numeric else float(number) for number, each in enumerate(axis.values)]
+    if axis.scale == 'log':
+        axes.set_xscale('log')
+    axes.set_xticks(places, [value_text(each.value) for each in axis.values])
+    axes.minorticks_off()
+    for index, (name, line) in enumerate(lines.items()):
+        colour, marker = CURVES[index % len(CURVES)], _MARKERS[index % len(_MARKERS)]
+        known = [(places[number], cell) for number, cell in line if cell.mean is not None]
+        x, means = [place for place, _ in known], [cell.mean or 0.0 for _, cell in known]
+        axes.errorbar(x, means, [cell.spread or 0.0 for _, cell in known], color=colour, marker=marker, markersize=6,
+                      linewidth=1.8, linestyle='-' if numeric else ':', capsize=4, label=name)  # fmt: skip
+        for place, cell in known:
+            axes.plot([place] * len(cell.values), cell.values, '.', color=colour, alpha=0.45, markersize=5)
+            if cell.diverged or cell.failed:
+                axes.annotate(f'{cell.diverged + cell.failed} of {cell.runs} lost', (place, cell.mean or 0.0),
+                              (6, 6), textcoords='offset points', fontsize=8, color=colour)  # fmt: skip
+
+
+def _draw_rows(axes: 'Axes', lines: dict[str, _Line]) -> None:
+    """One row for each series, the first at the top, where there is no axis."""
+    for index, (_, line) in enumerate(lines.items()):
+        for _, cell in line:
+            colour = CURVES[index % len(CURVES)]
+            if cell.mean is None:
+                continue
+            axes.errorbar(cell.mean, index, xerr=cell.spread or 0.0, color=colour, marker='o', markersize=7, capsize=4)
+            axes.plot(cell.values, [index] * len(cell.values), '.', color=colour, alpha=0.45, markersize=5)
+    axes.set_yticks(range(len(lines)), list(lines))
+    axes.set_ylim(len(lines) - 0.5, -0.5)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a study has to run: equal commands once, after those that they need; and the shipped studies can be run."""
+
+import pytest
+import typer
+
+from radio_visual_ssl.cli import app
+from radio_visual_ssl.study.description import StudyError, load_study, study_names
+from radio_visual_ssl.study.plan import make_plan
+from radio_visual_ssl.study.running import PROGRAM
+
+
+def titles(plan):
+    return [planned.title for planned in plan.steps.values()]
+
+
+def test_what_does_not_depend_on_axis_or_seed_is_run_once(workshop):
+    assert titles(workshop.plan(only={'size': ['2']})) == [
+        'data (size=2)',
+        'train (size=2, seed=0)',
+        'judge (size=2, seed=0)',
+        'train (size=2, seed=1)',
+        'judge (size=2, seed=1)',
+        'train (size=2, seed=2)',
+        'judge (size=2, seed=2)',
+    ]
+    workshop.content['recipe']['data']['run'] = workshop.content['recipe']['data']['run'].replace('{size}', '1')
+    workshop.content['recipe']['judge']['run'] += ' value={size}'
+    plan = workshop.plan()
+    assert titles(plan).count('data') == 1
+    assert sum(title.startswith('train') for title in titles(plan)) == 3
+    assert sum(title.startswith('judge') for title in titles(plan)) == 6
+    for planned in plan.steps.values():
+        before = list(plan.steps)[: list(plan.steps).index(planned.folder)]
+        assert set(planned.inputs) <= set(before)
+
+
+def test_a_key_changes_with_the_command_its_inputs_and_the_files_that_it_names_alone(workshop, tmp_path):
+    before = workshop.plan()
+    folder = before.of[0, 0, 'judge']
+    assert workshop.plan(seeds=[0]).of[0, 0, 'judge'] == folder
+    workshop.content['title'] = 'Other words'
+    workshop.content['recipe']['judge']['run'] += ' value=1'
+    changed = workshop.plan()
+    assert changed.of[0, 0, 'train'] == before.of[0, 0, 'train']
+    assert changed.of[0, 0, 'judge'] != folder
+    workshop.content['recipe']['data']['run'] += ' value=5'
+    assert workshop.plan().of[0, 0, 'train'] != before.of[0, 0, 'train']
+    now = workshop.plan()
+    (workshop.folder / 'step.py').write_text((workshop.folder / 'step.py').read_text() + '\n# other\n')
+    assert workshop.plan().of[0, 0, 'data'] != now.of[0, 0, 'data']
+
+
+def test_the_place_of_the_study_changes_no_key(workshop, tmp_path):
+    before = workshop.plan()
+    other = tmp_path / 'other'
+    other.mkdir()
+    for name in ('step.py', 'sums.yaml'):
+        (other / name).write_text((workshop.folder / name).read_text())
+    assert list(make_plan(load_study(other / 'sums.yaml')).steps) == list(before.steps)
+
+
+def test_words_are_filled_in_spliced_and_left_in_one_piece(workshop):
+    workshop.content['settings'] = {
+        'few': ['--model', '{train.out}', 'x{size}'],
+        'kernels': '[[5, 5], [3, 3]]',
+        'on': True,
+    }
+    workshop.content['recipe']['judge']['run'] = 'run {few} kernels={kernels} {on} {{a}} {workers} {data.cache}'
+    plan = workshop.plan()
+    planned = plan.steps[plan.of[1, 2, 'judge']]
+    data, train = (plan.steps[plan.of[1, 2, name]] for name in ('data', 'train'))
+    assert planned.command(3) == [
+        'run', '--model', train.output, 'x2', 'kernels=[[5, 5], [3, 3]]', 'true', '{a}', '3', f'{data.folder}/cache',
+    ]  # fmt: skip
+    assert planned.spreads
+    assert not train.spreads
+    assert planned.inputs == (train.folder, data.folder)
+    assert planned.about == 'size=2, seed=2'
+
+
+@pytest.mark.parametrize(
+    ('step', 'run', 'said'),
+    [
+        ('judge', 'run {judge.out}', 'expected no step that needs itself, got judge -> judge'),
+        ('data', 'run {judge.out} {size}', 'expected no step that needs itself, got '),
+        ('judge', 'run {length} {train.out}', 'recipe.judge: expected placeholders several, endless, size, seed, out'),
+        ('judge', 'run {train.output}', 'got {train.output}'),
+        ('judge', 'run {train.out', 'recipe.judge: expected {name} or, for braces themselves, {{ }}'),
+        ('judge', 'run {size:3}', 'recipe.judge: expected {name} or, for braces themselves'),
+        ('judge', 'run {data.out}', 'expected steps that a figure needs, none needs train'),
+        ('judge', 'run x{several} {train.out}', 'expected a word of its own for the several words of {several}'),
+        ('judge', 'run {endless} {train.out}', 'expected placeholders that end, got endless -> endless'),
+    ],
+)  # fmt: skip
+def test_commands_that_cannot_be_made_are_named(workshop, step, run, said):
+    workshop.content['settings'] = {'several': ['a', 'b'], 'endless': '{endless}'}
+    workshop.content['recipe'][step]['run'] = run
+    with pytest.raises(StudyError) as caught:
+        workshop.plan()
+    assert said in str(caught.value)
+
+
+def test_a_seed_that_is_used_must_be_given(workshop):
+    workshop.content['seeds'] = []
+    with pytest.raises(StudyError, match='seeds: expected at least one, for recipe.train uses it'):
+        workshop.plan()
+    workshop.content['recipe']['train']['run'] = workshop.content['recipe']['train']['run'].replace('{seed}', '0')
+    assert len(workshop.plan().steps) == 6
+
+
+@pytest.mark.parametrize(
+    ('only', 'said'),
+    [
+        ({'length': ['1']}, 'expected an axis of sums (size), got length'),
+        ({'size': ['3']}, "expected one of 1, 2, got '3'"),
+    ],
+)
+def test_points_that_there_are_not_are_named(workshop, only, said):
+    with pytest.raises(StudyError) as caught:
+        workshop.plan(only=only)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize('short', [False, True])
+@pytest.mark.parametrize('name', study_names())
+def test_commands_of_shipped_studies_are_commands_that_there_are(name, short):
+    group = typer.main.get_command(app)
+    plan = make_plan(load_study(name, short))
+    assert {planned.command(1)[0] for planned in plan.steps.values()} == {PROGRAM}
+    for planned in plan.steps.values():
+        arguments = planned.command(1)[1:]
+        context = typer.Context(group, info_name=PROGRAM)
+        verb, command, rest = group.resolve_command(context, arguments)
+        with command.make_context(verb, rest, parent=context) as made:
+            options = made.params
+        assert options['as_json'], planned.title
+        _check_settings(verb, options)
+
+
+def _check_settings(verb, options):
+    """Values that a command would refuse only once it is run."""
+    if verb == 'simulate':
+        from radio_visual_ssl.radar.profile import load_profile
+        from radio_visual_ssl.simulation.scene import load_scene
+
+        load_scene(options['scene'], options['overrides'])
+        load_profile(options['radar'])
+    if verb == 'train':
+        pytest.importorskip('torch', reason='training needs it')
+        from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings
+        from radio_visual_ssl.learning.experiment import overridden, read_experiment, settings_of
+        from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings
+
+        localizer = options['labels'] or options['truth']
+        content = overridden(read_experiment('localizer' if localizer else 'contrastive'), options['overrides'])
+        settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content)
