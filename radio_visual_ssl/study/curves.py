@@ -4,7 +4,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radio_visual_ssl.evaluation.pictures import CURVES, save_figure
+from radio_visual_ssl.evaluation.pictures import save_figure
+from radio_visual_ssl.evaluation.plots import CURVES
 from radio_visual_ssl.study.description import Axis, Figure
 from radio_visual_ssl.study.plan import value_text
 from radio_visual_ssl.study.results import Cell, Results
