@@ -253,6 +253,7 @@ def test_automatic_back_end_says_what_it_is(radiate_bag: Path, tmp_path: Path) -
             ('--model', 'other.safetensors'),
             "expected heatmaps of the radar that network learned from; radar: expected 'other', got 'navtech",
         ),
+        (('--encoders', 'one.safetensors'), '--encoders: expected --report with it'),
         (('--backend', 'cfar', '--model', 'one.safetensors'), '--model: expected --backend network with it, got cfar'),
         (
             ('--backend', 'cfar', '--backend', 'network', '--model', 'one.safetensors', '--settings', 'static'),

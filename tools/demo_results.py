@@ -4,7 +4,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,11 +13,10 @@ from radio_visual_ssl.bags.reader import BagReader, Frame
 from radio_visual_ssl.evaluation.metrics import Metrics, camera_sector
 from radio_visual_ssl.evaluation.pictures import draw_panels, save_figure
 from radio_visual_ssl.evaluation.tally import Tally
+from radio_visual_ssl.learning.attention_picture import draw_attention_panels
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 from radio_visual_ssl.learning.label_set import LabelSet, RecordingLabels
 from radio_visual_ssl.learning.recordings import Recording
-from radio_visual_ssl.models.attention import find_peaks
-from radio_visual_ssl.radar.grid import CartesianGrid, polar_to_cartesian
 from radio_visual_ssl.radar.localizer import Localizer, WithholdingLocalizer
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
@@ -46,7 +45,6 @@ COLUMNS = (
     f'recall at {RATE}\nfalse per frame',
     'error (m) at\nthat rate',
 )
-_COLOURS = ('#56B4E9', '#E69F00', '#009E73', '#F0E442', '#CC79A7', '#D55E00')
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +157,10 @@ def draw_story(
     upper, lower, below = figure.subfigures(3, 1, height_ratios=[6, 6, 1.6])
     upper.suptitle('What teaches: camera and radar of a training scene, nobody labels anything', fontsize=13)
     panels = upper.add_gridspec(1, 2, width_ratios=[1.12, 1])
-    _draw_lesson(upper.add_subplot(panels[0]), upper.add_subplot(panels[1]), *taught, model)
+    recording, labels, frame = taught
+    draw_attention_panels(
+        upper.add_subplot(panels[0]), upper.add_subplot(panels[1]), recording, frame, model, labels, MAX_RANGE
+    )
     lower.suptitle(
         f'What is learned: {shown} localizer, on a scene never seen before, from the radar alone', fontsize=13
     )
@@ -177,67 +178,6 @@ def draw_story(
     )
     _draw_figures(below.add_subplot(), judged.metrics)
     return save_figure(figure, out)
-
-
-def _draw_lesson(
-    camera_axes: 'Axes',
-    top_axes: 'Axes',
-    recording: Recording,
-    labels: RecordingLabels,
-    frame: int,
-    model: ContrastiveModel,
-) -> None:
-    """Masks over the picture; in the colour of each, where its query attends, and the label that came of it."""
-    image = np.asarray(recording.images[frame])
-    masks = recording.masks(frame)
-    full = recording.image_size
-    camera_axes.imshow(image, extent=(0, full[0], full[1], 0))
-    camera_axes.set_axis_off()
-    camera_axes.set_title('masks of what moves', fontsize=11, loc='left')
-    heatmap, grid = recording.heatmap(frame), recording.grid
-    far = min(MAX_RANGE, float(grid.range[-1]))
-    cell, side = far / 600, 0.75 * far
-    places = CartesianGrid(cell / 2, -side + cell / 2, (600, round(2 * side / cell)), cell)
-    values = np.ma.masked_invalid(polar_to_cartesian(heatmap.values, grid, places))[:, ::-1]
-    low, high = np.quantile(values.compressed(), (0.5, 0.9995))
-    top_axes.imshow(
-        values, origin='lower', extent=(side, -side, 0, far), cmap='gray', vmin=low, vmax=max(high, low + 1)
-    )
-    top_axes.set_facecolor('0.93')
-    maps = model.attention(recording, np.array([frame], dtype=np.int64))
-    rows, columns = np.meshgrid(*(np.arange(size) for size in model.cells.shape), indexing='ij')
-    range_, azimuth = model.cells.decode(rows, columns)
-    peaks = _peaks(maps, model)
-    label_of = {int(labels.instance[number]): number for number in labels.of_frame(frame) if labels.kept[number]}
-    for number, mask in enumerate(masks):
-        colour = _COLOURS[number % len(_COLOURS)]
-        canvas = np.zeros((full[1], full[0]))
-        canvas[mask.top : mask.top + mask.height, mask.left : mask.left + mask.width] = mask.mask
-        camera_axes.contourf(canvas, levels=[0.5, 1.5], colors=[colour], alpha=0.55)
-        camera_axes.contour(canvas, levels=[0.5], colors=[colour], linewidths=1.5)
-        share = np.exp(maps[number] - maps[number].max())
-        where = (range_ * np.sin(azimuth), range_ * np.cos(azimuth))
-        top_axes.contour(*where, share, levels=[0.2, 0.6], colors=[colour], linewidths=[0.8, 1.4])
-        peak = peaks[number]
-        style: dict[str, Any] = {'color': colour, 'linestyle': 'none', 'markeredgewidth': 2}
-        top_axes.plot(peak[0] * np.sin(peak[1]), peak[0] * np.cos(peak[1]), 'x', markersize=9, **style)
-        if number in label_of:
-            place = labels.range[label_of[number]], labels.azimuth[label_of[number]]
-            top_axes.plot(place[0] * np.sin(place[1]), place[0] * np.cos(place[1]), 'o', fillstyle='none',
-                          markersize=13, **style)  # fmt: skip
-    for text, marker, line in (('attention', '', '-'), ('its peak', 'x', 'none'), ('label', 'o', 'none')):
-        top_axes.plot([], [], marker=marker, linestyle=line, color='0.5', fillstyle='none', label=text)
-    top_axes.legend(loc='upper left', fontsize=8, framealpha=0.85)
-    top_axes.set(xlim=(side, -side), ylim=(0, far), xlabel='left (m)', ylabel='forward (m)')
-    top_axes.set_title('radar heatmap from above', fontsize=11, loc='left')
-
-
-def _peaks(maps: np.ndarray, model: ContrastiveModel) -> np.ndarray:
-    """(I, 2) range (m) and azimuth (rad) of the highest place of each map."""
-    import torch
-
-    found = find_peaks(torch.from_numpy(maps), model.cells.wraps)
-    return np.column_stack(model.cells.decode(found.row.numpy(), found.column.numpy()))
 
 
 def _draw_figures(axes: 'Axes', metrics: Mapping[str, Metrics]) -> None:

@@ -12,12 +12,16 @@ from radio_visual_ssl import __version__
 from radio_visual_ssl.commands.options import Json, PairedOffset
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, View
+from radio_visual_ssl.optional_packages import needed_by
 
 if TYPE_CHECKING:
     from radio_visual_ssl.bags.reader import BagReader
     from radio_visual_ssl.evaluation.evaluate import AnyLocalizer
+    from radio_visual_ssl.evaluation.report import Picture
+    from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 
 NONE: list[str] = []
+_BAGS_OF_ATTENTION = 2
 
 
 def register(app: typer.Typer) -> None:
@@ -105,13 +109,20 @@ def evaluate(
         ),
     ] = False,
     bootstrap: Annotated[int, typer.Option(help='Resamples for the intervals of --compare.', min=1)] = 1000,
+    encoders: Annotated[
+        Path | None,
+        typer.Option(
+            metavar='CKPT',
+            help='Contrastive checkpoint: the report shows where its queries attend, in two frames of the first bags.',
+        ),
+    ] = None,
     camera_offset: PairedOffset = None,
     as_json: Json = False,
 ) -> None:
     """Judge localizers on bags with ground truth: recall, precision, error, signed bias, and at equal false alarms."""
     from radio_visual_ssl.bags.reader import BagReader
     from radio_visual_ssl.evaluation import comparison
-    from radio_visual_ssl.evaluation.backends import check_models
+    from radio_visual_ssl.evaluation.backends import check_radars, radars_of
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bags
     from radio_visual_ssl.evaluation.examples import ExampleChooser
     from radio_visual_ssl.evaluation.pictures import table_rows
@@ -123,7 +134,17 @@ def evaluate(
     localizers = _localizers(readers[0], backend, model, settings)
     if compare and len(localizers) < 2:
         raise ValueError(f'--compare: expected several back ends or models, got {", ".join(localizers)} alone')
-    check_models(localizers, readers[0])
+    radars = radars_of(localizers)
+    model_of_encoders = None
+    if encoders is not None:
+        if report is None:
+            raise ValueError('--encoders: expected --report with it, for it draws pictures, got none')
+        with needed_by('evaluate --encoders', 'torch', 'safetensors'):
+            from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
+
+        model_of_encoders = ContrastiveModel.load(encoders)
+        radars['--encoders'] = model_of_encoders.radar
+    check_radars(radars, readers[0])
     if report is not None:
         check_writable('--report', report / 'report.html')
     total = sum(reader.streams[reader.radar_topic()].count for reader in readers)
@@ -179,6 +200,7 @@ def evaluate(
             localizers=localizers,
             examples=chooser.chosen(),
             comparison=compared,
+            attention=[] if model_of_encoders is None else _attention(paths, model_of_encoders, camera_offset, report),
         )
         console.print(f'report: {files[0]}, and {len(files) - 1} pictures beside it', soft_wrap=True)
     if as_json:
@@ -194,6 +216,27 @@ def _about(paths: list[Path], split: str | None) -> dict[str, str]:
         'Bags': f'{len(paths)}: {", ".join(path.name for path in paths)}',
         'Split': split or 'all',
     }
+
+
+def _attention(
+    paths: list[Path], model: 'ContrastiveModel', camera_offset: float | None, report: Path
+) -> list['Picture']:
+    """Pictures of the attention in the first bags: of each, the frame with the most masks of what moves."""
+    from radio_visual_ssl.evaluation.report import Picture
+    from radio_visual_ssl.learning.attention_picture import draw_attention, most_masked
+    from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+
+    recordings = open_recordings(paths[:_BAGS_OF_ATTENTION], RecordingSettings(image_offset_s=camera_offset))
+    return [
+        Picture(
+            draw_attention(recording, frame, model, report / f'attention_{number}.png'),
+            'Masks in the camera picture, and the attention of each over the radar heatmap from above.',
+            f'{recording.name}, stamp {recording.stamps_ns[frame] * 1e-9:.3f} s, the frame of the bag with the most '
+            'masks. In the colour of each mask, where in the heatmap its query attends: contours at 0.2 and 0.6 of the '
+            'peak, x the peak. Nobody has told the encoders where anything is; a contour on the target is right.',
+        )
+        for number, (recording, frame) in enumerate(most_masked(recordings), 1)
+    ]
 
 
 def _localizers(

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.evaluation.evaluate import AnyLocalizer
@@ -24,6 +24,9 @@ from radio_visual_ssl.radar.localizer import Localizer
 from radio_visual_ssl.radar.peak_localizer import PeakLocalizer, PeakLocalizerSettings, load_peak_settings
 from radio_visual_ssl.radar.plain_settings import Bounds
 from radio_visual_ssl.share import share_path
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.models.checkpoint import RadarGeometry
 
 
 @dataclass(frozen=True)
@@ -170,18 +173,25 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
     return chosen.make(values, None)
 
 
-def check_models(localizers: Mapping[str, AnyLocalizer], reader: BagReader) -> None:
+def radars_of(localizers: Mapping[str, AnyLocalizer]) -> 'dict[str, RadarGeometry]':
+    """The radars that the checkpoints of localizers learned from, by name; of the others nothing is said.
+
+    Others are those without a checkpoint, and those whose checkpoint the first heatmap chooses.
+    """
+    checkpoints = {name: getattr(localizer, 'checkpoint', None) for name, localizer in localizers.items()}
+    return {name: checkpoint.radar for name, checkpoint in checkpoints.items() if checkpoint is not None}
+
+
+def check_radars(radars: 'Mapping[str, RadarGeometry]', reader: BagReader) -> None:
     """Finds out before a long run that models are of several radars, or of another one than the bag.
 
     Args:
-        localizers: by name; those without a checkpoint, or with one that the first heatmap chooses, are passed over.
+        radars: that the models learned from, by name of the model.
         reader: of the bag, whose first heatmap is looked at.
 
     Raises:
-        ValueError: what differs, by name of the localizer.
+        ValueError: what differs, by name of the model.
     """
-    checkpoints = {name: getattr(localizer, 'checkpoint', None) for name, localizer in localizers.items()}
-    radars = {name: checkpoint.radar for name, checkpoint in checkpoints.items() if checkpoint is not None}
     if not radars:
         return
     (first, radar), *others = radars.items()
@@ -191,9 +201,7 @@ def check_models(localizers: Mapping[str, AnyLocalizer], reader: BagReader) -> N
             raise ValueError(f'{name}: expected a model of the same radar as {first}; {difference}')
     frame = next(reader.frames(image_topic=None, truth_topic=None), None)
     if frame is not None:
-        with needed_by(*_NETWORK):
-            from radio_visual_ssl.models.checkpoint import RadarGeometry
-        difference = radar.difference(RadarGeometry.of(frame.heatmap))
+        difference = radar.difference(type(radar).of(frame.heatmap))
         if difference:
             raise ValueError(f'{reader.path}: expected heatmaps of the radar that {first} learned from; {difference}')
 

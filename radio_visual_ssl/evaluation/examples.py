@@ -118,7 +118,10 @@ class ExampleChooser:
             if free:
                 bag = max(unused or free, key=lambda name: free[name][0])
                 (_, value, _), frame = free[bag]
-                examples.append(Example(rule.name, bag, frame, rule.reason.format(value=value)))
+                reason = rule.reason.format(value=value)
+                if best[bag][0] < max(rank for rank, _ in best.values()):
+                    reason += ', where no example above is from'
+                examples.append(Example(rule.name, bag, frame, reason))
         return examples
 
 

@@ -50,9 +50,24 @@ dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .6rem; font-size: .85rem; }
 .note { border-left: 4px solid #e69f00; padding-left: .8rem; }
 @media (max-width: 40rem) { figure.wide { overflow-x: auto; } figure.wide img { max-width: none; width: 44rem; }
-  th:first-child { white-space: normal; } th, td { padding: .25rem .4rem; }
+  th:first-child { white-space: normal; min-width: 5.5rem; } th, td { padding: .25rem .4rem; }
   dl { grid-template-columns: 1fr; } dd { margin-bottom: .5rem; } }
 """
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One that was drawn elsewhere for the report.
+
+    Attributes:
+        path: of a PNG in the report's folder.
+        alternative: what it shows, for those who do not see it.
+        caption: how to read it.
+    """
+
+    path: Path
+    alternative: str
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -73,6 +88,7 @@ def write_report(
     localizers: Mapping[str, AnyLocalizer] | None = None,
     examples: Sequence[Example] = (),
     comparison: Comparison | None = None,
+    attention: Sequence[Picture] = (),
 ) -> list[Path]:
     """Draws all pictures of an evaluation and writes them, with all figures, as one page.
 
@@ -86,6 +102,7 @@ def write_report(
         localizers: whose settings and checkpoints are told.
         examples: frames to show.
         comparison: of the localizers.
+        attention: pictures of what the encoders attend to.
 
     Returns:
         The page and the pictures.
@@ -108,9 +125,11 @@ def write_report(
             view=evaluation.view,
             hit_distance=evaluation.hit_distance,
         )
-    for stale in ('comparison', *(f'example_{rule.name}' for rule in RULES)):
-        if stale not in drawn:
-            (folder / f'{stale}.png').unlink(missing_ok=True)
+    files = [*drawn.values(), *(each.path for each in attention)]
+    names = [f'example_{rule.name}.png' for rule in RULES]
+    for stale in [folder / 'comparison.png', *(folder / name for name in names), *folder.glob('attention_[0-9].png')]:
+        if stale not in files:
+            stale.unlink(missing_ok=True)
     sections = [
         _Section('figures', 'Figures', _figures(evaluation)),
         *([] if comparison is None else [_Section('comparison', 'Comparison', _compared(comparison, drawn))]),
@@ -118,8 +137,11 @@ def write_report(
         *_plots(evaluation, drawn),
         _Section('examples', 'Examples', _examples(examples, drawn)),
     ]
+    if attention:
+        pictures = ''.join(_figure(each.path, each.alternative, each.caption) for each in attention)
+        sections.append(_Section('attention', 'Attention of the encoders', pictures))
     page = _write(folder / PAGE, _page(title, evaluation, sections))
-    return [page, *drawn.values()]
+    return [page, *files]
 
 
 def _figures(evaluation: Evaluation) -> str:

@@ -66,6 +66,8 @@ def test_bags_that_have_no_example_go_first_and_no_frame_is_shown_twice():
     examples = chosen([('a', worst), ('b', second)])
     assert examples['missed'].frame is worst
     assert examples['false_alarms'].frame is second
+    assert examples['false_alarms'].reason.endswith('together: 1, where no example above is from')
+    assert examples['missed'].reason.endswith('together: 5')
     shown = [example.frame for example in chosen([('a', worst), ('a', second)]).values()]
     assert len(shown) == len({id(each) for each in shown})
 

@@ -12,7 +12,8 @@ from radio_visual_ssl.bags.reader import Frame
 from radio_visual_ssl.evaluation.comparison import Difference, compare
 from radio_visual_ssl.evaluation.evaluate import evaluate_frames
 from radio_visual_ssl.evaluation.examples import ExampleChooser
-from radio_visual_ssl.evaluation.report import difference_text, write_report
+from radio_visual_ssl.evaluation.pictures import draw_frame
+from radio_visual_ssl.evaluation.report import Picture, difference_text, write_report
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -125,11 +126,15 @@ def test_one_localizer_without_targets_has_a_report_too_and_old_pictures_go(tmp_
     evaluation, examples = evaluated(('cfar',), empty=True)
     (tmp_path / 'comparison.png').write_bytes(b'old')
     (tmp_path / 'example_differ.png').write_bytes(b'old')
+    (tmp_path / 'attention_2.png').write_bytes(b'old')
     (tmp_path / 'mine.png').write_bytes(b'kept')
-    files = write_report(evaluation, tmp_path, title='x', about={}, examples=examples[:1])
+    seen = Picture(draw_frame(None, Heatmap(np.zeros(GRID.shape, np.float32), GRID), [], None,
+                              out=tmp_path / 'attention_1.png'), 'what is seen', 'as it is')  # fmt: skip
+    files = write_report(evaluation, tmp_path, title='x', about={}, examples=examples[:1], attention=[seen])
     assert sorted(tmp_path.iterdir()) == sorted([*files, tmp_path / 'mine.png'])
     page = Page(files[0].read_text())
     assert 'Comparison' not in page.text
+    assert 'Attention of the encoders' in page.text and 'as it is' in page.text
     assert 'of which 60 are without a target' in page.text
     assert len(page.all('img')) == len(files) - 1
 

@@ -3,10 +3,12 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from radio_visual_ssl.learning.attention_picture import draw_attention, most_masked
 from radio_visual_ssl.learning.contrastive_data import ContrastiveFrames, SceneSampler
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel, EncoderSettings
 from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
@@ -96,6 +98,18 @@ class TestMasked:
         errors = np.concatenate([peak_errors(model, *each) for each in zip(recordings[6:], labels[6:], strict=True)])
         assert np.median(errors) < 1.0  # two bins; a guess would be off by 7 m
         assert trained.peak_superiority > 0.65
+
+    def test_the_picture_shows_each_mask_and_its_attention_in_one_colour(self, pairs, trained, tmp_path):
+        recording, frame = most_masked(pairs[0][6:])[0]
+        counts = np.diff(recording.mask_starts)
+        assert (counts[frame], int(np.argmax(counts == counts.max()))) == (counts.max(), frame)
+        model = ContrastiveModel.load(trained.checkpoint)
+        drawn = cv2.imread(str(draw_attention(recording, frame, model, tmp_path / 'new' / 'attention.png')))
+        blue = np.all(np.abs(drawn.astype(int) - (0xE9, 0xB4, 0x56)) < 6, axis=2)  # of the first mask
+        middle = drawn.shape[1] // 2
+        assert blue[:, :middle].any() and blue[:, middle:].any()
+        none = replace(recording, mask_starts=np.zeros_like(recording.mask_starts))
+        assert most_masked([none]) == []
 
     def test_the_report_tells_what_was_trained_on(self, pairs, trained):
         report = trained.to_json()
