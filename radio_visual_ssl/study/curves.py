@@ -2,7 +2,7 @@
 """Curves of a study: a figure over the first axis, with the spread over the seeds, one line for each series."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from radio_visual_ssl.evaluation.pictures import save_figure
 from radio_visual_ssl.evaluation.plots import CURVES
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKERS = 'osD^vP*'
+_RUNS: dict[str, Any] = {'linestyle': '', 'marker': 'o', 'markersize': 4, 'markerfacecolor': 'white', 'zorder': 5}
 _Line = list[tuple[int, Cell]]
 
 
@@ -90,7 +91,7 @@ def _draw_lines(axes: 'Axes', axis: Axis, lines: dict[str, _Line]) -> None:
         axes.errorbar(x, means, [cell.spread or 0.0 for _, cell in known], color=colour, marker=marker, markersize=6,
                       linewidth=1.8, linestyle='-' if numeric else ':', capsize=4, label=name)  # fmt: skip
         for place, cell in known:
-            axes.plot([place] * len(cell.values), cell.values, '.', color=colour, alpha=0.45, markersize=5)
+            axes.plot([place] * len(cell.values), cell.values, color=colour, **_RUNS)
             if cell.diverged or cell.failed:
                 axes.annotate(f'{cell.diverged + cell.failed} of {cell.runs} lost', (place, cell.mean or 0.0),
                               (6, 6), textcoords='offset points', fontsize=8, color=colour)  # fmt: skip
@@ -104,6 +105,6 @@ def _draw_rows(axes: 'Axes', lines: dict[str, _Line]) -> None:
             if cell.mean is None:
                 continue
             axes.errorbar(cell.mean, index, xerr=cell.spread or 0.0, color=colour, marker='o', markersize=7, capsize=4)
-            axes.plot(cell.values, [index] * len(cell.values), '.', color=colour, alpha=0.45, markersize=5)
+            axes.plot(cell.values, [index] * len(cell.values), color=colour, **_RUNS)
     axes.set_yticks(range(len(lines)), list(lines))
     axes.set_ylim(len(lines) - 0.5, -0.5)

@@ -75,7 +75,7 @@ class Plan:
     Attributes:
         study: that is planned.
         points: that are run.
-        seeds: of each.
+        seeds: of each; -1 alone where the study has none.
         steps: by folder, each after those that it needs, point by point.
         of: (number of the point, seed, name of the step) to the folder.
     """

@@ -188,8 +188,10 @@ class Results:
                     'seconds': outcome.seconds,
                     'code': outcome.code,
                 }
-                for folder, planned in plan.steps.items()
-                if (outcome := self.outcomes.get(folder, Outcome('not run'))) is not None
+                for folder, planned, outcome in (
+                    (folder, planned, self.outcomes.get(folder, Outcome('not run')))
+                    for folder, planned in plan.steps.items()
+                )
             ],
             'notes': self.notes,
         }

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a study has to run: equal commands once, after those that they need; and the shipped studies can be run."""
 
+import functools
+import itertools
+
 import pytest
 import typer
 
 from radio_visual_ssl.cli import app
+from radio_visual_ssl.radar.profile import load_profile
+from radio_visual_ssl.simulation.dataset import DatasetPlan
+from radio_visual_ssl.simulation.layout import lay_out
+from radio_visual_ssl.simulation.scene import load_scene
 from radio_visual_ssl.study.description import StudyError, load_study, study_names
 from radio_visual_ssl.study.plan import make_plan
 from radio_visual_ssl.study.running import PROGRAM
@@ -138,12 +145,37 @@ def test_commands_of_shipped_studies_are_commands_that_there_are(name, short):
         _check_settings(verb, options)
 
 
+@pytest.mark.parametrize('short', [False, True])
+@pytest.mark.parametrize('name', study_names())
+def test_data_sets_of_shipped_studies_hold_targets_to_choose_and_to_judge_by(name, short):
+    plan = make_plan(load_study(name, short))
+    # a set of which no part is named is judged as a whole
+    parted = {planned.inputs[0] for planned in plan.steps.values() if {'--split', 'train'} & {*planned.words}}
+    for planned in plan.steps.values():
+        words = planned.command(1)
+        if words[1] == 'simulate':
+            options = dict(itertools.pairwise(words))
+            overrides = tuple(value for option, value in itertools.pairwise(words) if option == '--set')
+            counts = _targets(int(options['--seed']), int(options['--instances']), overrides)
+            parts = ('train', 'val', 'test') if planned.folder in parted else ('train',)
+            assert all(counts[part] for part in parts), f'{planned.title}: {counts}'
+
+
+@functools.cache
+def _targets(seed, instances, overrides):
+    """Movers of each part of a data set."""
+    scene = load_scene('parking_lot', overrides)
+    plan = DatasetPlan('parking_lot', 'any', instances, seed=seed, instances=instances)
+    counts = dict.fromkeys(('train', 'val', 'test'), 0)
+    for instance in map(plan.instance, range(instances)):
+        # one is enough, and a layout takes its time
+        counts[instance.split] = counts[instance.split] or len(lay_out(scene, instance.seed).movers)
+    return counts
+
+
 def _check_settings(verb, options):
     """Values that a command would refuse only once it is run."""
     if verb == 'simulate':
-        from radio_visual_ssl.radar.profile import load_profile
-        from radio_visual_ssl.simulation.scene import load_scene
-
         load_scene(options['scene'], options['overrides'])
         load_profile(options['radar'])
     if verb == 'train':
