@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.models import network_settings
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, load_network_settings, shipped_model
 from radio_visual_ssl.optional_packages import needed_by
@@ -19,6 +18,7 @@ from radio_visual_ssl.radar.plain_settings import Bounds
 from radio_visual_ssl.share import share_path
 
 if TYPE_CHECKING:
+    from radio_visual_ssl.bags.reader import BagReader
     from radio_visual_ssl.models.checkpoint import RadarGeometry
 
 
@@ -162,7 +162,7 @@ def radars_of(localizers: Mapping[str, Localizer]) -> 'dict[str, RadarGeometry]'
     return {name: checkpoint.radar for name, checkpoint in checkpoints.items() if checkpoint is not None}
 
 
-def check_radars(radars: 'Mapping[str, RadarGeometry]', reader: BagReader) -> None:
+def check_radars(radars: 'Mapping[str, RadarGeometry]', reader: 'BagReader') -> None:
     """Finds out before a long run that models are of several radars, or of another one than the bag.
 
     Args:
