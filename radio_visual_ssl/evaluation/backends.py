@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.evaluation.evaluate import AnyLocalizer
 from radio_visual_ssl.models import network_settings
 from radio_visual_ssl.models.network_settings import (
     NetworkLocalizerSettings,
@@ -26,6 +24,8 @@ from radio_visual_ssl.radar.plain_settings import Bounds
 from radio_visual_ssl.share import share_path
 
 if TYPE_CHECKING:
+    from radio_visual_ssl.bags.reader import BagReader
+    from radio_visual_ssl.evaluation.evaluate import AnyLocalizer
     from radio_visual_ssl.models.checkpoint import RadarGeometry
 
 
@@ -129,7 +129,7 @@ def settings_file(backend: str, name: str) -> Path:
     return shipped
 
 
-def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model: str = '') -> AnyLocalizer:
+def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model: str = '') -> 'AnyLocalizer':
     """A back end with its settings.
 
     Args:
@@ -173,7 +173,7 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
     return chosen.make(values, None)
 
 
-def radars_of(localizers: Mapping[str, AnyLocalizer]) -> 'dict[str, RadarGeometry]':
+def radars_of(localizers: 'Mapping[str, AnyLocalizer]') -> 'dict[str, RadarGeometry]':
     """The radars that the checkpoints of localizers learned from, by name; of the others nothing is said.
 
     Others are those without a checkpoint, and those whose checkpoint the first heatmap chooses.
@@ -182,7 +182,7 @@ def radars_of(localizers: Mapping[str, AnyLocalizer]) -> 'dict[str, RadarGeometr
     return {name: checkpoint.radar for name, checkpoint in checkpoints.items() if checkpoint is not None}
 
 
-def check_radars(radars: 'Mapping[str, RadarGeometry]', reader: BagReader) -> None:
+def check_radars(radars: 'Mapping[str, RadarGeometry]', reader: 'BagReader') -> None:
     """Finds out before a long run that models are of several radars, or of another one than the bag.
 
     Args:

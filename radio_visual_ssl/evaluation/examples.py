@@ -110,7 +110,9 @@ class ExampleChooser:
         before one without, an earlier one before its equals. No frame is chosen twice.
         """
         examples: list[Example] = []
-        for rule, best in zip(RULES, self._best, strict=True):
+        for rule, kept in zip(RULES, self._best, strict=True):
+            # a frame without targets is shown where no frame has any, and not for the sake of another bag
+            best = {bag: entry for bag, entry in kept.items() if entry[0][1] > 0} or kept
             free = {
                 bag: entry for bag, entry in best.items() if all(entry[1] is not example.frame for example in examples)
             }

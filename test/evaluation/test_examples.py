@@ -75,6 +75,8 @@ def test_bags_that_have_no_example_go_first_and_no_frame_is_shown_twice():
 def test_what_is_not_there_is_no_example():
     examples = chosen([('a', frame(found=0, targets=0))])
     assert list(examples) == ['fullest']
+    # not even where another bag has no example yet
+    assert 'fullest' not in chosen([('a', frame(found=5)), ('b', frame(found=0, targets=0))])
     unjudged = EvaluatedFrame(Frame(0, 'radar', HEATMAP), {'one': []}, {})
     assert chosen([('a', unjudged)]) == {}
 
