@@ -4,7 +4,7 @@
 import torch
 
 from radio_visual_ssl.bags.reader import Frame
-from radio_visual_ssl.models.checkpoint import load_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, load_checkpoint
 from radio_visual_ssl.models.network_localizer import NetworkLocalizer
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, model_file
 from radio_visual_ssl.models.picture_input import PictureInput, PictureInputSettings
@@ -25,6 +25,11 @@ class FusionLocalizer:
         checkpoint = load_checkpoint(model_file(settings.model), 'fusion')
         self._radio = NetworkLocalizer(settings, checkpoint=checkpoint)
         self._pictures = PictureInput(PictureInputSettings(**checkpoint.architecture['picture']))
+
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What is run."""
+        return self._radio.checkpoint
 
     @property
     def needs_velocity(self) -> bool:

@@ -46,11 +46,19 @@ def test_each_frame_is_seen_with_its_own_picture():
     assert not torch.allclose(fusion(maps, pictures.flip(0)).centre[0], together[0])
 
 
+def test_what_the_camera_tells_alone_does_not_depend_on_the_radar():
+    fusion = network()
+    torch.nn.init.normal_(fusion.camera_head.weight)
+    maps, pictures = frames(2)
+    together, alone = fusion.both(maps, pictures)
+    torch.testing.assert_close(together.centre, fusion(maps, pictures).centre)
+    torch.testing.assert_close(fusion.both(maps.flip(0), pictures)[1].centre, alone.centre)
+    assert not torch.allclose(fusion.both(maps, pictures.flip(0))[1].centre, alone.centre)
+
+
 def test_a_mirrored_heatmap_attends_to_the_picture_as_it_is():
     # where cells are symmetric, a mirrored frame with its picture gives the mirrored answer, if the radio part does
     fusion = network()
-    for module in fusion.layers:
-        module.requires_grad_(False)
     maps, pictures = frames(2)
     seen = fusion.camera(pictures).flatten(2).transpose(1, 2)
     plain = fusion._attended(fusion.query_places, seen).unflatten(1, fusion.cells.shape)
