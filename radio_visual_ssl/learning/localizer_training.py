@@ -41,6 +41,7 @@ from radio_visual_ssl.learning.training_run import (
     variation_generator,
 )
 from radio_visual_ssl.models.checkpoint import Checkpoint, Kind, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.fusion import FusionNetwork
 from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.localizer_loss import LocalizerLoss
 from radio_visual_ssl.models.network_localizer import make_network, network_of
@@ -79,10 +80,12 @@ class CameraSettings:
     Attributes:
         width: channels of the description of the picture.
         place_width: channels of the places by which cells attend to it.
+        loss_weight: of the loss of what the camera tells alone, which teaches it where to look.
     """
 
     width: int = 24
     place_width: int = 32
+    loss_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -209,7 +212,7 @@ class LocalizerModule(LightningModule):
         """The loss of a varied batch; the variation depends on seed, epoch, batch and process alone."""
         generator = variation_generator(self._settings.run.seed, self.current_epoch, batch_idx, self.global_rank)
         batch = vary(batch, self.network.grid, self._channels, self._settings.variation, generator)
-        loss = self._loss_of(self.network, batch)
+        loss = self._loss_of(self.network, batch, self._settings.camera.loss_weight)
         self.log('training_loss', loss, on_step=False, on_epoch=True, batch_size=len(batch.maps), sync_dist=True)
         return loss
 
@@ -234,14 +237,17 @@ class LocalizerModule(LightningModule):
         )
         return rising_and_falling(optimizer, self._steps, settings.warm_up)
 
-    def _loss_of(self, network: LocalizerNetwork, batch: LabelledBatch) -> Tensor:
+    def _loss_of(self, network: LocalizerNetwork, batch: LabelledBatch, camera_weight: float = 0.0) -> Tensor:
         settings = self._settings
         labels, visible = encode_batch(
             batch, network.cells, settings.sigma, settings.least_sigma, settings.dropped_radius
         )
         maps, *others = batch.inputs()
         maps = maps.contiguous(memory_format=torch.channels_last)
-        return self._loss(network(maps, *others), labels, visible)
+        if not (camera_weight and isinstance(network, FusionNetwork)):
+            return self._loss(network(maps, *others), labels, visible)
+        together, camera = network.both(maps, *others)
+        return self._loss(together, labels, visible) + camera_weight * self._loss(camera, labels, visible)
 
 
 def train_localizer(

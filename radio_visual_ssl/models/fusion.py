@@ -77,6 +77,8 @@ class FusionNetwork(LocalizerNetwork):
         row, column = torch.meshgrid(torch.linspace(-1, 1, rows), torch.linspace(-1, 1, columns), indexing='ij')
         self.register_buffer('key_places', _place_features(row.flatten(), column.flatten()), persistent=False)
         self.camera_to_radio = nn.Linear(picture_width, width)
+        self.camera_head = nn.Conv2d(width, 5, 1)
+        nn.init.normal_(self.camera_head.weight, std=0.01)
 
     def forward(
         self, heatmaps: Tensor, pictures: Tensor | None = None, mirrored: Tensor | None = None
@@ -91,17 +93,37 @@ class FusionNetwork(LocalizerNetwork):
         Raises:
             ValueError: heatmaps or pictures of another shape, or no pictures.
         """
+        return self.both(heatmaps, pictures, mirrored)[0]
+
+    def both(
+        self, heatmaps: Tensor, pictures: Tensor | None = None, mirrored: Tensor | None = None
+    ) -> tuple[LocalizerOutput, LocalizerOutput]:
+        """What each cell holds, and what of it the camera alone tells.
+
+        The latter is for training: where the radar explains most of the loss, nothing else teaches where to look.
+
+        Args:
+            heatmaps: see ``forward``.
+            pictures: see ``forward``.
+            mirrored: see ``forward``.
+
+        Raises:
+            ValueError: as ``forward``.
+        """
         check_maps('heatmaps', heatmaps, self.input_channels, self.grid.shape)
         if pictures is None:
             raise ValueError('pictures: expected one for each heatmap, got none')
         check_maps('pictures', pictures, CHANNELS, self.picture_size)
         seen = self.camera(pictures).flatten(2).transpose(1, 2)
-        described = self._attended(self.query_places, seen)
-        if mirrored is not None and bool(mirrored.any()):
-            described = torch.where(mirrored[:, None, None], self._attended(self.mirrored_places, seen), described)
+        if mirrored is None:
+            described = self._attended(self.query_places, seen)
+        else:
+            described = seen.new_empty(len(seen), len(self.query_places), seen.shape[2])
+            for places, chosen in ((self.query_places, ~mirrored), (self.mirrored_places, mirrored)):
+                described = described.index_put((chosen,), self._attended(places, seen[chosen]))
         added = self.camera_to_radio(described).transpose(1, 2).unflatten(2, self.cells.shape)
         maps = self.layers[: self.head_layers](heatmaps) + added
-        return output_of(self.layers[self.head_layers :](maps))
+        return output_of(self.layers[self.head_layers :](maps)), output_of(self.camera_head(added))
 
     def _attended(self, places: Tensor, seen: Tensor) -> Tensor:
         """(B, cells, picture_width) of (B, parts, picture_width), by the places (cells, features) of the cells."""

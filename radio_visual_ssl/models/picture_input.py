@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fusion network sees of the camera: small pictures, and how they differ from those before."""
+"""What a fusion network sees of the camera: how small pictures differ from those before."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.recordings import Recording
 
-VERSION = 1
+VERSION = 2
 CHANNELS = 4
-"""Red, green and blue, and the change."""
+"""Changes of red, green and blue, and the largest of them."""
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,18 @@ class PictureInput:
             picture: (H, W, 3) uint8 RGB of any size; None where there is none.
 
         Returns:
-            (4, rows, columns): colours from -1 to 1, and the largest of their changes against the median of the
-            pictures before, from 0 to 2; zeros without a picture.
+            (4, rows, columns): red, green and blue less the median of the pictures before, from -2 to 2, and the
+            largest of the three without its sign; zeros without a picture, and for the first one. What stands is left
+            out: it tells one scene from another, and a network would learn the training scenes by heart.
         """
         rows, columns = self.settings.size
         maps = np.zeros((CHANNELS, rows, columns), np.float32)
         if picture is None:
             return maps
         small = np.asarray(cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
-        colours = small.astype(np.float32) / 127.5 - 1
-        maps[:3] = colours.transpose(2, 0, 1)
         if self._seen:
-            usual = np.median(np.stack(self._seen), axis=0).astype(np.float32) / 127.5 - 1
-            maps[3] = np.abs(colours - usual).max(axis=2)
+            change = (small - np.median(np.stack(self._seen), axis=0)).astype(np.float32) / 127.5
+            maps[:3], maps[3] = change.transpose(2, 0, 1), np.abs(change).max(axis=2)
         self._seen.append(small)
         return maps.astype(np.float16).astype(np.float32)
 
