@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -22,7 +22,17 @@ from radio_visual_ssl.models.radio_encoder import RadioEncoder
 from radio_visual_ssl.models.vision_encoder import VisionEncoder, make_backbone
 from radio_visual_ssl.radar.grid import PolarGrid
 
-Objective = Literal['mcl', 'scl']
+Objective = Literal['mcl', 'vicreg', 'scl']
+"""What the encoders are trained by, which says how their attention is read.
+
+- ``mcl``, masked contrastive learning: a target's query is to find its frame among others. Read by the attention of
+  each mask's own query over its frame, `attention_maps`.
+- ``vicreg``, without negatives: what a frame answers to its scene's queries is to be its own target's. Read as mcl.
+- ``scl``, scene-level contrastive learning: the whole picture is to find its frame. Read by the attention of the whole
+  picture's query minus its mean over frames of other times, `contrast_maps`; all masks of a frame share it.
+"""
+
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 REFERENCE_FRAMES = 24
 """Frames of a recording whose attention says what any frame would answer, for scene-level models."""
@@ -97,7 +107,7 @@ class ContrastiveModel:
 
     Attributes:
         encoders: in evaluation mode.
-        objective: mcl: a query is a target's mask; scl: a query is the whole picture.
+        objective: see `Objective`.
         settings: sizes.
         radar: that they were trained for.
         radar_input: how heatmaps become the radio encoder's input.
@@ -140,8 +150,10 @@ class ContrastiveModel:
             raise CheckpointError(
                 f'{checkpoint.path}: expected weights that fit the settings beside them, got {error!r}'
             ) from error
-        if objective not in ('mcl', 'scl'):
-            raise CheckpointError(f'{checkpoint.path}: objective: expected mcl or scl, got {objective!r}')
+        if objective not in OBJECTIVES:
+            raise CheckpointError(
+                f'{checkpoint.path}: objective: expected one of {", ".join(OBJECTIVES)}, got {objective!r}'
+            )
         name = ('cuda' if torch.cuda.is_available() else 'cpu') if device == 'auto' else device
         return cls(
             encoders.to(name).eval(),
@@ -169,11 +181,9 @@ class ContrastiveModel:
         return self.encoders.vision(images.to(self.device), None if masks is None else masks.to(self.device))
 
     def attention(self, recording: Recording, frames: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Attention of all masks of some frames, one frame's after the other.
+        """Attention of all masks of some frames, one frame's after the other, read as `Objective` says.
 
-        A masked model answers each mask with the attention of its own query. A scene-level model has no query of a
-        mask: all masks of a frame share the attention of the whole picture minus its mean over frames of other times
-        of the recording, whose local peaks are targets without saying which.
+        That of a scene-level model has local peaks at targets without saying which.
 
         Args:
             recording: of the radar that the model was trained for.
@@ -187,7 +197,7 @@ class ContrastiveModel:
         instances = np.concatenate(masks) if masks else np.zeros(0, np.int64)
         if not instances.size:
             return np.zeros((0, *self.cells.shape), dtype=np.float32)
-        if self.objective == 'mcl':
+        if self.objective != 'scl':
             keys = self._keys(recording, frames)
             images = self._images(recording, frames[place])
             cut = torch.from_numpy(small_masks(recording, self.settings.image_width)[instances])[:, None]

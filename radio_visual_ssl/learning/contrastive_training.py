@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stage 1: trains both encoders on pairs alone, by masked (MCL) or scene-level (SCL) contrastive learning."""
+"""Stage 1: trains both encoders on pairs alone, by contrastive learning (MCL, SCL) or without negatives (VICReg)."""
 
 import math
 import time
@@ -19,7 +19,7 @@ from radio_visual_ssl.learning.contrastive_data import (
     EachScene,
     SceneSampler,
 )
-from radio_visual_ssl.learning.contrastive_model import Encoders, EncoderSettings, Objective
+from radio_visual_ssl.learning.contrastive_model import OBJECTIVES, Encoders, EncoderSettings, Objective
 from radio_visual_ssl.learning.held_out import contents, hold_out
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.training_run import (
@@ -45,6 +45,7 @@ from radio_visual_ssl.models.contrastive import (
     near_in_time,
 )
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
+from radio_visual_ssl.models.vicreg import MaskedVicregLoss
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class ContrastiveTrainingSettings:
     """Everything that contrastive training depends on, beside its data.
 
     Attributes:
-        objective: mcl: a query is a target's mask; scl: a query is the whole picture, no masks are needed.
+        objective: mcl, vicreg: a query is a target's mask; scl: a query is the whole picture, no masks are needed; see
+            `radio_visual_ssl.learning.contrastive_model.Objective`.
         radar_input: what the radio encoder sees; ('change',) for a radar that stands, ('power',) for one that moves.
         encoders: their size.
         run: epochs, precision, seed.
@@ -61,12 +63,14 @@ class ContrastiveTrainingSettings:
         steps: batches of an epoch.
         empty_share: of a scene's frames in a batch, drawn from all of its frames: those without a query, which are
             negatives alone, too.
-        background: whether what is left of a picture without its targets is a hard negative.
+        background: whether what is left of a picture without its targets is a hard negative, of mcl.
         least_mask: pixels at ``encoders.image_width``, smaller masks give no query.
         doubtful: whether truncated, merged, split and occluded masks give queries too.
         temperature: of the loss and its pooling.
-        pooling: of the attention, see `AttentionPooling`.
+        pooling: of the attention, see `AttentionPooling`; vicreg sums what the cells answer instead.
         exclusion_s: s, frames of a recording nearer than this are no negatives of each other.
+        soft_negatives: of mcl, from 0 to 1: by how much less a frame counts as a negative of a query in which a mask of
+            its size is asked for at its place; see `MaskedContrastiveLoss`. 0 = all negatives count alike.
         learning_rate: largest; it rises over ``warm_up`` of the steps and falls to 0 with a cosine.
         weight_decay: of AdamW.
         warm_up: share of the steps.
@@ -94,6 +98,7 @@ class ContrastiveTrainingSettings:
     temperature: float = 0.1
     pooling: str = 'logsumexp'
     exclusion_s: float = 1.0
+    soft_negatives: float = 0.0
     learning_rate: float = 4e-3
     weight_decay: float = 1e-2
     warm_up: float = 0.15
@@ -104,8 +109,13 @@ class ContrastiveTrainingSettings:
 
     def __post_init__(self) -> None:
         """Check the numbers that no part checks itself."""
-        if self.objective not in ('mcl', 'scl'):
-            raise ValueError(f'objective: expected mcl or scl, got {self.objective!r}')
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f'objective: expected one of {", ".join(OBJECTIVES)}, got {self.objective!r}')
+        for name in ('background', 'soft_negatives') if self.objective != 'mcl' else ():
+            if getattr(self, name):
+                raise ValueError(f'{name}: expected none with {self.objective}, got {getattr(self, name)!r}')
+        if not 0 <= self.soft_negatives <= 1:
+            raise ValueError(f'soft_negatives: expected a weight from 0 to 1, got {self.soft_negatives!r}')
         for name in ('scenes', 'steps'):
             if not (isinstance(getattr(self, name), int) and getattr(self, name) >= 1):
                 raise ValueError(f'{name}: expected a whole number from 1 on, got {getattr(self, name)!r}')
@@ -166,34 +176,28 @@ class ContrastiveModule(LightningModule):
         self.encoders, self._settings = encoders, settings
         pooling = AttentionPooling(settings.pooling, settings.temperature)  # type: ignore[arg-type]
         together = world_size() > 1
-        losses = {'mcl': MaskedContrastiveLoss, 'scl': SceneContrastiveLoss}
-        self._loss = losses[settings.objective](
-            settings.temperature, pooling, exclusion_s=settings.exclusion_s, gather_distributed=together
+        common: dict[str, Any] = {'exclusion_s': settings.exclusion_s, 'gather_distributed': together}
+        self._masked_loss = MaskedContrastiveLoss(
+            settings.temperature, pooling, soft_negatives=settings.soft_negatives, **common
         )
-        # A scene is judged by each process by itself.
+        self._scene_loss = SceneContrastiveLoss(settings.temperature, pooling, **common)
+        self._vicreg_loss = MaskedVicregLoss(settings.temperature, gather_distributed=together)
+        # Whatever was trained by is judged alike; a scene by each process by itself.
         self._own_loss = MaskedContrastiveLoss(settings.temperature, pooling, exclusion_s=settings.exclusion_s)
 
     def training_step(self, batch: ContrastiveBatch, batch_idx: int) -> Tensor:
         """The loss of a varied batch; the variation depends on seed, epoch, batch and process alone."""
         batch = self._varied(batch, batch_idx)
         keys = self.encoders.radio(batch.maps)
-        near = {'stamps_ns': batch.stamps_ns, 'sequence': batch.sequence}
         if self._settings.objective == 'scl':
             seen = batch.has_image
-            loss = self._loss(
-                keys[seen],
-                self.encoders.vision(batch.images[seen]),
-                **{name: value[seen] for name, value in near.items()},
-            )
+            queries = self.encoders.vision(batch.images[seen])
+            near = {'stamps_ns': batch.stamps_ns[seen], 'sequence': batch.sequence[seen]}
+            loss = self._scene_loss(keys[seen], queries, **near)
+        elif self._settings.objective == 'vicreg':
+            loss = self._vicreg_loss(keys, self._queries(batch), batch.query_frame, batch.sequence)
         else:
-            images, masks = batch.images[batch.query_frame], batch.masks
-            if self._settings.background:
-                # together with the targets, so that both are standardised by the same mean and spread
-                images, masks = torch.cat((images, batch.images)), torch.cat((masks, batch.background))
-            queries, background = self.encoders.vision(images, masks).tensor_split((len(batch.masks),))
-            if self._settings.background:
-                near |= {'background': background, 'has_background': batch.has_background}
-            loss = self._loss(keys, queries, batch.query_frame, **near)
+            loss = self._contrast(keys, batch)
         self.log('training_loss', loss, on_step=False, on_epoch=True, batch_size=len(batch.maps), sync_dist=True)
         return loss
 
@@ -221,6 +225,18 @@ class ContrastiveModule(LightningModule):
             self.encoders.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
         return rising_and_falling(optimizer, settings.steps * settings.run.epochs, settings.warm_up)
+
+    def _contrast(self, keys: Tensor, batch: ContrastiveBatch) -> Tensor:
+        """The loss of masked contrastive learning."""
+        images, masks = batch.images[batch.query_frame], batch.masks
+        given = {'stamps_ns': batch.stamps_ns, 'sequence': batch.sequence, 'masks': masks}
+        if self._settings.background:
+            # together with the targets, so that both are standardised by the same mean and spread
+            images, masks = torch.cat((images, batch.images)), torch.cat((masks, batch.background))
+        queries, background = self.encoders.vision(images, masks).tensor_split((len(batch.masks),))
+        if self._settings.background:
+            given |= {'background': background, 'has_background': batch.has_background}
+        return self._masked_loss(keys, queries, batch.query_frame, **given)
 
     def _queries(self, batch: ContrastiveBatch) -> Tensor:
         return self.encoders.vision(batch.images[batch.query_frame], batch.masks)

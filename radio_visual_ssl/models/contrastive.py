@@ -91,6 +91,10 @@ class MaskedContrastiveLoss(nn.Module):
     The loss is the mean of both over all queries. Frames without queries are negative keys only. Frames of the same
     sequence within ``exclusion_s`` of f(i), which hold the same targets, are no negatives in either direction.
 
+    With ``soft_negatives`` w above 0, a frame in which the like of a query's target is asked for is a weaker negative
+    of that query: its logit is lowered by ``-log(1 - w S)``, so that it counts 1 - w S times, S being the largest
+    `mask_likeness` of the query to those of the frame. Of whoever stands alike in the picture the radar sees the like.
+
     With ``gather_distributed`` all processes compute the loss of the joint batch. Queries and pooled scores travel, the
     much larger keys do not. Give every process the same optional arguments; its counts of frames and queries are free.
 
@@ -99,10 +103,12 @@ class MaskedContrastiveLoss(nn.Module):
         pooling: of the attention; None = `AttentionPooling` as it is by default.
         learn_temperature: learn log(tau), held at `LEAST_TEMPERATURE` or more.
         exclusion_s: s, frames of a sequence that are nearer in time are no negatives.
+        soft_negatives: w from 0 to 1, by how much likeness weakens a negative; 0 = all weigh the same.
         gather_distributed: negatives from all processes of the process group; without one there is this process alone.
 
     Raises:
-        ValueError: a temperature that is not positive, a negative time, or no torch.distributed to gather with.
+        ValueError: a temperature that is not positive, a negative time, a weight out of range, or no torch.distributed
+            to gather with.
     """
 
     def __init__(
@@ -112,14 +118,18 @@ class MaskedContrastiveLoss(nn.Module):
         learn_temperature: bool = False,
         exclusion_s: float = 0.0,
         gather_distributed: bool = False,
+        soft_negatives: float = 0.0,
     ) -> None:
         super().__init__()
         if not (math.isfinite(temperature) and temperature > 0):
             raise ValueError(f'temperature: expected a positive number, got {temperature}')
         if not (math.isfinite(exclusion_s) and exclusion_s >= 0):
             raise ValueError(f'exclusion_s: expected 0 s or more, got {exclusion_s}')
+        if not 0 <= soft_negatives <= 1:
+            raise ValueError(f'soft_negatives: expected a weight from 0 to 1, got {soft_negatives}')
         if gather_distributed and not distributed.is_available():
             raise ValueError('gather_distributed: this build of torch has no torch.distributed')
+        self.soft_negatives = soft_negatives
         self.pooling = AttentionPooling() if pooling is None else pooling
         self.exclusion_s, self.gather_distributed = exclusion_s, gather_distributed
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature)), requires_grad=learn_temperature)
@@ -141,6 +151,7 @@ class MaskedContrastiveLoss(nn.Module):
         stamps_ns: Tensor | None = None,
         sequence: Tensor | None = None,
         excluded: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch of F frames with Q queries (of the joint batch where gathered).
 
@@ -154,14 +165,16 @@ class MaskedContrastiveLoss(nn.Module):
             sequence: (F,) int64, frames of one sequence (bag) share a number; None = all are of one sequence.
             excluded: (F, F of all processes) bool, frames that are no negatives of this process's frames, beside those
                 near in time; made symmetric.
+            masks: (Q, 1, h, w) in [0, 1], what each query shows, for ``soft_negatives``.
 
         Returns:
             Scalar, nats; 0 where there is no query.
 
         Raises:
-            ValueError: shapes that do not fit, an index out of range, or ``exclusion_s`` without stamps.
+            ValueError: shapes that do not fit, an index out of range, ``exclusion_s`` without stamps, or
+                ``soft_negatives`` without masks.
         """
-        frames = _check(keys, queries, query_frame)
+        frames = check_batch(keys, queries, query_frame)
         for name, value in (('has_background', has_background), ('stamps_ns', stamps_ns), ('sequence', sequence)):
             if value is not None and value.shape != (frames,):
                 raise ValueError(f'{name}: expected shape ({frames},) of the frames, got {tuple(value.shape)}')
@@ -169,6 +182,10 @@ class MaskedContrastiveLoss(nn.Module):
             raise ValueError(f'background: expected shape {(frames, keys.shape[1])}, got {tuple(background.shape)}')
         if self.exclusion_s and stamps_ns is None:
             raise ValueError(f'stamps_ns: needed to exclude negatives within {self.exclusion_s} s')
+        shown = masks if self.soft_negatives else None
+        if self.soft_negatives and (masks is None or len(masks) != len(queries)):
+            got = 'none' if masks is None else len(masks)
+            raise ValueError(f'masks: soft_negatives need those of the {len(queries)} queries, got {got}')
         answer = None if background is None else self._background_scores(keys, background, has_background)
         together = self.gather_distributed and process_count() > 1
         if together:
@@ -180,6 +197,7 @@ class MaskedContrastiveLoss(nn.Module):
             answer = None if answer is None else gather_rows(answer, counts)
             stamps_ns = None if stamps_ns is None else gather_rows(stamps_ns, counts)
             sequence = None if sequence is None else gather_rows(sequence, counts)
+            shown = None if shown is None else gather_rows(shown, query_counts)
         else:
             scores = pooled_scores(keys, queries, self.pooling)
         total = scores.shape[1]
@@ -191,10 +209,16 @@ class MaskedContrastiveLoss(nn.Module):
             no_negative = joint | joint.T
         if self.exclusion_s and stamps_ns is not None:
             no_negative = no_negative | near_in_time(stamps_ns, self.exclusion_s, sequence)
-        return self.loss_of_scores(scores, query_frame, answer, no_negative)
+        likeness = None if shown is None else mask_likeness(shown)
+        return self.loss_of_scores(scores, query_frame, answer, no_negative, likeness)
 
     def loss_of_scores(
-        self, scores: Tensor, query_frame: Tensor, background: Tensor | None = None, excluded: Tensor | None = None
+        self,
+        scores: Tensor,
+        query_frame: Tensor,
+        background: Tensor | None = None,
+        excluded: Tensor | None = None,
+        likeness: Tensor | None = None,
     ) -> Tensor:
         """The loss of pooled scores.
 
@@ -203,6 +227,7 @@ class MaskedContrastiveLoss(nn.Module):
             query_frame: (Q,) int64.
             background: (F,) pooled attention of each frame to its own background query, -inf = none.
             excluded: (F, F) bool, symmetric; frames that are no negatives of each other.
+            likeness: (Q, Q) in [0, 1] of the queries, for ``soft_negatives``.
 
         Returns:
             Scalar, nats.
@@ -212,6 +237,10 @@ class MaskedContrastiveLoss(nn.Module):
         logits = scores / self.temperature
         nowhere = float('-inf')
         positive = functional.one_hot(query_frame, scores.shape[1]).bool()
+        if likeness is not None and self.soft_negatives:
+            place = query_frame.expand(len(scores), -1)
+            closest = torch.zeros_like(logits).scatter_reduce(1, place, likeness.to(logits), 'amax')
+            logits = logits + torch.log1p(-self.soft_negatives * closest.masked_fill(positive, 0))
         to_radio, same = logits, query_frame[:, None] == query_frame
         if excluded is not None:
             to_radio = logits.masked_fill(excluded[query_frame] & ~positive, nowhere)
@@ -229,6 +258,23 @@ class MaskedContrastiveLoss(nn.Module):
         with torch.autocast(keys.device.type, enabled=False):
             scores = self.pooling(torch.einsum('fd,fdp->fp', background.float(), keys.flatten(2).float()))
         return scores if valid is None else scores.masked_fill(~valid.bool(), float('-inf'))
+
+
+def mask_likeness(masks: Tensor) -> Tensor:
+    """How much each two masks cover the same pixels: ``<a, b> / (<a, a> + <b, b> - <a, b>)``.
+
+    That is the intersection over union where a pixel is all target or not at all; size and place in the picture count.
+
+    Args:
+        masks: (Q, ...) in [0, 1].
+
+    Returns:
+        (Q, Q) float32 in [0, 1]; 0 for empty masks.
+    """
+    flat = masks.detach().flatten(1).float()
+    both = flat @ flat.T
+    own = both.diagonal()
+    return (both / (own[:, None] + own - both).clamp_min(torch.finfo(both.dtype).tiny)).clamp(0, 1)
 
 
 class SceneContrastiveLoss(nn.Module):
@@ -299,8 +345,17 @@ def near_in_time(stamps_ns: Tensor, within_s: float, sequence: Tensor | None = N
     return near if sequence is None else near & (sequence[:, None] == sequence)
 
 
-def _check(keys: Tensor, queries: Tensor, query_frame: Tensor) -> int:
-    """The number of frames; raises where the shapes do not fit."""
+def check_batch(keys: Tensor, queries: Tensor, query_frame: Tensor) -> int:
+    """The number of frames of a batch.
+
+    Args:
+        keys: (F, D, rows, columns).
+        queries: (Q, D).
+        query_frame: (Q,) int64.
+
+    Raises:
+        ValueError: shapes that do not fit, or an index out of range.
+    """
     if keys.dim() != 4 or not len(keys):
         raise ValueError(f'keys: expected shape (F, D, rows, columns) with frames, got {tuple(keys.shape)}')
     if queries.dim() != 2 or queries.shape[1] != keys.shape[1]:

@@ -15,7 +15,7 @@ from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSe
 from radio_visual_ssl.learning.training_run import RunSettings, TrainingError
 from radio_visual_ssl.models.attention import find_peaks
 from radio_visual_ssl.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.models.radar_input import RadarInputSettings, recording_inputs
 
 WIDTH, HEIGHT = 32, 24
 SIDE = 5
@@ -147,6 +147,36 @@ class TestScenes:
         assert np.median(errors) < 3.0
 
 
+class TestWithoutNegatives:
+    def test_a_model_is_trained_and_each_mask_has_an_attention_of_its_own_as_with_negatives(self, pairs, tmp_path):
+        recordings, _ = pairs
+        settings = replace(SHORT, objective='vicreg', temperature=0.2)
+        report = train_contrastive(recordings[:6], settings, tmp_path / 'x.safetensors', validation=recordings[6:])
+        model = ContrastiveModel.load(report.checkpoint)
+        assert model.objective == 'vicreg'
+        recording = next(each for each in recordings if np.diff(each.mask_starts).max() > 1)
+        frame = int(np.argmax(np.diff(recording.mask_starts)))
+        maps = torch.from_numpy(model.attention(recording, np.array([frame])))
+        images = torch.from_numpy(recording.images[[frame, frame]]).movedim(3, 1).float() / 255
+        masks = np.stack([mask.full() for mask in recording.masks(frame)])
+        queries = model.queries(images, torch.from_numpy(masks)[:, None].float())
+        inputs = recording_inputs(recording, SETTINGS.radar_input)[[frame]]
+        keys = model.keys(torch.from_numpy(inputs.astype(np.float32)))
+        torch.testing.assert_close(maps, torch.einsum('qd,drc->qrc', queries, keys[0]) / 0.2, atol=1e-3, rtol=0)
+
+
+class TestSoftNegatives:
+    def test_a_weight_of_nothing_changes_nothing_and_another_one_the_model(self, pairs, tmp_path):
+        weights = []
+        for number, soft in enumerate((None, 0.0, 1.0)):
+            settings = SHORT if soft is None else replace(SHORT, soft_negatives=soft)
+            out = tmp_path / f'{number}.safetensors'
+            train_contrastive(pairs[0][:6], settings, out, validation=pairs[0][6:])
+            weights.append(load_checkpoint(out).weights['vision.look.weight'])
+        assert torch.equal(weights[0], weights[1])
+        assert not torch.equal(weights[0], weights[2])
+
+
 class TestRuns:
     def test_a_killed_run_goes_on_to_equal_weights(self, pairs, tmp_path):
         recordings, _ = pairs
@@ -228,8 +258,27 @@ class TestRuns:
 
     @pytest.mark.parametrize(
         ('name', 'value'),
-        [('objective', 'moco'), ('frames_per_scene', 1), ('learning_rate', 0), ('empty_share', 1.0), ('held_out', 0.0)],
+        [
+            ('objective', 'moco'),
+            ('soft_negatives', 1.1),
+            ('frames_per_scene', 1),
+            ('learning_rate', 0),
+            ('empty_share', 1.0),
+            ('held_out', 0.0),
+        ],
     )
     def test_settings_out_of_range_are_named(self, name, value):
         with pytest.raises(ValueError, match=name):
             replace(SETTINGS, **{name: value})
+
+    @pytest.mark.parametrize('objective', ['scl', 'vicreg'])
+    def test_what_an_objective_does_not_know_is_refused(self, objective):
+        with pytest.raises(ValueError, match=f'soft_negatives: expected none with {objective}, got 0.5'):
+            replace(SETTINGS, objective=objective, soft_negatives=0.5)
+
+    def test_a_checkpoint_of_an_unknown_objective_is_refused(self, trained, tmp_path):
+        checkpoint = load_checkpoint(trained.checkpoint)
+        other = replace(checkpoint, architecture={**checkpoint.architecture, 'objective': 'moco'})
+        path = save_checkpoint(tmp_path / 'other.safetensors', other)
+        with pytest.raises(CheckpointError, match="objective: expected one of mcl, vicreg, scl, got 'moco'"):
+            ContrastiveModel.load(path)

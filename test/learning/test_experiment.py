@@ -13,6 +13,7 @@ from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettin
     [
         ('contrastive', ContrastiveTrainingSettings),
         ('contrastive_raw', ContrastiveTrainingSettings),
+        ('vicreg', ContrastiveTrainingSettings),
         ('localizer', LocalizerTrainingSettings),
     ],
 )

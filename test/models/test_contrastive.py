@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contrastive losses: who is a positive, who a negative, who neither; one process or several."""
+"""The contrastive losses: who is a positive, who a negative, who neither; all losses in one process or several."""
 
 import json
 import os
@@ -15,9 +15,11 @@ from radio_visual_ssl.models.contrastive import (
     AttentionPooling,
     MaskedContrastiveLoss,
     SceneContrastiveLoss,
+    mask_likeness,
     near_in_time,
     pooled_scores,
 )
+from radio_visual_ssl.models.vicreg import MaskedVicregLoss
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -118,6 +120,52 @@ def test_times_and_a_matrix_exclude_the_same_pairs():
     torch.testing.assert_close(by_time, MaskedContrastiveLoss()(keys, queries, frames, excluded=near.triu()))
 
 
+def _masks(*corners, side=4):
+    masks = torch.zeros(len(corners), 1, 8, 10)
+    for mask, (row, column) in zip(masks, corners, strict=True):
+        mask[0, row : row + side, column : column + side] = 1
+    return masks
+
+
+def test_likeness_of_masks_is_their_intersection_over_their_union():
+    likeness = mask_likeness(
+        torch.cat((_masks((0, 0), (0, 2), (4, 6)), _masks((0, 0), side=2), torch.zeros(1, 1, 8, 10)))
+    )
+    expected = [[1, 8 / 24, 0, 4 / 16, 0], [8 / 24, 1, 0, 0, 0], [0, 0, 1, 0, 0], [4 / 16, 0, 0, 1, 0], [0] * 5]
+    torch.testing.assert_close(likeness, torch.tensor(expected))
+
+
+def test_soft_negatives_count_as_much_as_they_are_unlike():
+    scores, frames = torch.randn(4, 4), torch.tensor([0, 1, 1, 3])
+    likeness = torch.tensor([[1, 0.5, 0.9, 0.2], [0.5, 1, 0.1, 0], [0.9, 0.1, 1, 0.4], [0.2, 0, 0.4, 1]])
+    loss = MaskedContrastiveLoss(1.0, soft_negatives=0.5).loss_of_scores(scores, frames, likeness=likeness)
+    # the frame of queries 1 and 2 is as like to another query as the more like of the two
+    weights = 1 - 0.5 * torch.tensor([[0, 0.9, 0, 0.2], [0.5, 0, 0, 0], [0.9, 0, 0, 0.4], [0.2, 0.4, 0, 0]])
+    to_radio = sum(-(scores[i, f].exp() / (weights[i] * scores[i].exp()).sum()).log() for i, f in enumerate(frames)) / 4
+    rivals = [[0, 1, 2, 3], [0, 1, 3], [0, 2, 3], [0, 1, 2, 3]]
+    weighed = [(weights[rivals[i], f] * scores[rivals[i], f].exp()).sum() for i, f in enumerate(frames)]
+    to_vision = sum(-(scores[i, f].exp() / weighed[i]).log() for i, f in enumerate(frames)) / 4
+    torch.testing.assert_close(loss, (to_radio + to_vision) / 2)
+
+
+def test_without_a_weight_soft_negatives_are_negatives_and_with_the_whole_one_their_equals_are_none():
+    keys, queries, frames = _batch()
+    masks = _masks((0, 0), (0, 4), (0, 0), (4, 4))
+    plain = MaskedContrastiveLoss()(keys, queries, frames)
+    assert torch.equal(MaskedContrastiveLoss(soft_negatives=0.0)(keys, queries, frames, masks=masks), plain)
+    excluded = torch.zeros(5, 5, dtype=torch.bool)
+    excluded[0, 1] = True
+    alike = _masks((0, 0), (0, 0), (0, 0), (4, 4))
+    soft = MaskedContrastiveLoss(soft_negatives=1.0)
+    assert float(soft(keys, queries, frames, masks=masks)) < float(plain)
+    weak = soft(keys.requires_grad_(), queries, frames, masks=alike)
+    torch.testing.assert_close(weak, MaskedContrastiveLoss()(keys, queries, frames, excluded=excluded))
+    weak.backward()
+    assert torch.isfinite(keys.grad).all()
+    with pytest.raises(ValueError, match='masks: soft_negatives need those of the 4 queries, got none'):
+        soft(keys, queries, frames)
+
+
 def test_a_batch_without_queries_costs_nothing_and_can_be_learned_from():
     keys, _, _ = _batch()
     keys.requires_grad_()
@@ -166,6 +214,8 @@ def test_impossible_settings_are_refused_by_name(settings, field):
     for loss in (MaskedContrastiveLoss, SceneContrastiveLoss):
         with pytest.raises(ValueError, match=field):
             loss(**settings)
+    with pytest.raises(ValueError, match='soft_negatives: expected a weight from 0 to 1, got 1.5'):
+        MaskedContrastiveLoss(soft_negatives=1.5)
 
 
 @pytest.mark.parametrize(
@@ -202,15 +252,18 @@ def test_batches_that_do_not_fit_are_refused():
         SceneContrastiveLoss()(keys, queries)
 
 
-def _joint_batch(query_frame, split):
+def _joint_batch(query_frame, split, objective='mcl', **settings):
     keys, queries, query_frame = _batch(7, query_frame, seed=3)
     generator = torch.Generator().manual_seed(9)
     excluded = torch.zeros(7, 7, dtype=torch.bool)
     excluded[0, 6] = True
     return {
+        'objective': objective,
+        'settings': settings,
         'keys': keys,
         'queries': queries,
         'query_frame': query_frame,
+        'masks': torch.rand(len(queries), 1, 3, 4, generator=generator),
         'background': functional.normalize(torch.randn(7, 8, generator=generator), dim=1),
         'has_background': torch.tensor([True, True, False, True, True, False, True]),
         'stamps_ns': torch.tensor([0, 4, 8, 12, 3, 30, 40]) * 10**8,
@@ -221,9 +274,29 @@ def _joint_batch(query_frame, split):
     }
 
 
+def _alone(batch):
+    """Loss and gradient of the joint batch."""
+    weights = batch['weights'].requires_grad_()
+    keys, queries = torch.einsum('fdrc,de->ferc', batch['keys'], weights), batch['queries'] @ weights
+    if batch['objective'] == 'vicreg':
+        loss = MaskedVicregLoss(**batch['settings'])(keys, queries, batch['query_frame'], batch['sequence'])
+    else:
+        named = {name: batch[name] for name in ('masks', 'has_background', 'stamps_ns', 'sequence', 'excluded')}
+        background = batch['background'] @ weights
+        loss = MaskedContrastiveLoss(**batch['settings'])(
+            keys, queries, batch['query_frame'], background=background, **named
+        )
+    loss.backward()
+    return loss.item(), weights.grad
+
+
 def test_two_processes_have_the_loss_and_gradient_of_the_joint_batch(tmp_path):
-    """Frames are uneven; so are the queries: five and one, then six and none, then none at all."""
-    batches = [_joint_batch((0, 0, 1, 2, 2, 6), 5), _joint_batch((0, 0, 1, 2, 2, 2), 3), _joint_batch((), 3)]
+    """Frames are uneven; so are the queries: five and one, then six and none, then none at all; of each objective."""
+    batches = [
+        _joint_batch(queries, split, **settings)
+        for settings in ({'exclusion_s': 0.5}, {'soft_negatives': 0.7}, {'objective': 'vicreg'})
+        for queries, split in (((0, 0, 1, 2, 2, 6), 5), ((0, 0, 1, 2, 2, 2), 3), ((), 3))
+    ]
     torch.save(batches, tmp_path / 'batches.pt')
     script = [sys.executable, str(Path(__file__).with_name('joint_batch.py'))]
     rest = ['2', str(tmp_path / 'meet'), str(tmp_path / 'batches.pt'), str(tmp_path)]
@@ -233,20 +306,11 @@ def test_two_processes_have_the_loss_and_gradient_of_the_joint_batch(tmp_path):
         for rank in range(2)
     ]
     answers = [json.loads(process.communicate(timeout=120)[0].splitlines()[-1]) for process in processes]
-    assert [answer['queries'] for answer in answers] == [[5, 6, 0], [1, 0, 0]]
+    assert [answer['queries'] for answer in answers] == [[5, 6, 0] * 3, [1, 0, 0] * 3]
     gradients = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
-    alone = MaskedContrastiveLoss(0.1, AttentionPooling('logsumexp'), exclusion_s=0.5)
     for index, batch in enumerate(batches):
-        weights = batch['weights'].requires_grad_()
-        loss = alone(
-            torch.einsum('fdrc,de->ferc', batch['keys'], weights),
-            batch['queries'] @ weights,
-            batch['query_frame'],
-            background=batch['background'] @ weights,
-            **{name: batch[name] for name in ('has_background', 'stamps_ns', 'sequence', 'excluded')},
-        )
-        loss.backward()
+        loss, gradient = _alone(batch)
         for answer in answers:
-            assert answer['losses'][index] == pytest.approx(loss.item(), abs=1e-5)
+            assert answer['losses'][index] == pytest.approx(loss, abs=1e-5)
         mean = (gradients[0][index] + gradients[1][index]) / 2
-        torch.testing.assert_close(mean, weights.grad, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(mean, gradient, atol=1e-5, rtol=1e-4)

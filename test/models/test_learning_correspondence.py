@@ -8,6 +8,7 @@ from radio_visual_ssl.models.attention import attention_maps, find_peaks, held_o
 from radio_visual_ssl.models.contrastive import MaskedContrastiveLoss
 from radio_visual_ssl.models.polar_layers import log_power
 from radio_visual_ssl.models.radio_encoder import RadioEncoder
+from radio_visual_ssl.models.vicreg import MaskedVicregLoss
 from radio_visual_ssl.models.vision_encoder import SmallBackbone, VisionEncoder
 from radio_visual_ssl.radar.grid import PolarGrid
 
@@ -18,9 +19,9 @@ HEIGHT, WIDTH = 24, 32
 class ToyScene:
     """Clutter that stands still and flickers by 3 dB, and targets 5 dB weaker than it that the camera sees."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, clutter=25):
         self.rng = np.random.default_rng(seed)
-        self.clutter = self._bump(*self.rng.uniform((3, 3), (37, 29), (6, 2)).T, np.full(6, 25))
+        self.clutter = self._bump(*self.rng.uniform((3, 3), (37, 29), (6, 2)).T, np.full(6, clutter))
 
     def batch(self, frames):
         counts = self.rng.integers(0, 3, frames)
@@ -115,3 +116,25 @@ def test_masked_learning_points_to_targets_among_stronger_clutter_without_a_bias
     assert np.abs(np.median(range_error)) < bin_height  # half a cell
     assert np.abs(np.median(azimuth_error)) < beam
     assert np.median(np.hypot(range_error / bin_height, azimuth_error / beam)) < 3
+
+
+def test_without_negatives_targets_are_found_where_little_else_is_seen():
+    radio, vision = _encoders(0)
+    scene, loss = ToyScene(0, clutter=0), MaskedVicregLoss(0.2)
+
+    def loss_of(batch):
+        queries = vision(batch['images'][batch['frame']], batch['masks'])
+        return loss(radio(batch['heatmaps']), queries, batch['frame'])
+
+    held_out = scene.batch(100)
+    _train(loss_of, [*radio.parameters(), *vision.parameters()], scene, steps=120)
+    radio.eval()
+    vision.eval()
+    with torch.no_grad():
+        keys, queries = radio(held_out['heatmaps']), vision(held_out['images'][held_out['frame']], held_out['masks'])
+        found = held_out_peak_likelihood(keys, queries, held_out['frame'])
+        maps = attention_maps(keys, queries, held_out['frame'])
+    range_error, azimuth_error = _errors(maps, held_out, radio.cells)
+    beam, bin_height = np.rad2deg(np.diff(GRID.azimuth).mean()), np.diff(GRID.range).mean()
+    assert found.superiority > 0.7
+    assert np.median(np.hypot(range_error / bin_height, azimuth_error / beam)) < 5
