@@ -176,7 +176,8 @@ def label(
         planes = _planes(recordings, ground_frame, radar_above_ground)
     if chosen not in WITH_CALIBRATION and not any(planes):
         methods = default_methods(contrastive)
-    provenance = {key: str(value) for key, value in (('model', model), ('relabel', relabel)) if value is not None}
+    provenance: dict[str, Any] = {'masks': masks, 'wrong_masks': wrong_masks, 'camera_pose': camera_pose}
+    provenance |= {key: str(value) for key, value in (('model', model), ('relabel', relabel)) if value is not None}
     with progress_bar('labelling') as progress:
         labelling = make_labels(
             recordings,

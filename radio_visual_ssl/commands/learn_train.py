@@ -135,7 +135,8 @@ def train(
         report = train_localizer(chosen, made, settings, out, **common)
         figures = {'validation_loss': report.validation_loss, 'labels': report.labels}
     else:
-        report = train_contrastive(chosen, settings, out, **common)
+        seen = {'masks': masks, 'wrong_masks': wrong_masks}
+        report = train_contrastive(chosen, settings, out, provenance=seen, **common)
         figures = {'validation_loss': report.validation_loss, 'peak_superiority': report.peak_superiority}
     if not told:
         return

@@ -115,8 +115,8 @@ class LocalizerTrainingSettings:
         held_out: share of the recordings that validation gets where it is given none; of fewer than three recordings
             the end of each.
         label_share: share of the labelled frames that is used, in training and in validation alike, see
-            ``label_share.share_of_labels``; drawn by ``run.seed``. An epoch takes each frame that is left so often that
-            it has as many steps as with all labels.
+            ``label_share.share_of_labels``; drawn by ``run.seed``. An epoch takes each frame that is left a
+            whole number of times, so that it has about as many steps as with all labels.
         workers: processes that read frames; 0 = this one, which is enough for arrays that are mapped from files.
 
     Raises:

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from radio_visual_ssl.cli import app
 from radio_visual_ssl.commands.learn_train import _parts
+from radio_visual_ssl.learning.truth import TRUE_MASKS_TOPIC
+from radio_visual_ssl.models.checkpoint import load_checkpoint
 
 
 def command(*arguments):
@@ -60,3 +62,20 @@ def test_bags_for_testing_are_neither_trained_on_nor_choose_the_epoch(tmp_path):
     training, validation = _parts([tmp_path, other], [])
     assert (training, validation) == ([tmp_path / 'a', tmp_path / 'd', other], [tmp_path / 'b'])
     assert _parts([tmp_path], [other]) == ([tmp_path / 'a', tmp_path / 'd'], [other])
+
+
+def test_a_run_is_not_resumed_with_other_masks_and_the_model_tells_which_it_has_seen(tmp_path):
+    size = '--frames 60 --instances 2 --rate 2 --image-size 160x120 --set movers_present=[3,4]'.split()
+    simulated = ['simulate', 'parking_lot', '--radar', 'ofdm_28ghz_100mhz_8rx', *size, '--out', str(tmp_path / 'set')]
+    assert CliRunner().invoke(app, simulated).exit_code == 0
+    out = tmp_path / 'model.safetensors'
+    bags = sorted(path.parent for path in (tmp_path / 'set').glob('*/metadata.yaml'))
+    few = ('run.epochs=1', 'steps=2', 'doubtful=true', 'least_mask=0.1')
+    short = [*bags, '--cache', tmp_path / 'cache', '--out', out, *(f'--set={each}' for each in few)]
+    made = command(*short, '--masks', TRUE_MASKS_TOPIC)
+    assert made.exit_code == 0, made.output
+    told = load_checkpoint(out).provenance
+    assert (told['masks'], told['wrong_masks']) == (TRUE_MASKS_TOPIC, 0.0)
+    again = command(*short, '--masks', TRUE_MASKS_TOPIC, '--wrong-masks', '0.5', '--resume')
+    assert again.exit_code == 1
+    assert 'wrong_masks: expected 0.0 to go on, got 0.5' in str(again.exception)
