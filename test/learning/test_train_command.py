@@ -65,7 +65,8 @@ def test_bags_for_testing_are_neither_trained_on_nor_choose_the_epoch(tmp_path):
 
 
 def test_a_run_is_not_resumed_with_other_masks_and_the_model_tells_which_it_has_seen(tmp_path):
-    size = ['--frames', '60', '--instances', '2', '--rate', '2', '--image-size', '160x120', '--set', 'movers_present=[3,4]']
+    size = ['--frames', '60', '--instances', '2', '--rate', '2', '--image-size', '160x120']
+    size += ['--set', 'movers_present=[3,4]']
     simulated = ['simulate', 'parking_lot', '--radar', 'ofdm_28ghz_100mhz_8rx', *size, '--out', str(tmp_path / 'set')]
     assert CliRunner().invoke(app, simulated).exit_code == 0
     out = tmp_path / 'model.safetensors'
