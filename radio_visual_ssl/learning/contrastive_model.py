@@ -27,7 +27,7 @@ Objective = Literal['mcl', 'vicreg', 'scl']
 
 - ``mcl``, masked contrastive learning: a target's query is to find its frame among others. Read by the attention of
   each mask's own query over its frame, `attention_maps`.
-- ``vicreg``, without negatives: what a frame answers to its scene's queries is to be its own target's. Read as mcl.
+- ``vicreg``, without negatives: what a frame answers to all queries is to be its own target's. Read as mcl.
 - ``scl``, scene-level contrastive learning: the whole picture is to find its frame. Read by the attention of the whole
   picture's query minus its mean over frames of other times, `contrast_maps`; all masks of a frame share it.
 """

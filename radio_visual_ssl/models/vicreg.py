@@ -16,20 +16,20 @@ _EPSILON = 1e-4  # under the root of a variance, as in the paper
 class MaskedVicregLoss(nn.Module):
     """VICReg (Bardes et al. 2022, arXiv 2105.04906) between a target's query and what its frame answers with.
 
-    A frame is asked for all queries of its scene at once, by a softmax over its cells p::
+    A frame is asked for all queries j of the batch at once, by the attention of its cells p::
 
-        a_f[p] = sum over queries j of the scene of exp(<k_f[p], q_j> / tau),    v_f = normalised sum_p a_f[p] k_f[p]
+        a_f[p] = sum_j exp(<k_f[p], q_j> / tau),    v_f = normalised sum_p a_f[p] k_f[p]
 
     and its answer ``v_f`` is to be the query of the frame's own target. Were a frame asked for its own query alone, a
     key could say where its cell is and nothing of what is there: each query would find itself in whatever frame, and
-    all terms below would be content. So asked, such keys answer alike in all frames of a scene. With z the queries and
-    z' the answers, both of length sqrt(D) rather than 1, of which each scene's mean is taken off but for the
-    invariance:
+    all terms below would be content. So asked, such keys answer alike in all frames. Only queries of the frame's own
+    scene, some five of them, were not enough to begin with. Where a frame has several targets its answer is a mixture,
+    which is the weakness of it all. With z the queries and z' the answers, both of length sqrt(D) rather than 1:
 
     - invariance (eq. 5): mean square of z - z', here of each of the D numbers;
-    - variance (eqs. 1, 2): ``max(0, 1 - std)``, mean over the D numbers; within scenes, since what tells scenes apart
-      is learned by heart;
-    - covariance (eqs. 3, 4): squares of the covariances of different numbers, summed, over D.
+    - variance (eqs. 1, 2): ``max(0, 1 - std)``, mean over the D numbers, of deviations from the mean of the scene:
+      what tells scenes apart would be learned by heart;
+    - covariance (eqs. 3, 4): squares of the covariances of different numbers, summed, over D; also within scenes.
 
     Their weighted sum (eq. 6) has no negatives: no query is told that it is not another frame's.
 
@@ -88,33 +88,25 @@ class MaskedVicregLoss(nn.Module):
             keys, queries, scene = keys.flatten(2).float(), queries.float(), sequence[query_frame]
             if self.gather_distributed and process_count() > 1:
                 counts = row_counts(len(queries), keys.device)
-                queries, every = gather_rows(queries, counts), gather_rows(scene, counts)
-                answers = self.answers(keys, queries, sequence, every)[query_frame]
-                answers, scene = gather_rows(answers, counts), every
+                queries, scene = gather_rows(queries, counts), gather_rows(scene, counts)
+                answers = gather_rows(self.answers(keys, queries)[query_frame], counts)
             else:
-                answers = self.answers(keys, queries, sequence, scene)[query_frame]
+                answers = self.answers(keys, queries)[query_frame]
             return self.loss_of_answers(answers, queries, scene)
 
-    def answers(self, keys: Tensor, queries: Tensor, sequence: Tensor, scene: Tensor) -> Tensor:
-        """What each frame answers to all queries of its scene.
+    def answers(self, keys: Tensor, queries: Tensor) -> Tensor:
+        """What each frame answers to all queries.
 
         Args:
             keys: (F, D, cells).
             queries: (Q, D).
-            sequence: (F,) int64, the scene of each frame.
-            scene: (Q,) int64, that of each query.
 
         Returns:
-            (F, D) of unit length; 0 where the scene has no query.
+            (F, D) of unit length; 0 where there is no query.
         """
         if not len(queries):
             return keys.sum(dim=2) * 0
-        logits = torch.einsum('qd,fdp->fqp', queries, keys) / self.temperature
-        asked = sequence[:, None] == scene
-        # the highest logit that counts becomes 0; those of other scenes may be higher, and are held where exp is finite
-        highest = logits.detach().amax(dim=2).masked_fill(~asked, float('-inf')).amax(dim=1)
-        highest = highest.masked_fill(~asked.any(dim=1), 0)
-        attention = torch.einsum('fqp,fq->fp', (logits - highest[:, None, None]).clamp_max(0).exp(), asked.to(logits))
+        attention = (torch.einsum('qd,fdp->fqp', queries, keys) / self.temperature).logsumexp(dim=1).softmax(dim=1)
         return functional.normalize(torch.einsum('fp,fdp->fd', attention, keys), dim=1)
 
     def loss_of_answers(self, answers: Tensor, queries: Tensor, scene: Tensor) -> Tensor:
