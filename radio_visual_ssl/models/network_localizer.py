@@ -172,7 +172,7 @@ class NetworkLocalizer:
     @property
     def needs_velocity(self) -> bool:
         """Whether it refuses heatmaps without velocities; true where the model is not chosen yet."""
-        return self._checkpoint is None or 'moving' in self._checkpoint.radar_input.channels
+        return self._checkpoint is None or self._checkpoint.radar_input.needs_velocity
 
     @property
     def calibration(self) -> LocalizerCalibration:
