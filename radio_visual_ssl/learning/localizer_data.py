@@ -278,7 +278,7 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
     """
     made = []
     for recording, truth in zip(recordings, truths, strict=True):
-        frame, rows = [], []
+        frame, rows, names = [], [], []
         for index, targets in enumerate(truth.targets):
             for target in targets or ():
                 if not recording.grid.contains(target.slant_range, target.cone_angle):
@@ -286,6 +286,7 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
                 seen = target.in_camera_view and not target.visibility <= 0
                 rows.append((target.slant_range, target.cone_angle, max(target.size[0] / 2, 0.1), seen))
                 frame.append(index)
+                names.append(target.label)
         table = np.array(rows, dtype=np.float64).reshape(-1, 4)
         variance = np.stack((table[:, 2] ** 2, (table[:, 2] / np.maximum(table[:, 0], 0.1)) ** 2), axis=1)
         made.append(
@@ -302,6 +303,7 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
                 variance=variance,
                 confidence=np.ones(len(frame)),
                 kept=table[:, 3] > 0,
+                label=np.array(names, dtype=np.str_),
             )
         )
     return LabelSet('truth', recordings[0].radar, tuple(made))
