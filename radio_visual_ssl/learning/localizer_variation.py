@@ -148,6 +148,7 @@ def _shifted(batch: LabelledBatch, grid: PolarGrid, channels: Sequence[str], mov
         batch.confidence[stays],
         batch.kept[stays],
         batch.number,
+        class_index=None if batch.class_index is None else batch.class_index[stays],
     )
 
 
