@@ -123,6 +123,7 @@ def evaluate(
     from radio_visual_ssl.bags.reader import BagReader
     from radio_visual_ssl.evaluation import comparison
     from radio_visual_ssl.evaluation.backends import check_radars, radars_of
+    from radio_visual_ssl.evaluation.breakdown import Confusion
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bags
     from radio_visual_ssl.evaluation.examples import ExampleChooser
     from radio_visual_ssl.evaluation.pictures import table_rows
@@ -181,6 +182,14 @@ def evaluate(
     for title, metrics in figures.items():
         if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
             console.print(f'{title}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
+    for title, tally in evaluation.tallies.items():
+        confusion = Confusion.of(tally.records())
+        if confusion is not None:
+            counts = zip(confusion.classes, confusion.counts.tolist(), strict=True)
+            rows = [[one, *map(str, row)] for one, row in counts]
+            table(f'{title}: how targets that are found are named (rows: true)', ['', *confusion.names], rows)
+            told = f'{confusion.accuracy:.1%} of {confusion.hits} rightly, {confusion.unnamed:.1%} not at all'
+            console.print(f'{title}: named {told}', highlight=False, markup=False)
     if compared is not None:
         differences = compared.differences
         rows = [

@@ -92,7 +92,7 @@ def automatic_backend(heatmap: Heatmap) -> tuple[str, str]:
     except ValueError as error:
         return 'cfar', f'a model ships for radar {heatmap.radar!r}, but: {error}'
     difference = checkpoint.radar.difference(RadarGeometry.of(heatmap))
-    if 'moving' in checkpoint.radar_input.channels and heatmap.velocity is None:
+    if checkpoint.radar_input.needs_velocity and heatmap.velocity is None:
         difference = difference or 'velocity: expected one for each cell, got none'
     if difference:
         return 'cfar', f'the model that ships for radar {heatmap.radar!r} does not fit it: {difference}'

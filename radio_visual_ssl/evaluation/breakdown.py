@@ -12,6 +12,8 @@ from radio_visual_ssl.evaluation.tally import FOUND, Records
 
 UNKNOWN = 'unknown'
 """Name of what has no class or no visibility."""
+UNNAMED = '(unnamed)'
+"""Name of the class of detections without one."""
 VISIBILITY_EDGES = (0.0, 0.25, 0.5, 0.75, 1.0)
 VISIBILITIES = ('0-25 %', '25-50 %', '50-75 %', '75-100 %')
 LEAST_TARGETS = 10
@@ -47,12 +49,67 @@ class GroupFigures:
 
 
 def per_class(records: Records) -> dict[str, GroupFigures]:
-    """By class, in alphabetical order; `UNKNOWN`, if any, is last."""
-    places = {label: place for place, label in enumerate(records.labels)}
+    """By true class, in alphabetical order; `UNKNOWN`, if any, is last."""
+    true = set(records.targets['label'].astype(int).tolist())
+    places = {label: place for place, label in enumerate(records.labels) if place in true}
     return {
         label or UNKNOWN: GroupFigures.of(records.targets[records.targets['label'] == places[label]])
         for label in sorted(places, key=lambda label: (not label, label))
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """How a localizer names the targets of known class that it finds.
+
+    Attributes:
+        classes: true ones, in alphabetical order.
+        names: that detections have, in alphabetical order; `UNNAMED`, if any has none, is last.
+        counts: (classes, names) hits.
+    """
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, records: Records) -> 'Confusion | None':
+        """Of all hits; None where no detection names a class, as those of a localizer that knows none."""
+        hits = records.hits
+        labels = np.array([*records.labels, ''])
+        true, named = (labels[hits[name].astype(int)] for name in ('label', 'named'))
+        known = true != ''
+        true, named = true[known], named[known]
+        if not np.any(named != ''):
+            return None
+        classes = np.unique(true)
+        names = np.append(np.unique(named[named != '']), [''] if np.any(named == '') else [])
+        counts = np.array([[np.count_nonzero((true == one) & (named == other)) for other in names] for one in classes])
+        return cls(tuple(classes.tolist()), tuple((name or UNNAMED) for name in names.tolist()), counts)
+
+    @property
+    def hits(self) -> int:
+        """Of known class."""
+        return int(self.counts.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the hits that have the right name; one without a name has not."""
+        right = sum(
+            self.counts[row, self.names.index(name)] for row, name in enumerate(self.classes) if name in self.names
+        )
+        return float(right / self.hits)
+
+    @property
+    def unnamed(self) -> float:
+        """Share of the hits that have no name."""
+        return float(self.counts[:, self.names.index(UNNAMED)].sum() / self.hits) if UNNAMED in self.names else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, and the counts by true class and name."""
+        rows = zip(self.classes, self.counts.tolist(), strict=True)
+        counts = {one: dict(zip(self.names, row, strict=True)) for one, row in rows}
+        return {'hits': self.hits, 'accuracy': self.accuracy, 'unnamed': self.unnamed, 'confusion': counts}
 
 
 def per_visibility(records: Records) -> dict[str, GroupFigures]:

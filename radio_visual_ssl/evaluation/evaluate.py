@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from radio_visual_ssl.bags.reader import IMAGE_TOPIC, TRUTH_TOPIC, BagReader, Frame
 from radio_visual_ssl.bags.writer import BagError
-from radio_visual_ssl.evaluation.breakdown import groups_to_json, per_class, per_visibility
+from radio_visual_ssl.evaluation.breakdown import Confusion, groups_to_json, per_class, per_visibility
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, View, camera_sector
 from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.formation import FormationSettings
@@ -129,7 +129,9 @@ class Evaluation:
                 'per_class': groups_to_json(per_class(records)),
                 'per_visibility': groups_to_json(per_visibility(records)),
             }
-            backends[name] = {**asdict(tally.metrics()), **groups}
+            confusion = Confusion.of(records)
+            named = {'classes': None if confusion is None else confusion.to_json()}
+            backends[name] = {**asdict(tally.metrics()), **groups, **named}
         return {
             **next(iter(backends.values())),
             'backends': backends,

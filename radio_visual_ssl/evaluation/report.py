@@ -13,6 +13,7 @@ from typing import Any
 
 from radio_visual_ssl.evaluation.breakdown import (
     LEAST_TARGETS,
+    Confusion,
     GroupFigures,
     per_class,
     per_visibility,
@@ -253,9 +254,10 @@ def _details(summary: str, content: Any) -> str:
 def _plots(evaluation: Evaluation, drawn: Mapping[str, Path]) -> list[_Section]:
     who, least = ' and '.join(evaluation.tallies), f'fewer than {LEAST_TARGETS}'
     records = {name: tally.records() for name, tally in evaluation.tallies.items()}
-    tables = _group_table('By class', {name: per_class(of) for name, of in records.items()}) + _group_table(
-        'By visibility to the camera', {name: per_visibility(of) for name, of in records.items()}
-    )
+    confusions = {name: Confusion.of(of) for name, of in records.items()}
+    tables = _group_table('By class', {name: per_class(of) for name, of in records.items()})
+    tables += ''.join(_confusion_table(name, of) for name, of in confusions.items() if of is not None)
+    tables += _group_table('By visibility to the camera', {name: per_visibility(of) for name, of in records.items()})
     return [
         _Section('errors', 'Errors', _figure(
             drawn['errors'], f'Curves of the share of targets found within each distance, by {who}.',
@@ -282,6 +284,16 @@ def _plots(evaluation: Evaluation, drawn: Mapping[str, Path]) -> list[_Section]:
             'Bars of few targets mean little: their number stands below. Visibility is the share of the target that '
             'the camera sees.') + tables),
     ]  # fmt: skip
+
+
+def _confusion_table(name: str, confusion: Confusion) -> str:
+    """Hits by true class (rows) and by the name that the detection gives (columns)."""
+    caption = (
+        f'How {name} names the targets that it finds: {100 * confusion.accuracy:.1f} % of {confusion.hits} rightly, '
+        f'{100 * confusion.unnamed:.1f} % not at all (rows: true classes)'
+    )
+    rows = zip(confusion.classes, confusion.counts.tolist(), strict=True)
+    return _table(caption, confusion.names, [(one, [str(count) for count in row]) for one, row in rows])
 
 
 def _group_table(caption: str, groups: Mapping[str, Mapping[str, GroupFigures]]) -> str:

@@ -36,7 +36,7 @@ def _row(*names: str) -> np.dtype[np.void]:
 
 FRAME = _row('recording', 'stamp', 'targets', 'false')
 TARGET = _row('frame', 'range', 'azimuth', 'visibility', 'label',
-              'error', 'footprint_error', 'range_error', 'azimuth_error', 'deviation')  # fmt: skip
+              'error', 'footprint_error', 'range_error', 'azimuth_error', 'deviation', 'named')  # fmt: skip
 DETECTION = _row('frame', 'score', 'outcome')
 PAIRING = _row('frame', 'since', 'until', 'error')
 
@@ -49,12 +49,12 @@ class Records:
         frames: recording (number from 0), stamp (s, NaN where unknown), targets that count, false alarms.
         targets: each that counts: frame (row of ``frames``), range m, azimuth rad, visibility in [0, 1] (NaN: unknown),
             label (place in ``labels``); of its hit error m to the centre, footprint_error m, range_error m and
-            azimuth_error rad (detection minus truth), deviation (see `Tally.squared_deviations`), all NaN where it is
-            missed.
+            azimuth_error rad (detection minus truth), deviation (see `Tally.squared_deviations`) and named (place in
+            ``labels`` of the detection's label), all NaN where it is missed.
         detections: each that counts when detections are admitted by score, the withheld ones included: frame, score,
             outcome (`FOUND`, `FALSE_IN_EMPTY` or 0).
         pairings: see `FrameMatch.pairings`: frame, since and until (scores), error m to the centre.
-        labels: class names; '' where unknown.
+        labels: class names of targets and detections; '' where unknown.
     """
 
     frames: NDArray[np.void]
@@ -74,7 +74,7 @@ class Records:
 class Tally:
     """Collects frames and sums them up at any time, live or over a recording.
 
-    Of the frames only figures are kept: 32 bytes for each, 80 per target that counts, 32 per pair of detection and
+    Of the frames only figures are kept: 32 bytes for each, 88 per target that counts, 32 per pair of detection and
     target that some threshold makes, and 24 per detection. One thread may add frames while another one reads the
     figures.
 
@@ -127,7 +127,8 @@ class Tally:
             frame = self.frames
             self._frames.extend((self._recordings() - 1 if frame else 0, stamp, match.targets, len(match.false)))
             for detection, target in match.hits:
-                self._targets.extend((frame, *self._target_row(target), *_error_row(detection, target)))
+                named = self._place(detection.label)
+                self._targets.extend((frame, *self._target_row(target), *_error_row(detection, target), named))
             for target in match.misses:
                 self._targets.extend((frame, *self._target_row(target), *_MISSED))
             for score, outcome in ranking.ranked:
@@ -157,6 +158,8 @@ class Tally:
             places = np.array([self._labels.setdefault(name, len(self._labels)) for name in added.labels])
             if added.targets.size:
                 added.targets['label'] = places[added.targets['label'].astype(int)]
+                hits = np.isfinite(added.targets['named'])
+                added.targets['named'][hits] = places[added.targets['named'][hits].astype(int)]
             rows_of = (added.frames, added.targets, added.detections, added.pairings)
             for kept, rows in zip(self._kept(), rows_of, strict=True):
                 kept.frombytes(rows.tobytes())
@@ -237,13 +240,16 @@ class Tally:
         return int(self._frames[-_FRAME_COLUMNS]) + 1 if self._frames else 0
 
     def _target_row(self, target: Target) -> tuple[float, float, float, int]:
-        label = self._labels.setdefault(target.label, len(self._labels))
-        return target.range, target.azimuth, target.visibility, label
+        return target.range, target.azimuth, target.visibility, self._place(target.label)
+
+    def _place(self, label: str) -> int:
+        """Of a class name in the list of them, where it is put if it is new."""
+        return self._labels.setdefault(label, len(self._labels))
 
 
 _ROWS = (FRAME, TARGET, DETECTION, PAIRING)
 _FRAME_COLUMNS = FRAME.itemsize // np.dtype(np.float64).itemsize
-_MISSED = (math.nan,) * 5
+_MISSED = (math.nan,) * 6
 
 
 def _error_row(detection: Target, target: Target) -> tuple[float, float, float, float, float]:

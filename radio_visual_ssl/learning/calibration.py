@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment, minimize
+from scipy.optimize import linear_sum_assignment, minimize, minimize_scalar
+from scipy.special import log_softmax
 
 from radio_visual_ssl.learning.localizer_data import LabelledBatch
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, decode
@@ -17,6 +18,9 @@ from radio_visual_ssl.models.network_localizer import LocalizerCalibration
 
 CHI_SQUARE_MEDIAN = 0.4549364231195724
 """Median of the square of a standard normal."""
+
+LEAST_CLASSES = 20
+"""Hits of known class from which the probabilities of classes are calibrated."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ class Outcomes:
         empty: in a frame without any label, dropped ones included.
         errors: (D, 2) detection minus label along (range, azimuth), m and rad; NaN without a label.
         variances: (D, 2) predicted, m^2 and rad^2.
+        class_logit: (D, classes) of the network; no columns without classes.
+        class_index: (D,) place of the label's class, -1 without a label or where it is not known.
         frames, empty_frames: numbers of frames looked at.
     """
 
@@ -75,6 +81,8 @@ class Outcomes:
     empty: NDArray[np.bool_]
     errors: NDArray[np.float64]
     variances: NDArray[np.float64]
+    class_logit: NDArray[np.float64]
+    class_index: NDArray[np.int64]
     frames: int
     empty_frames: int
 
@@ -91,6 +99,8 @@ class CalibrationReport:
             0 where there are none.
         threshold_frames: from which the threshold comes, 'empty' or 'labelled'.
         recall: share of the kept labels that are found at the threshold.
+        class_accuracy: of the hits at the threshold whose label has a class, share whose likeliest class it is; None
+            without any, or without classes.
     """
 
     calibration: LocalizerCalibration
@@ -101,6 +111,7 @@ class CalibrationReport:
     false_per_empty_frame: float
     threshold_frames: str
     recall: float
+    class_accuracy: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint holds it: `LocalizerCalibration.of` reads it."""
@@ -139,7 +150,9 @@ def calibrate(
     scales = [
         fit_variance(outcomes.errors[outcomes.hit, axis], outcomes.variances[outcomes.hit, axis]) for axis in (0, 1)
     ]
-    calibration = LocalizerCalibration(slope, intercept, 0.5, *scales)
+    named = outcomes.class_index >= 0
+    temperature = fit_temperature(outcomes.class_logit[named], outcomes.class_index[named])
+    calibration = LocalizerCalibration(slope, intercept, 0.5, scales[0], scales[1], class_temperature=temperature)
     scores = calibration.score(1 / (1 + np.exp(-outcomes.logit)))
     enough = outcomes.empty_frames >= settings.least_empty_frames
     wrong = ~outcomes.hit & (outcomes.weight > 0) & outcomes.empty
@@ -153,6 +166,8 @@ def calibrate(
     if not by_empty_frames:
         threshold = agreed
         rate = float(np.count_nonzero(scores[wrong] >= threshold) / max(outcomes.empty_frames, 1))
+    named &= scores >= threshold
+    right = outcomes.class_logit[named].argmax(axis=1) == outcomes.class_index[named] if named.any() else np.zeros(0)
     calibration = replace(calibration, threshold=threshold, min_range=limits[0], max_range=limits[1])
     return CalibrationReport(
         calibration,
@@ -163,6 +178,7 @@ def calibrate(
         rate,
         'empty' if by_empty_frames else 'labelled',
         float((outcomes.hit & (scores >= threshold)).sum() / max(labels, 1)),
+        float(right.mean()) if right.size else None,
     )
 
 
@@ -198,8 +214,13 @@ def compare(detections: list[Detections], batch: LabelledBatch, settings: Calibr
         weight = np.where(excused, 0.0, 1.0)
         weight[rows] = confidence[own[columns]]
         logit = np.log(found.score / np.maximum(1 - found.score, 1e-9))
-        empty = np.full(len(hit), own.size == 0)
-        parts.append(Outcomes(logit, hit, weight, empty, errors, found.variance, 1, int(own.size == 0)))
+        classes, number = np.zeros((len(hit), 0)), np.full(len(hit), -1)
+        if found.class_logit is not None and batch.class_index is not None:
+            classes = found.class_logit
+            number[rows] = batch.class_index.cpu().numpy()[own[columns]]
+        without = own.size == 0
+        empty = np.full(len(hit), without)
+        parts.append(Outcomes(logit, hit, weight, empty, errors, found.variance, classes, number, 1, int(without)))
     return _joined(parts)
 
 
@@ -243,6 +264,26 @@ def fit_variance(errors: NDArray[np.float64], variances: NDArray[np.float64]) ->
     if not errors.size:
         return 1.0
     return float(max(np.median(errors**2 / variances) / CHI_SQUARE_MEDIAN, 1e-4))
+
+
+def fit_temperature(logit: NDArray[np.float64], index: NDArray[np.int64]) -> float:
+    """Temperature that makes softmax(logit / temperature) the likeliest probabilities of the true classes.
+
+    Guo et al., "On calibration of modern neural networks" (arXiv 1706.04599, section 4.2). 1 with fewer than
+    `LEAST_CLASSES` examples.
+
+    Args:
+        logit: (D, classes).
+        index: (D,) true class.
+    """
+    if len(index) < LEAST_CLASSES:
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        chances = log_softmax(logit * math.exp(-log_temperature), axis=1)
+        return -float(chances[np.arange(len(index)), index].mean())
+
+    return math.exp(float(minimize_scalar(loss, bounds=(-3, 3), method='bounded').x))
 
 
 def choose_threshold(scores: NDArray[np.float64], frames: int, per_frame: float) -> tuple[float, float]:
@@ -311,6 +352,8 @@ def _joined(parts: list[Outcomes]) -> Outcomes:
         np.concatenate([part.empty for part in parts]),
         np.concatenate([part.errors for part in parts]),
         np.concatenate([part.variances for part in parts]),
+        np.concatenate([part.class_logit for part in parts]),
+        np.concatenate([part.class_index for part in parts]),
         sum(part.frames for part in parts),
         sum(part.empty_frames for part in parts),
     )

@@ -250,6 +250,8 @@ class ContrastiveModule(LightningModule):
         light = 1 + settings.light_variation * (2 * torch.rand(2, count, 1, 1, 1, generator=generator) - 1)
         contrast, brightness = light.to(batch.images)
         images = ((batch.images - 0.5) * contrast + 0.5) * brightness
+        levels = torch.tensor([channel != 'velocity' for channel in settings.radar_input.channels])[:, None, None]
+        gain = torch.where(levels, gain, 1.0)
         return batch._replace(maps=batch.maps * gain.to(batch.maps), images=images.clamp(0, 1))
 
 

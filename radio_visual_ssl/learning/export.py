@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, load_checkpoint
-from radio_visual_ssl.models.localizer import LocalizerNetwork, LocalizerOutput
+from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.network_localizer import LocalizerCalibration, network_of
 from radio_visual_ssl.models.radar_input import RadarInput
 from radio_visual_ssl.optional_packages import needed_by
@@ -29,7 +30,10 @@ OPSET = 17
 """Of the ONNX operators; onnxruntime has it since 1.12 (2022)."""
 
 INPUT = 'maps'
-OUTPUTS = LocalizerOutput._fields
+OUTPUTS = ('centre', 'offset', 'log_variance')
+
+CLASS_OUTPUT = 'class'
+"""Of networks that have learned classes, behind `OUTPUTS`."""
 
 TOLERANCE = 1e-4
 """Largest difference of an output between torch and onnxruntime."""
@@ -87,8 +91,9 @@ def export_localizer(
     """Write a localizer's network as ONNX, whole or not at all; a file of that name is replaced.
 
     The graph takes ``maps`` (batch, channels, range_bins, azimuth_bins), float32, as `RadarInput` makes them, and gives
-    the fields of `LocalizerOutput`; the batch may be of any size. The metadata of the file (`metadata_of`) says which
-    radar it is of, how heatmaps become maps and how the outputs become targets.
+    the fields of `LocalizerOutput`, the last of which is called ``class`` and is there only where classes were learned;
+    the batch may be of any size. The metadata of the file (`metadata_of`) says which radar it is of, how heatmaps
+    become maps and how the outputs become targets.
 
     Args:
         checkpoint: of kind localizer.
@@ -123,8 +128,9 @@ def metadata_of(checkpoint: Checkpoint, network: LocalizerNetwork) -> dict[str, 
 
     ``radar``, ``reference`` of 0 dB, ``carrier_frequency`` and ``bandwidth`` (Hz, 0 = unknown), ``range`` (m),
     ``azimuth`` (rad) and ``wraps`` of the maps; ``input_channels`` and ``radar_input``, see `RadarInputSettings`;
-    ``cell_range`` and ``cell_azimuth``, the centres of the output's rows and columns, between which offsets
-    interpolate; ``calibration``, see `LocalizerCalibration`; ``provenance`` and ``format``.
+    ``classes``, the names in the order of output ``class``, empty without it; ``cell_range`` and ``cell_azimuth``, the
+    centres of the output's rows and columns, between which offsets interpolate; ``calibration``, see
+    `LocalizerCalibration`; ``provenance`` and ``format``.
     """
     radar, grid = checkpoint.radar, network.grid
     content = {
@@ -138,12 +144,29 @@ def metadata_of(checkpoint: Checkpoint, network: LocalizerNetwork) -> dict[str, 
         'wraps': grid.wraps,
         'input_channels': list(checkpoint.radar_input.channels),
         'radar_input': asdict(checkpoint.radar_input),
+        'classes': list(network.classes),
         'cell_range': network.cells.range.tolist(),
         'cell_azimuth': network.cells.azimuth.tolist(),
         'calibration': asdict(LocalizerCalibration.of(checkpoint.calibration)),
         'provenance': dict(checkpoint.provenance),
     }
     return {name: json.dumps(value) for name, value in content.items()}
+
+
+class _Outputs(nn.Module):
+    """The network's outputs that it has."""
+
+    def __init__(self, network: LocalizerNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, maps: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(each for each in self.network(maps) if each is not None)
+
+
+def _names(network: LocalizerNetwork) -> list[str]:
+    """Of its outputs."""
+    return [*OUTPUTS, *([CLASS_OUTPUT] if network.classes else [])]
 
 
 def _to_onnx(network: LocalizerNetwork, metadata: dict[str, str]) -> bytes:
@@ -156,13 +179,13 @@ def _to_onnx(network: LocalizerNetwork, metadata: dict[str, str]) -> bytes:
         warnings.simplefilter('ignore', DeprecationWarning)
         file = Path(folder) / 'network.onnx'
         torch.onnx.export(
-            network,
+            _Outputs(network).eval(),
             (_random(network, 2),),
             file,
             dynamo=False,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
-            dynamic_axes={name: {0: 'batch'} for name in (INPUT, *OUTPUTS)},
+            output_names=_names(network),
+            dynamic_axes={name: {0: 'batch'} for name in (INPUT, *_names(network))},
             opset_version=OPSET,
         )
         model = onnx.load(file)
@@ -215,8 +238,8 @@ def _difference(
     """Largest difference of any output, of both runtimes on the same maps; NaN where one is not finite."""
     maps = torch.as_tensor(maps)
     with torch.inference_mode():
-        expected = network(maps)
-    got = session.run(list(OUTPUTS), {INPUT: maps.numpy()})
+        expected = _Outputs(network)(maps)
+    got = session.run(_names(network), {INPUT: maps.numpy()})
     return max(float(np.abs(one.numpy() - other).max()) for one, other in zip(expected, got, strict=True))
 
 

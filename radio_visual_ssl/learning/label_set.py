@@ -38,6 +38,8 @@ _ARRAYS: dict[str, tuple[str, tuple[int, ...]]] = {
     'kept': ('|b1', ()),
 }
 _OF_FRAMES = ('stamps_ns', 'known')
+OF_LABELS = (*(name for name in _ARRAYS if name not in _OF_FRAMES), 'label')
+"""Fields of `RecordingLabels` that have one value for each label."""
 
 
 class LabelError(ValueError):
@@ -82,6 +84,7 @@ class RecordingLabels:
         variance: (L, 2) m^2 and rad^2 of range and azimuth.
         confidence: (L,) in [0, 1].
         kept: (L,) bool, confident enough to learn from.
+        label: (L,) class names, empty where unknown; empty as a whole = all are.
 
     Raises:
         LabelError: arrays that contradict each other or hold values that no label has.
@@ -99,10 +102,16 @@ class RecordingLabels:
     variance: NDArray[np.float64]
     confidence: NDArray[np.float64]
     kept: NDArray[np.bool_]
+    label: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, np.str_))
 
     def __post_init__(self) -> None:
         """Check shapes and values."""
         where = f'labels of {self.name!r}'
+        if not self.label.size:
+            object.__setattr__(self, 'label', np.full(len(self.frame), ''))
+        if self.label.shape != self.frame.shape or self.label.dtype.kind != 'U':
+            got = f'{self.label.dtype} {self.label.shape}'
+            raise LabelError(f'{where}: label: expected {len(self.frame)} class names, got {got}')
         sizes = {True: len(self.stamps_ns), False: len(self.frame)}
         for name, (_, inner) in _ARRAYS.items():
             expected, got = (sizes[name in _OF_FRAMES], *inner), getattr(self, name).shape
@@ -121,6 +130,11 @@ class RecordingLabels:
     def __len__(self) -> int:
         """Number of labels, dropped ones too."""
         return int(self.frame.size)
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes that labels have, in alphabetical order."""
+        return [str(name) for name in np.unique(self.label) if name]
 
     def of_frame(self, index: int) -> NDArray[np.int64]:
         """Numbers of the labels of a frame, dropped ones too."""
@@ -153,7 +167,7 @@ class RecordingLabels:
         moved = number[self.frame]
         order = np.argsort(moved, kind='stable')
         inside = order[moved[order] >= 0]
-        arrays = {name: getattr(self, name)[inside] for name in _ARRAYS if name not in _OF_FRAMES}
+        arrays = {name: getattr(self, name)[inside] for name in OF_LABELS}
         arrays['frame'] = moved[inside]
         return replace(self, stamps_ns=stamps_ns, known=known, **arrays)
 
@@ -171,7 +185,7 @@ class RecordingLabels:
         Args:
             radar_height: m, see ``SelfLabels.targets``.
         """
-        lists = self.as_self_labels().targets(len(self.stamps_ns), self.kept, radar_height)
+        lists = self.as_self_labels().targets(len(self.stamps_ns), self.kept, radar_height, self.label)
         return [targets if known else None for targets, known in zip(lists, self.known, strict=True)]
 
 
@@ -226,6 +240,8 @@ class LabelSet:
             digest.update(f'{labels.content} {labels.group}'.encode())
             for name, (kind, _) in _ARRAYS.items():
                 digest.update(np.ascontiguousarray(getattr(labels, name), dtype=kind).tobytes())
+            if labels.classes:  # without, they are those that they were before there were classes
+                digest.update(json.dumps(labels.label.tolist()).encode())
         return digest.hexdigest()
 
     @property
@@ -246,7 +262,14 @@ class LabelSet:
             for number, labels in enumerate(self.recordings)
             for name, (kind, _) in _ARRAYS.items()
         }
-        bags = [{key: getattr(labels, key) for key in ('name', 'content', 'group')} for labels in self.recordings]
+        bags: list[dict[str, Any]] = []
+        for number, labels in enumerate(self.recordings):
+            bags.append({key: getattr(labels, key) for key in ('name', 'content', 'group')})
+            if labels.classes:
+                # a file holds the places of the class names in its header, -1 = unknown
+                places = {label: place for place, label in enumerate(labels.classes)}
+                bags[-1]['classes'] = list(places)
+                arrays[f'{number}.label'] = np.array([places.get(label, -1) for label in labels.label.tolist()])
         header = {
             'kind': _KIND,
             'format': _FORMAT,
@@ -295,12 +318,30 @@ class LabelSet:
                                 f'{path}: labels of {bag["name"]!r}: {name}: expected {np.dtype(kind)},'
                                 f' got {arrays[name].dtype}'
                             )
+                    if bag.get('classes'):
+                        numbers = file.get_tensor(f'{number}.label')
+                        arrays['label'] = _named(path, bag, numbers)
                     recordings.append(RecordingLabels(bag['name'], bag['content'], bag['group'], **arrays))
         except FileNotFoundError as error:
             raise LabelError(f'{path}: expected a label file, found none') from error
         except (OSError, SafetensorError) as error:
             raise LabelError(f'{path}: expected a whole label file (.safetensors), got: {error}') from error
         return cls(header['method'], header['radar'], tuple(recordings), header['provenance'])
+
+
+def _named(path: Path, bag: Mapping[str, Any], numbers: NDArray[Any]) -> NDArray[np.str_]:
+    """(L,) class names of their places in a bag's list; -1 = unknown.
+
+    Raises:
+        LabelError: other numbers.
+    """
+    names = [*map(str, bag['classes']), '']
+    if numbers.dtype.kind != 'i' or np.any((numbers < -1) | (numbers > len(names) - 2)):
+        raise LabelError(
+            f'{path}: labels of {bag["name"]!r}: label: expected whole numbers from -1 to {len(names) - 2}, the places'
+            f' of its classes, got {numbers.dtype} {np.unique(numbers)[:8].tolist()}'
+        )
+    return np.array(names)[numbers]
 
 
 def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
@@ -362,6 +403,7 @@ def labels_of_recordings(
     known: Sequence[NDArray[np.bool_]],
     labels: SelfLabels,
     kept: NDArray[np.bool_],
+    label: NDArray[np.str_] | None = None,
 ) -> tuple[RecordingLabels, ...]:
     """Labels of all frames of several recordings, one recording after the other, parted by recording.
 
@@ -371,6 +413,7 @@ def labels_of_recordings(
         known: (N,) bool of each, see :class:`RecordingLabels`.
         labels: frames numbered through all recordings.
         kept: one for each label.
+        label: class name of each label, empty where unknown; None = all unknown.
     """
     parted, start = [], 0
     for recording, group, seen in zip(recordings, groups, known, strict=True):
@@ -390,6 +433,7 @@ def labels_of_recordings(
                 variance=labels.variance[own],
                 confidence=labels.confidence[own],
                 kept=kept[own],
+                label=np.full(own.stop - own.start, '') if label is None else label[own],
             )
         )
         start = end

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.learning.label_set import RecordingLabels
+from radio_visual_ssl.learning.label_set import OF_LABELS, RecordingLabels
 from radio_visual_ssl.learning.training_run import TrainingError
 
 LEAST_LABELS = 10
@@ -64,8 +64,4 @@ def share_of_labels(
 def _only(labels: RecordingLabels, frames: NDArray[np.bool_]) -> RecordingLabels:
     """The labels of some frames; nothing is known of the others."""
     rows = frames[labels.frame]
-    arrays = {
-        name: getattr(labels, name)[rows]
-        for name in ('frame', 'instance', 'range', 'azimuth', 'variance', 'confidence', 'kept')
-    }
-    return replace(labels, known=frames, **arrays)
+    return replace(labels, known=frames, **{name: getattr(labels, name)[rows] for name in OF_LABELS})

@@ -419,5 +419,6 @@ def _kept(
         np.split(known, sizes),
         labels.chosen(placed),
         kept[placed],
+        np.concatenate([recording.mask_labels for recording in recordings])[placed],
     )
     return MethodLabels(method, labels, kept, LabelSet(method, recordings[0].radar, parted, about))

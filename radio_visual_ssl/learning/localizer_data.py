@@ -22,6 +22,9 @@ from radio_visual_ssl.models.picture_input import PictureInputSettings, recordin
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings, recording_inputs
 from radio_visual_ssl.radar.grid import PolarGrid
 
+AUTO = 'auto'
+"""In place of names of classes: those that the labels have."""
+
 
 class LabelledBatch(NamedTuple):
     """Frames with their labels; all tensors, so that it moves between devices as one.
@@ -37,6 +40,8 @@ class LabelledBatch(NamedTuple):
         number: (B,) int64, of the frames in the data set.
         pictures: (B, 4, rows, columns) float32, see `PictureInput`; None where the radar is alone.
         mirrored: (B,) bool, maps seen in a mirror, which pictures never are; None = not one.
+        class_index: (L,) int64, place of the label's class among those that are learned, -1 = unknown or another one;
+            None = no classes are learned.
     """
 
     maps: Tensor
@@ -50,6 +55,7 @@ class LabelledBatch(NamedTuple):
     number: Tensor
     pictures: Tensor | None = None
     mirrored: Tensor | None = None
+    class_index: Tensor | None = None
 
     def inputs(self, device: torch.device | None = None) -> tuple[Tensor, ...]:
         """What the network takes, on a device; None = where it is."""
@@ -108,6 +114,36 @@ def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -
     return sectors
 
 
+def learned_classes(
+    labels: Sequence[RecordingLabels], wanted: Sequence[str], span: tuple[float, float] = (0.0, 1.0)
+) -> tuple[str, ...]:
+    """Names of the classes that a localizer learns to tell apart.
+
+    Args:
+        labels: that it learns from.
+        wanted: names; ('auto',) = all that kept labels have, if these are two or more.
+        span: share of each recording from which to which frames are taken.
+
+    Raises:
+        TrainingError: a name that no kept label has.
+    """
+    found: set[str] = set()
+    for each in labels:
+        first, end = (round(part * len(each.stamps_ns)) for part in span)
+        rows = each.kept & each.known[each.frame] & (each.frame >= first) & (each.frame < end)
+        found.update(each.label[rows].tolist())
+    present = sorted(found - {''})
+    if tuple(wanted) == (AUTO,):
+        return tuple(present) if len(present) > 1 else ()
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise TrainingError(
+            f'classes: expected some of {", ".join(present) or "none"}, which kept labels have,'
+            f' got {", ".join(missing)}'
+        )
+    return tuple(wanted)
+
+
 class LabelledFrames(Dataset[LabelledBatch]):
     """Those frames of recordings of which it is known what the camera saw, with their labels.
 
@@ -119,6 +155,7 @@ class LabelledFrames(Dataset[LabelledBatch]):
         parts: share of each recording from which to which frames are taken.
         repeats: how often an epoch takes each frame.
         pictures: what the network sees of the camera; None = nothing.
+        classes: names of those that are learned.
 
     Raises:
         TrainingError: not one known frame.
@@ -134,12 +171,17 @@ class LabelledFrames(Dataset[LabelledBatch]):
         parts: tuple[float, float] = (0.0, 1.0),
         repeats: int = 1,
         pictures: PictureInputSettings | None = None,
+        classes: Sequence[str] = (),
     ) -> None:
         self.grid: PolarGrid = RadarInput(settings, recordings[0].grid).grid
         self._repeats = repeats
         self._inputs = [recording_inputs(recording, settings) for recording in recordings]
         self._pictures = [recording_pictures(each, pictures) for each in recordings] if pictures is not None else []
         self._labels = list(labels)
+        places = {name: place for place, name in enumerate(classes)}
+        self._classes = [
+            np.array([places.get(name, -1) for name in each.label.tolist()], np.int64) for each in labels if places
+        ]
         bounds = np.stack(list(sectors.values()))
         widest = np.where([True, False, True, False], bounds.min(axis=0), bounds.max(axis=0))
         self._sectors = [sectors.get(each.group, widest) for each in labels]
@@ -173,13 +215,15 @@ class LabelledFrames(Dataset[LabelledBatch]):
 
     def __getitems__(self, indices: Sequence[int]) -> LabelledBatch:
         """A batch of frames by their numbers."""
-        maps, sectors, frames, chosen, pictures = [], [], [], [], []
+        maps, sectors, frames, chosen, pictures, classes = [], [], [], [], [], []
         for place, index in enumerate(indices):
             number, frame = self._frames[index % self.known]
             own = self._labels[number].of_frame(frame)
             maps.append(self._inputs[number][frame])
             if self._pictures:
                 pictures.append(self._pictures[number][frame])
+            if self._classes:
+                classes.append(self._classes[number][own])
             sectors.append(self._sectors[number])
             frames.append(np.full(len(own), place))
             chosen.append((self._labels[number], own))
@@ -200,6 +244,7 @@ class LabelledFrames(Dataset[LabelledBatch]):
             torch.from_numpy(gather('kept')).bool(),
             torch.as_tensor(indices),
             torch.from_numpy(np.stack(pictures)).float() if pictures else None,
+            class_index=torch.from_numpy(np.concatenate(classes)) if classes else None,
         )
 
 
@@ -247,6 +292,7 @@ def encode_batch(
         batch.confidence[kept],
         sigma,
         least_sigma,
+        None if batch.class_index is None else batch.class_index[kept],
     )
     range_ = torch.from_numpy(cells.range).to(batch.sector)[:, None]
     azimuth = torch.from_numpy(cells.azimuth).to(batch.sector)[None]
@@ -278,7 +324,7 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
     """
     made = []
     for recording, truth in zip(recordings, truths, strict=True):
-        frame, rows = [], []
+        frame, rows, names = [], [], []
         for index, targets in enumerate(truth.targets):
             for target in targets or ():
                 if not recording.grid.contains(target.slant_range, target.cone_angle):
@@ -286,6 +332,7 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
                 seen = target.in_camera_view and not target.visibility <= 0
                 rows.append((target.slant_range, target.cone_angle, max(target.size[0] / 2, 0.1), seen))
                 frame.append(index)
+                names.append(target.label)
         table = np.array(rows, dtype=np.float64).reshape(-1, 4)
         variance = np.stack((table[:, 2] ** 2, (table[:, 2] / np.maximum(table[:, 0], 0.1)) ** 2), axis=1)
         made.append(
@@ -302,6 +349,7 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
                 variance=variance,
                 confidence=np.ones(len(frame)),
                 kept=table[:, 3] > 0,
+                label=np.array(names, dtype=np.str_),
             )
         )
     return LabelSet('truth', recordings[0].radar, tuple(made))

@@ -19,12 +19,14 @@ from radio_visual_ssl.learning.held_out import contents, hold_out
 from radio_visual_ssl.learning.label_set import LabelSet
 from radio_visual_ssl.learning.label_share import share_of_labels
 from radio_visual_ssl.learning.localizer_data import (
+    AUTO,
     LabelledBatch,
     LabelledFrames,
     SectorSettings,
     encode_batch,
     frame_loader,
     learn_sectors,
+    learned_classes,
 )
 from radio_visual_ssl.learning.localizer_variation import VariationSettings, vary
 from radio_visual_ssl.learning.recordings import Recording
@@ -42,7 +44,7 @@ from radio_visual_ssl.learning.training_run import (
 )
 from radio_visual_ssl.models.checkpoint import Checkpoint, Kind, RadarGeometry, save_checkpoint
 from radio_visual_ssl.models.fusion import FusionNetwork
-from radio_visual_ssl.models.localizer import LocalizerNetwork
+from radio_visual_ssl.models.localizer import LocalizerNetwork, check_classes
 from radio_visual_ssl.models.localizer_loss import LocalizerLoss
 from radio_visual_ssl.models.network_localizer import make_network, network_of
 from radio_visual_ssl.models.picture_input import PictureInputSettings
@@ -112,6 +114,9 @@ class LocalizerTrainingSettings:
         dropped_radius: m, around a dropped label nothing is learned.
         offset_loss: see `LocalizerLoss`.
         offset_weight: of the offset loss against the centre loss.
+        classes: names of what targets may be that the network learns to tell apart, at least two; 'auto' = all that
+            kept labels have, if they have two or more; () = none.
+        class_weight: of the class loss against the centre loss.
         held_out: share of the recordings that validation gets where it is given none; of fewer than three recordings
             the end of each.
         label_share: share of the labelled frames that is used, in training and in validation alike, see
@@ -142,12 +147,17 @@ class LocalizerTrainingSettings:
     dropped_radius: float = 5.0
     offset_loss: Literal['student_t', 'huber'] = 'student_t'
     offset_weight: float = 1.0
+    classes: tuple[str, ...] = (AUTO,)
+    class_weight: float = 3.0
     held_out: float = 0.2
     label_share: float = 1.0
     workers: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers that no part checks itself."""
+        """Check what no part checks itself; a list of classes, or one name, becomes a tuple."""
+        object.__setattr__(self, 'classes', (self.classes,) if isinstance(self.classes, str) else tuple(self.classes))
+        if self.classes != (AUTO,):
+            check_classes(self.classes)
         for name in ('batch_size', 'learning_rate', 'sigma', 'least_sigma', 'dropped_radius'):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f'{name}: expected a positive number, got {getattr(self, name)!r}')
@@ -171,6 +181,7 @@ class LocalizerTrainingReport:
         seconds: of this process' part, calibration included.
         samples_per_s: frames trained on per second.
         frames, labels: trained on.
+        classes: that were learned.
         calibration: of the model.
     """
 
@@ -181,6 +192,7 @@ class LocalizerTrainingReport:
     samples_per_s: float
     frames: int
     labels: int
+    classes: tuple[str, ...]
     calibration: CalibrationReport
 
     def to_json(self) -> dict[str, Any]:
@@ -206,7 +218,9 @@ class LocalizerModule(LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(network).requires_grad_(False).eval()
         self._channels, self._settings, self._steps = tuple(channels), settings, steps
-        self._loss = LocalizerLoss(settings.offset_loss, offset_weight=settings.offset_weight)
+        self._loss = LocalizerLoss(
+            settings.offset_loss, offset_weight=settings.offset_weight, class_weight=settings.class_weight
+        )
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         """The loss of a varied batch; the variation depends on seed, epoch, batch and process alone."""
@@ -298,15 +312,29 @@ def train_localizer(
         )
     )
     sectors = learn_sectors(of_training, settings.sector)
+    classes = learned_classes(of_training, settings.classes, parts.training_span)
     pictures = settings.picture_input if settings.fusion else None
     poses = {each.group for each in (*training, *held_out)}
     if settings.fusion and len(poses) > 1:
         raise TrainingError(f'fusion: expected bags of one camera pose, which has a name, got {len(poses)} poses')
     frames = LabelledFrames(
-        training, of_training, settings.radar_input, sectors, parts.training_span, max(round(1 / share), 1), pictures
+        training,
+        of_training,
+        settings.radar_input,
+        sectors,
+        parts.training_span,
+        max(round(1 / share), 1),
+        pictures,
+        classes,
     )
     others = LabelledFrames(
-        held_out, of_held_out, settings.radar_input, sectors, parts.validation_span, pictures=pictures
+        held_out,
+        of_held_out,
+        settings.radar_input,
+        sectors,
+        parts.validation_span,
+        pictures=pictures,
+        classes=classes,
     )
     for name, some in (('training', frames), ('validation', others)):
         if not some.kept:
@@ -315,6 +343,8 @@ def train_localizer(
     check = frame_loader(others, settings.batch_size, shuffle=False, workers=settings.workers)
     radar_input = RadarInput(settings.radar_input, recordings[0].grid)
     architecture = asdict(settings.network)
+    if classes:
+        architecture['classes'] = classes
     kind: Kind = 'localizer'
     if settings.fusion:
         kind = 'fusion'
@@ -377,5 +407,5 @@ def train_localizer(
         )
         save_checkpoint(out, checkpoint)
     return LocalizerTrainingReport(
-        out, result.loss, result.epochs, seconds, result.samples_per_s, frames.known, frames.kept, calibration
+        out, result.loss, result.epochs, seconds, result.samples_per_s, frames.known, frames.kept, classes, calibration
     )

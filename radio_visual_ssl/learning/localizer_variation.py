@@ -12,6 +12,7 @@ from torch import Tensor
 
 from radio_visual_ssl.learning.localizer_data import LabelledBatch
 from radio_visual_ssl.models.polar_layers import DECIBEL
+from radio_visual_ssl.models.radar_input import ABSENT
 from radio_visual_ssl.radar.grid import PolarGrid
 
 
@@ -22,7 +23,8 @@ class VariationSettings:
     Attributes:
         mirror: share of frames seen in a mirror (left is right), where the azimuth bins are symmetric.
         shift: range bins and azimuth bins by which a frame is moved at most, either way.
-        gain_db: dB by which all that stands above the noise is made stronger or weaker, standard deviation.
+        gain_db: dB by which all that stands above the noise is made stronger or weaker, standard deviation; velocities
+            stay.
         noise: standard deviation of what is added to the maps, in their unit.
         cut_out: share of frames in which a box is blanked out and nothing is learned.
         cut_size: share of the range and azimuth bins that a box has at most.
@@ -81,11 +83,12 @@ def vary(
         if batch.pictures is not None:
             raise ValueError(f'shift: expected (0, 0), for pictures would not move along, got {settings.shift}')
         moves = [(2 * uniform(count) - 1) * (bins + 0.5) for bins in settings.shift]
-        batch = _shifted(batch, grid, torch.stack([move.round() for move in moves], dim=1).to(device))
+        batch = _shifted(batch, grid, channels, torch.stack([move.round() for move in moves], dim=1).to(device))
     maps = batch.maps
     if settings.gain_db:
         gain = (torch.randn(count, 1, 1, 1, generator=generator) * settings.gain_db * DECIBEL).to(device)
-        maps = maps + gain * (1 - 2 * torch.exp(-maps)).clamp_min(0)
+        levels = torch.tensor([float(channel != 'velocity') for channel in channels], device=device)[:, None, None]
+        maps = maps + gain * levels * (1 - 2 * torch.exp(-maps)).clamp_min(0)
     if settings.noise:
         maps = maps + torch.randn(maps.shape, generator=generator).to(device) * settings.noise
     batch = batch._replace(maps=maps)
@@ -103,7 +106,12 @@ def _mirrored(batch: LabelledBatch, chosen: Tensor) -> LabelledBatch:
     return batch._replace(maps=maps, sector=sector, azimuth=azimuth, mirrored=chosen)
 
 
-def _shifted(batch: LabelledBatch, grid: PolarGrid, moves: Tensor) -> LabelledBatch:
+def _absent(channels: Sequence[str], device: torch.device) -> Tensor:
+    """(1, C, 1, 1) what the channels show where there is nothing."""
+    return torch.tensor([ABSENT[channel] for channel in channels], device=device)[None, :, None, None]
+
+
+def _shifted(batch: LabelledBatch, grid: PolarGrid, channels: Sequence[str], moves: Tensor) -> LabelledBatch:
     """Frames moved by whole (B, 2) bins; what comes in is noise, in which nothing is learned."""
     rows, columns = grid.shape
     device = batch.maps.device
@@ -113,7 +121,7 @@ def _shifted(batch: LabelledBatch, grid: PolarGrid, moves: Tensor) -> LabelledBa
     inside = (down >= 0) & (down < rows)
     across = torch.ones_like(right, dtype=torch.bool) if grid.wraps else (right >= 0) & (right < columns)
     picked = batch.maps[frame, :, down.clamp(0, rows - 1)[:, :, None], (right % columns)[:, None]].movedim(-1, 1)
-    maps = torch.where((inside[:, :, None] & across[:, None])[:, None], picked, math.log(2))
+    maps = torch.where((inside[:, :, None] & across[:, None])[:, None], picked, _absent(channels, device))
     place = [torch.from_numpy(each) for each in grid.index(batch.range.cpu().numpy(), batch.azimuth.cpu().numpy())]
     move = moves[batch.frame].double().cpu()
     row, column = place[0] + move[:, 0], place[1] + move[:, 1]
@@ -140,6 +148,7 @@ def _shifted(batch: LabelledBatch, grid: PolarGrid, moves: Tensor) -> LabelledBa
         batch.confidence[stays],
         batch.kept[stays],
         batch.number,
+        class_index=None if batch.class_index is None else batch.class_index[stays],
     )
 
 
@@ -171,8 +180,7 @@ def _cut_out(
     down = (row >= low[:, :1]) & (row < high[:, :1]) & chosen
     across = (column >= low[:, 1:]) & (column < high[:, 1:])
     inside = (down[:, :, None] & across[:, None])[:, None]
-    blank = torch.tensor([0.0 if channel == 'moving' else math.log(2) for channel in channels], device=box.device)
-    maps = torch.where(inside, blank[None, :, None, None], batch.maps)
+    maps = torch.where(inside, _absent(channels, box.device), batch.maps)
     place = [np.nan_to_num(each) for each in grid.index(batch.range.cpu().numpy(), batch.azimuth.cpu().numpy())]
     at = [torch.from_numpy(each.round().astype(np.int64)).to(box.device) for each in place]
     hidden = inside[batch.frame, 0, at[0].clamp(0, rows - 1), at[1] % columns]

@@ -121,6 +121,8 @@ class MaskTable:
         writer.extend('mask_numbers', np.array([min(mask.number, _LARGEST_NUMBER) for mask in masks], np.int64))
         writer.extend('mask_scores', np.array([mask.score for mask in masks], np.float64))
         writer.extend('mask_fragments', np.array([mask.fragments for mask in masks], np.int32))
+        if any(mask.label for mask in masks):
+            writer.extend('mask_labels', np.array([mask.label for mask in masks]))
         writer.extend('mask_flags', np.array(flags, np.bool_).reshape(-1, 3))
         writer.extend('mask_offsets', np.cumsum([0, *sizes], dtype=np.int64))
         bits = [self._bits[index] for index in order]

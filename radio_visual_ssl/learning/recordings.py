@@ -18,7 +18,7 @@ from radio_visual_ssl.bags.array_store import ArrayStore, ArrayStoreWriter, open
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.learning.bag_selection import expand_bags
 from radio_visual_ssl.learning.recording_arrays import write_arrays
-from radio_visual_ssl.learning.recording_settings import RecordingError, RecordingSettings
+from radio_visual_ssl.learning.recording_settings import MOTION, NO_MASKS, RecordingError, RecordingSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.vision.masks import TargetMask
@@ -106,6 +106,12 @@ class Recording:
         """Masks of all frames."""
         return int(self.mask_starts[-1])
 
+    @property
+    def mask_labels(self) -> NDArray[np.str_]:
+        """(I,) class name of each mask, as recorded with it; empty where unknown, as of what moves."""
+        labels = self._arrays.get('mask_labels')
+        return np.full(self.instances, '') if labels is None else labels
+
     def heatmap(self, index: int) -> Heatmap:
         """A frame as a localizer takes it."""
         velocity = self.velocity[index] if self.velocity is not None and self._arrays['with_velocity'][index] else None
@@ -142,6 +148,7 @@ class Recording:
             merged=merged,
             split=split,
             occluded=occluded,
+            label=str(arrays['mask_labels'][number]) if 'mask_labels' in arrays else '',
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -237,6 +244,8 @@ def open_recording(
     path = Path(bag)
     content = bag_content(path)
     wanted = {name: value for name, value in asdict(settings).items() if name != 'camera_pose'}
+    if settings.masks not in (MOTION, NO_MASKS):  # recorded ones may have classes, which older arrays lack
+        wanted['mask_labels'] = True
     if not settings.wrong_masks:  # arrays that were made before there was such a thing are as good
         del wanted['wrong_masks']
     key = hashlib.sha256(json.dumps([_VERSION, content, wanted], sort_keys=True).encode()).hexdigest()[:32]

@@ -129,7 +129,13 @@ class SelfLabels:
         keep[np.argsort(-self.confidence, kind='stable')[: round(float(coverage or 0.0) * len(self))]] = True
         return keep & (self.confidence > 0)
 
-    def targets(self, frames: int, keep: NDArray[np.bool_], radar_height: float = 0.0) -> list[list[Target] | None]:
+    def targets(
+        self,
+        frames: int,
+        keep: NDArray[np.bool_],
+        radar_height: float = 0.0,
+        label: NDArray[np.str_] | None = None,
+    ) -> list[list[Target] | None]:
         """Kept labels as targets, a list for each frame.
 
         An empty list is a frame without any instance: nothing is there that the camera could see. None is a frame all
@@ -140,6 +146,7 @@ class SelfLabels:
             keep: (N,) see :meth:`kept`.
             radar_height: m, of the radar above the reflecting points, to take slant range and cone angle to the
                 ground; 0 = positions are what the radar reads.
+            label: (N,) class names, empty where unknown; None = all unknown.
         """
         has_instances = np.bincount(self.frame, minlength=frames) > 0
         lists: list[list[Target] | None] = [None if some else [] for some in has_instances]
@@ -152,6 +159,7 @@ class SelfLabels:
                 z=-radar_height,
                 covariance=covariances[number],
                 score=float(self.confidence[number]),
+                label='' if label is None else str(label[number]),
             )
             index = int(self.frame[number])
             lists[index] = [*(lists[index] or []), target]

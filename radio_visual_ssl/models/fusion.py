@@ -24,7 +24,7 @@ class FusionNetwork(LocalizerNetwork):
     learned in place of a calibration, and hold for one pose of the camera.
 
     Args:
-        grid, input_channels, width, kernel, stride, dilations, coordinate_bands: see `LocalizerNetwork`.
+        grid, input_channels, width, kernel, stride, dilations, coordinate_bands, classes: see `LocalizerNetwork`.
         picture_size: rows and columns, px.
         picture_width: channels of the description.
         place_width: of queries and keys.
@@ -49,8 +49,9 @@ class FusionNetwork(LocalizerNetwork):
         picture_size: tuple[int, int] = (60, 80),
         picture_width: int = 24,
         place_width: int = 32,
+        classes: Sequence[str] = (),
     ) -> None:
-        super().__init__(grid, input_channels, width, kernel, stride, dilations, coordinate_bands)
+        super().__init__(grid, input_channels, width, kernel, stride, dilations, coordinate_bands, classes)
         for name, value in (('picture_width', picture_width), ('place_width', place_width)):
             if value < 1:
                 raise ValueError(f'{name}: expected a whole number from 1 on, got {value}')

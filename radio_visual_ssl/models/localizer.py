@@ -2,8 +2,8 @@
 """The radio localizer: heatmaps to target centres, several per frame, each with a score and a position covariance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ RARE = -4.6
 LOG_VARIANCE_LIMIT = 8.0
 """Predicted standard deviations stay between 1/55 and 55 cells."""
 
+_PLACE_MAPS = 5  # of the last layer, before those of the classes
+
 
 class LocalizerOutput(NamedTuple):
     """What the network says of each cell.
@@ -30,11 +32,14 @@ class LocalizerOutput(NamedTuple):
         centre: (B, rows, columns) log-odds that a target's centre is in the cell.
         offset: (B, 2, rows, columns) from the cell's centre to the target's, along (range, azimuth), in cells.
         log_variance: (B, 2, rows, columns) of the offset, log cells^2.
+        class_logit: (B, classes, rows, columns) whose softmax is the probability of each class of a target in the cell;
+            None where no classes were learned.
     """
 
     centre: Tensor
     offset: Tensor
     log_variance: Tensor
+    class_logit: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +52,7 @@ class Detections:
         position: (N, 2) m, (x, y) in the radar's plane.
         covariance: (N, 2, 2) m^2 of (x, y).
         variance: (N, 2) m^2 and rad^2 of (range, azimuth).
+        class_logit: (N, classes), see `LocalizerOutput`; None where no classes were learned.
     """
 
     score: NDArray[np.float64]
@@ -55,6 +61,17 @@ class Detections:
     position: NDArray[np.float64]
     covariance: NDArray[np.float64]
     variance: NDArray[np.float64]
+    class_logit: NDArray[np.float64] | None = None
+
+    def chosen(self, rows: NDArray[np.bool_]) -> 'Detections':
+        """Some of them.
+
+        Args:
+            rows: (N,) bool.
+        """
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        some: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
+        return Detections(**some)
 
     def to_targets(self) -> list[Target]:
         """The same as targets on the ground plane of the radar frame."""
@@ -91,9 +108,10 @@ class LocalizerNetwork(nn.Module):
         kernel, stride: of the first convolution; the stride is the output's.
         dilations: of the residual blocks.
         coordinate_bands: octaves of the coordinate features, few: a localizer should not know places by heart.
+        classes: names of what targets may be, at least two; () = what a target is is not told.
 
     Attributes:
-        grid, input_channels: as given.
+        grid, input_channels, classes: as given.
         cells: the output's cells.
         head_layers: how many of ``layers`` come before the residual blocks.
 
@@ -110,8 +128,11 @@ class LocalizerNetwork(nn.Module):
         stride: Pair = 2,
         dilations: Sequence[Pair] = (1, 2, 4, 2, 1),
         coordinate_bands: int = 2,
+        classes: Sequence[str] = (),
     ) -> None:
         super().__init__()
+        check_classes(classes)
+        self.classes = tuple(classes)
         for name, value in (('input_channels', input_channels), ('width', width)):
             if value < 1:
                 raise ValueError(f'{name}: expected a whole number from 1 on, got {value}')
@@ -126,7 +147,7 @@ class LocalizerNetwork(nn.Module):
             layers.append(block)
             cells = block.cells
         self.cells = cells
-        output = nn.Conv2d(width, 5, 1)
+        output = nn.Conv2d(width, _PLACE_MAPS + len(self.classes), 1)
         nn.init.normal_(output.weight, std=0.01)
         self.layers = nn.Sequential(*layers, ChannelNorm(width), nn.GELU(), output)
 
@@ -148,9 +169,24 @@ class LocalizerNetwork(nn.Module):
         return output_of(self.layers(heatmaps))
 
 
+def check_classes(classes: Sequence[str]) -> None:
+    """Refuse names that tell nothing apart.
+
+    Raises:
+        ValueError: a single one, one twice, or an empty one.
+    """
+    if len(classes) == 1 or len(set(classes)) < len(classes) or '' in classes:
+        raise ValueError(f'classes: expected two or more names, each once, or none, got {tuple(classes)!r}')
+
+
 def output_of(maps: Tensor) -> LocalizerOutput:
-    """The parts of the last layer's (B, 5, rows, columns)."""
-    return LocalizerOutput(maps[:, 0] + RARE, maps[:, 1:3], maps[:, 3:5].clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT))
+    """The parts of the last layer's (B, 5 + classes, rows, columns)."""
+    return LocalizerOutput(
+        maps[:, 0] + RARE,
+        maps[:, 1:3],
+        maps[:, 3:_PLACE_MAPS].clamp(-LOG_VARIANCE_LIMIT, LOG_VARIANCE_LIMIT),
+        maps[:, _PLACE_MAPS:] if maps.shape[1] > _PLACE_MAPS else None,
+    )
 
 
 def decode(
@@ -194,6 +230,10 @@ def decode(
     scores, flat = kept.topk(min(2 * count, kept.shape[1]), dim=1)
     offset = output.offset.detach().float().flatten(2).gather(2, flat[:, None].expand(-1, 2, -1))
     variance = output.log_variance.detach().float().flatten(2).gather(2, flat[:, None].expand(-1, 2, -1)).exp()
+    classes = None
+    if output.class_logit is not None:
+        logit = output.class_logit.detach().float().flatten(2)
+        classes = logit.gather(2, flat[:, None].expand(-1, logit.shape[1], -1)).cpu().numpy().astype(np.float64)
     row = (flat // cells.shape[1]).cpu().numpy() + offset[:, 0].cpu().numpy()
     column = (flat % cells.shape[1]).cpu().numpy() + offset[:, 1].cpu().numpy()
     range_, azimuth = cells.decode(row, column)
@@ -212,6 +252,7 @@ def decode(
                 position[frame, chosen],
                 covariance[frame, chosen],
                 spread[frame][:, chosen].T,
+                None if classes is None else classes[frame][:, chosen].T,
             )
         )
     return detections

@@ -24,12 +24,15 @@ class LocalizerLabels:
         centre_weight: (F, rows, columns) the label's confidence in the cells where ``centre`` is 1, else 0.
         offset: (F, 2, rows, columns) cells, from a cell's centre to the nearest label's place, where weighted.
         offset_weight: (F, rows, columns) confidence times ``centre`` in the cells near a label, else 0.
+        class_index: (F, rows, columns) int64, place of the nearest label's class in the network's list, where weighted;
+            -1 where there is no label or its class is not known. None = no classes.
     """
 
     centre: Tensor
     centre_weight: Tensor
     offset: Tensor
     offset_weight: Tensor
+    class_index: Tensor | None = None
 
 
 def encode_labels(
@@ -41,6 +44,7 @@ def encode_labels(
     confidence: Tensor | None = None,
     sigma: float = 0.75,
     least_sigma: float = 0.7,
+    class_index: Tensor | None = None,
 ) -> LocalizerLabels:
     """Places of several targets in several frames as maps (CenterNet, arXiv 1904.07850, section 3).
 
@@ -53,6 +57,7 @@ def encode_labels(
         confidence: (N,) in [0, 1]; None = 1.
         sigma: m, of the Gaussian, along range and across it.
         least_sigma: cells, lower bound of it, which a wide beam or cell needs.
+        class_index: (N,) int64, place of each label's class in the network's list, -1 = unknown; None = no classes.
 
     Returns:
         Maps of F frames on the device of ``range_``, float32.
@@ -61,9 +66,12 @@ def encode_labels(
         ValueError: shapes that differ, frames out of range, or sigmas that are not positive.
     """
     confidence = torch.ones_like(range_) if confidence is None else confidence
-    shapes = {tuple(each.shape) for each in (range_, azimuth, frame, confidence)}
+    numbers = torch.full_like(frame, -1) if class_index is None else class_index
+    shapes = {tuple(each.shape) for each in (range_, azimuth, frame, confidence, numbers)}
     if len(shapes) != 1 or range_.dim() != 1:
-        raise ValueError(f'range_, azimuth, frame, confidence: expected the same shape (N,), got {sorted(shapes)}')
+        raise ValueError(
+            f'range_, azimuth, frame, confidence, class_index: expected the same shape (N,), got {sorted(shapes)}'
+        )
     if len(frame) and (frame.min() < 0 or frame.max() >= frames):
         raise ValueError(f'frame: expected 0 to {frames - 1}, got {int(frame.min())} to {int(frame.max())}')
     if not (sigma > 0 and least_sigma > 0):
@@ -99,7 +107,11 @@ def encode_labels(
     offset[frame[label], 1, cell_row, cell_column] = _around(column[label] - cell_column, cells)
     weight[frame[label], cell_row, cell_column] = confidence[label] * bump[learns]
     centre_weight.index_put_((frame, near_row.long(), near_column.long()), confidence)
-    return LocalizerLabels(centre, centre_weight, offset, weight)
+    classes = None
+    if class_index is not None:
+        classes = torch.full_like(centre, -1, dtype=torch.int64)
+        classes[frame[label], cell_row, cell_column] = class_index[inside][label]
+    return LocalizerLabels(centre, centre_weight, offset, weight, classes)
 
 
 def _around(columns: Tensor, cells: CellGrid) -> Tensor:
@@ -109,7 +121,7 @@ def _around(columns: Tensor, cells: CellGrid) -> Tensor:
 
 
 class LocalizerLoss(nn.Module):
-    """Penalty-reduced focal loss of the centre map plus a robust loss of the offsets.
+    """Penalty-reduced focal loss of the centre map plus a robust loss of the offsets, and one of the classes.
 
     Centre: CenterNet's equation 1 (arXiv 1904.07850), divided by the sum of confidences. Offset, per axis, in cells:
 
@@ -117,12 +129,16 @@ class LocalizerLoss(nn.Module):
       further it is off, and the scale that is learned is that of the labels that agree;
     - ``huber``: without variance; the network's log-variances stay untrained.
 
+    Classes: cross-entropy in the cells that learn the offset to a label of known class, weighted as the offset is; a
+    cell next to a label's own may well be the one that is found. Labels of unknown class teach nothing of classes.
+
     Args:
         offset_loss: as above.
         degrees_of_freedom: of Student's t; fewer = more robust.
         delta: cells, where Huber's loss turns linear.
         offset_weight: of the offset loss against the centre loss.
         alpha, beta: exponents of the focal loss.
+        class_weight: of the class loss against the centre loss.
 
     Raises:
         ValueError: an unknown loss, or a number that is not positive.
@@ -136,6 +152,7 @@ class LocalizerLoss(nn.Module):
         offset_weight: float = 1.0,
         alpha: float = 2.0,
         beta: float = 4.0,
+        class_weight: float = 3.0,
     ) -> None:
         super().__init__()
         if offset_loss not in OFFSET_LOSSES:
@@ -144,10 +161,11 @@ class LocalizerLoss(nn.Module):
         for name, value in numbers.items():
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f'{name}: expected a positive number, got {value}')
-        if not (math.isfinite(offset_weight) and offset_weight >= 0):
-            raise ValueError(f'offset_weight: expected 0 or more, got {offset_weight}')
+        for name, value in (('offset_weight', offset_weight), ('class_weight', class_weight)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f'{name}: expected 0 or more, got {value}')
         self.offset_loss, self.degrees_of_freedom, self.delta = offset_loss, degrees_of_freedom, delta
-        self.offset_weight, self.alpha, self.beta = offset_weight, alpha, beta
+        self.offset_weight, self.class_weight, self.alpha, self.beta = offset_weight, class_weight, alpha, beta
 
     def forward(self, output: LocalizerOutput, labels: LocalizerLabels, visible: Tensor | None = None) -> Tensor:
         """The loss of F frames.
@@ -170,11 +188,15 @@ class LocalizerLoss(nn.Module):
             )
         count = labels.centre_weight.sum().clamp_min(1.0)
         loss = self._centre(output.centre.float(), labels, visible).sum() / count
-        if not self.offset_weight:
-            return loss
-        weight = labels.offset_weight[:, None]
-        offset = (self._offset(output, labels) * weight).sum() / weight.sum().clamp_min(1.0)
-        return loss + self.offset_weight * offset
+        if self.offset_weight:
+            loss = loss + self.offset_weight * _mean(self._offset(output, labels), labels.offset_weight[:, None])
+        if self.class_weight and output.class_logit is not None and labels.class_index is not None:
+            known = labels.class_index >= 0
+            cost = functional.cross_entropy(
+                output.class_logit.float(), labels.class_index.clamp_min(0), reduction='none'
+            )
+            loss = loss + self.class_weight * _mean(cost, labels.offset_weight * known)
+        return loss
 
     def _centre(self, logit: Tensor, labels: LocalizerLabels, visible: Tensor | None) -> Tensor:
         """(F, rows, columns) focal loss."""
@@ -191,3 +213,8 @@ class LocalizerLoss(nn.Module):
         log_variance, freedom = output.log_variance.float(), self.degrees_of_freedom
         tail = torch.log1p(error**2 / (freedom * log_variance.exp()))
         return 0.5 * log_variance + 0.5 * (freedom + 1) * tail
+
+
+def _mean(loss: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean; less where the weights sum up to less than one."""
+    return (loss * weight).sum() / weight.sum().clamp_min(1.0)

@@ -3,12 +3,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from torch import Tensor
 
 from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Kind, RadarGeometry, load_checkpoint
@@ -37,6 +38,7 @@ class LocalizerCalibration:
         range_variance, azimuth_variance: factors of the predicted variances.
         min_range, max_range: m, as the radar reads it, of what the network has learned from: what it says of nearer and
             farther places means nothing and is dropped; 0 = no limit.
+        class_temperature: by which logits of classes are divided before the softmax.
     """
 
     slope: float = 1.0
@@ -46,10 +48,11 @@ class LocalizerCalibration:
     azimuth_variance: float = 1.0
     min_range: float = 0.0
     max_range: float = 0.0
+    class_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for name in ('slope', 'range_variance', 'azimuth_variance'):
+        for name in ('slope', 'range_variance', 'azimuth_variance', 'class_temperature'):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f'calibration, {name}: expected a positive number, got {getattr(self, name)}')
         if not (math.isfinite(self.intercept) and 0 <= self.threshold <= 1):
@@ -70,6 +73,10 @@ class LocalizerCalibration:
         """Calibrated scores of the network's own, which both are in [0, 1]."""
         raw = np.clip(np.asarray(raw, dtype=np.float64), 1e-12, 1 - 1e-12)
         return 1 / (1 + np.exp(-(self.slope * np.log(raw / (1 - raw)) + self.intercept)))
+
+    def class_probability(self, logit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, classes) calibrated probabilities of the logits of classes."""
+        return np.asarray(softmax(logit / self.class_temperature, axis=1))
 
     def within(self, range_: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Which ranges, as the radar reads them (m), the network has learned from."""
@@ -172,7 +179,7 @@ class NetworkLocalizer:
     @property
     def needs_velocity(self) -> bool:
         """Whether it refuses heatmaps without velocities; true where the model is not chosen yet."""
-        return self._checkpoint is None or 'moving' in self._checkpoint.radar_input.channels
+        return self._checkpoint is None or self._checkpoint.radar_input.needs_velocity
 
     @property
     def calibration(self) -> LocalizerCalibration:
@@ -256,7 +263,7 @@ class NetworkLocalizer:
             (calibration.range_variance, calibration.azimuth_variance),
         )
         inside = calibration.within(found.range)
-        found = Detections(*(getattr(found, each.name)[inside] for each in fields(Detections)))
+        found = found.chosen(inside)
         position, covariance = _on_ground(
             found, settings.radar_height, settings.surface_to_centre, not heatmap.grid.wraps
         )
@@ -265,6 +272,7 @@ class NetworkLocalizer:
         floor = heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else float(np.median(heatmap.values))
         snr = heatmap.values[row, column] - floor
         velocity = np.full(len(row), np.nan) if heatmap.velocity is None else heatmap.velocity[row, column]
+        labels = self._labels(found)
         return found.score, [
             Target(
                 float(position[number, 0]),
@@ -274,9 +282,19 @@ class NetworkLocalizer:
                 radial_velocity=float(velocity[number]),
                 snr=float(snr[number]),
                 score=float(score),
+                label=labels[number],
             )
             for number, score in enumerate(calibration.score(found.score))
         ]
+
+    def _labels(self, found: Detections) -> list[str]:
+        """Class name of each detection; empty where no class is likely enough, or none were learned."""
+        if found.class_logit is None:
+            return [''] * len(found.score)
+        probability = self._calibration.class_probability(found.class_logit)
+        sure = probability.max(axis=1) >= self._settings.class_threshold
+        names = zip(probability.argmax(axis=1), sure, strict=True)
+        return [self._network.classes[number] if told else '' for number, told in names]
 
     def reset(self) -> None:
         """Forget the background: the stream jumped or the radar moved."""

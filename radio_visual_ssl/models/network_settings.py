@@ -26,6 +26,8 @@ class NetworkLocalizerSettings:
             fast as the recordings that the model learned from wants ten times the interval.
         max_targets: targets in one heatmap; the best are kept.
         separation: m; of two nearer to each other, the one with the higher score is kept.
+        class_threshold: calibrated probability of its likeliest class from which a target is named by it, where the
+            network has learned classes; a target of a less likely one has no label.
 
     Raises:
         ValueError: a value of another type or out of range; the message names the field, what was expected and got.
@@ -39,6 +41,7 @@ class NetworkLocalizerSettings:
     background_interval: int = 0
     max_targets: int = 32
     separation: float = 1.0
+    class_threshold: float = 0.5
 
     def __post_init__(self) -> None:
         """Check types and ranges."""
@@ -52,6 +55,7 @@ BOUNDS: Bounds = {
     'background_interval': (0, 1000),
     'max_targets': (1, 1000),
     'separation': (0.0, 100.0),
+    'class_threshold': (0.0, 1.0),
 }
 """(minimum, maximum) of the number fields."""
 

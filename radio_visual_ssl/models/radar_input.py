@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the networks see of a heatmap: the same maps live and offline, causal, in order of time."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,7 +17,13 @@ from radio_visual_ssl.radar.heatmap import Heatmap
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.recordings import Recording
 
-CHANNELS = ('power', 'change', 'moving')
+CHANNELS = ('power', 'change', 'moving', 'velocity')
+
+VELOCITY_CHANNELS = ('moving', 'velocity')
+"""Those that need a radar which measures velocities."""
+
+ABSENT = {'power': math.log(2), 'change': math.log(2), 'moving': 0.0, 'velocity': 0.0}
+"""What a channel shows where there is nothing but noise."""
 
 VERSION = 1
 """Of the maps' definition: part of the key under which they are stored, and of checkpoints."""
@@ -31,21 +38,29 @@ class RadarInputSettings:
             ``power``: ``log(1 + power / noise)`` of the heatmap;
             ``change``: the same of its power over the background (which counts as no less than the noise floor);
             ``moving``: power times a soft gate ``v^2 / (v^2 + moving_speed^2)`` on the radial velocity of the cell's
-            strongest return, 0 where the velocity is unknown.
+            strongest return, 0 where the velocity is unknown;
+            ``velocity``: that radial velocity itself (positive = receding) over ``velocity_scale``, 0 where it is
+            unknown and where the cell is less than ``velocity_min_snr`` above the noise floor. It is relative to the
+            radar: what stands beside a moving platform has a velocity, too, which depends on its azimuth alone.
         max_range: m, farther range bins are left out; 0 = all.
         background_frames: heatmaps whose median is the background.
         background_interval: learn every n-th heatmap alone.
         moving_speed: m/s, radial speed at which the gate is half open.
+        velocity_scale: m/s, radial velocity that is 1 in ``velocity``.
+        velocity_min_snr: dB over the noise floor from which a cell has a ``velocity``; noise alone (of exponentially
+            distributed power) is 10 dB above its mean in 1 of 22,000 cells.
 
     Raises:
         ValueError: a value out of range; the message names the field, what was expected and got.
     """
 
-    channels: tuple[str, ...] = CHANNELS
+    channels: tuple[str, ...] = ('power', 'change', 'moving')
     max_range: float = 0.0
     background_frames: int = 50
     background_interval: int = 1
     moving_speed: float = 0.5
+    velocity_scale: float = 10.0
+    velocity_min_snr: float = 10.0
 
     def __post_init__(self) -> None:
         """Check the values; a list of channels becomes a tuple."""
@@ -59,8 +74,16 @@ class RadarInputSettings:
                 raise ValueError(f'{name}: expected a whole number from 1 on, got {value!r}')
         if not (np.isfinite(self.max_range) and self.max_range >= 0):
             raise ValueError(f'max_range: expected 0 m or more, got {self.max_range!r}')
-        if not (np.isfinite(self.moving_speed) and self.moving_speed > 0):
-            raise ValueError(f'moving_speed: expected a positive number of m/s, got {self.moving_speed!r}')
+        for name in ('moving_speed', 'velocity_scale'):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
+                raise ValueError(f'{name}: expected a positive number of m/s, got {getattr(self, name)!r}')
+        if not np.isfinite(self.velocity_min_snr):
+            raise ValueError(f'velocity_min_snr: expected a number of dB, got {self.velocity_min_snr!r}')
+
+    @property
+    def needs_velocity(self) -> bool:
+        """Whether a channel needs a radar that measures velocities."""
+        return not set(VELOCITY_CHANNELS).isdisjoint(self.channels)
 
 
 class RadarInput:
@@ -111,8 +134,9 @@ class RadarInput:
             raise ValueError(
                 f'heatmap: expected finite values (dB), got {bad} of {heatmap.values.size} NaN or infinite'
             )
-        if 'moving' in self.settings.channels and heatmap.velocity is None:
-            raise ValueError("velocity: expected a radar that measures it, for the channel 'moving', got none")
+        if self.settings.needs_velocity and heatmap.velocity is None:
+            named = ' and '.join(repr(name) for name in self.settings.channels if name in VELOCITY_CHANNELS)
+            raise ValueError(f'velocity: expected a radar that measures it, for the channel {named}, got none')
         rows = self.grid.shape[0]
         floor = np.float32(heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else np.median(heatmap.values))
         values = np.ascontiguousarray(heatmap.values[:rows], dtype=np.float32)
@@ -125,8 +149,13 @@ class RadarInput:
                 maps.append(self._change(heatmap, values, floor))
             elif heatmap.velocity is not None:
                 speed = heatmap.velocity[:rows].astype(np.float16).astype(np.float32)
-                gate = speed**2 / (speed**2 + np.float32(self.settings.moving_speed) ** 2)
-                maps.append(np.where(np.isfinite(speed), power * gate, np.float32(0)))
+                if channel == 'velocity':
+                    shown = speed / np.float32(self.settings.velocity_scale)
+                    known = np.isfinite(speed) & (values - floor >= self.settings.velocity_min_snr)
+                else:
+                    shown = power * (speed**2 / (speed**2 + np.float32(self.settings.moving_speed) ** 2))
+                    known = np.isfinite(speed)
+                maps.append(np.where(known, shown, np.float32(0)))
         return np.stack(maps).astype(np.float16).astype(np.float32)
 
     def reset(self) -> None:
@@ -177,6 +206,8 @@ def recording_inputs(recording: 'Recording', settings: RadarInputSettings) -> ND
         key += f', background {settings.background_frames} x {settings.background_interval}'
     if 'moving' in settings.channels:
         key += f', moving {settings.moving_speed!r} m/s'
+    if 'velocity' in settings.channels:
+        key += f', velocity over {settings.velocity_scale!r} m/s from {settings.velocity_min_snr!r} dB on'
     heatmaps = (recording.heatmap(index) for index in range(len(recording)))
     if recording.velocity is not None:
         # a recorder that began amid a frame has missed the velocities of the first, which are then unknown (NaN)

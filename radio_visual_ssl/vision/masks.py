@@ -33,6 +33,7 @@ class TargetMask:
         merged: suspected to be several targets.
         split: cut from a blob that was suspected to be several targets.
         occluded: suspected to be partly hidden.
+        label: class name that was recorded with it; empty = unknown.
     """
 
     left: int
@@ -45,6 +46,7 @@ class TargetMask:
     merged: bool = False
     split: bool = False
     occluded: bool = False
+    label: str = ''
 
     @property
     def width(self) -> int:
@@ -218,7 +220,8 @@ def masks_from_boxes(boxes: Iterable[Any], picture: tuple[int, int], least_score
     Args:
         boxes: vision_msgs/Detection2D or BoundingBox2D of any library and version, or anything with the same fields:
             ``bbox`` (or itself) with ``center`` (``position.x`` and ``.y`` or ``x`` and ``y``, ``theta``), ``size_x``
-            and ``size_y``, px; ``results`` with ``score`` (or ``hypothesis.score``); ``id``, kept where it is a number.
+            and ``size_y``, px; ``results`` with ``score`` and ``class_id`` or ``id`` (or ``hypothesis`` with these), of
+            which the one of the highest score names the class; ``id``, kept where it is a number.
         picture: (width, height) px.
         least_score: of a detection that is used.
 
@@ -231,8 +234,9 @@ def masks_from_boxes(boxes: Iterable[Any], picture: tuple[int, int], least_score
     """
     found = []
     for index, detection in enumerate(boxes):
-        scores = [getattr(result, 'hypothesis', result).score for result in getattr(detection, 'results', ())]
-        score = float(max(scores, default=1.0))
+        hypotheses = [getattr(result, 'hypothesis', result) for result in getattr(detection, 'results', ())]
+        best = max(hypotheses, key=lambda each: float(each.score), default=None)
+        score = 1.0 if best is None else float(best.score)
         if score < least_score:
             continue
         left, top, right, bottom = _edges(getattr(detection, 'bbox', detection), index)
@@ -243,7 +247,9 @@ def masks_from_boxes(boxes: Iterable[Any], picture: tuple[int, int], least_score
         mask = np.ones((last_row - first_row + 1, last_column - first_column + 1), np.bool_)
         name = str(getattr(detection, 'id', '') or '')
         number = int(name) if name.isdecimal() else 0
-        found.append(TargetMask(first_column, first_row, mask, picture, number, score))
+        # class_id is id in the versions of vision_msgs before it was renamed
+        label = '' if best is None else str(getattr(best, 'class_id', getattr(best, 'id', '')))
+        found.append(TargetMask(first_column, first_row, mask, picture, number, score, label=label))
 
     def hidden(instance: TargetMask) -> bool:
         bottom = instance.top + instance.height

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.evaluation.breakdown import (
+    UNNAMED,
+    Confusion,
     GroupFigures,
     PolarBins,
     PolarMaps,
@@ -43,6 +45,24 @@ def test_classes_are_told_apart_and_one_tally_after_another_keeps_them():
         'unknown': GroupFigures(1, 1.0, 0.0),
     }
     assert list(per_class(first.records())) == ['car', 'van', 'unknown']
+
+
+def test_names_of_hits_are_counted_by_true_class():
+    """Of five hits of known class two are named rightly and one not at all; misses and unknown classes do not count."""
+    first, second = Tally(), Tally()
+    truth = [target(10, label='car'), target(30, label='van'), target(50), target(70, label='bus')]
+    first.add([target(10, label='car'), target(30, label='truck'), target(50, label='car')], truth)
+    second.add([target(30, label='van'), target(10)], truth)
+    second.add([target(10, label='van')], truth[:1])
+    first.extend(second)
+    confusion = Confusion.of(first.records())
+    assert (confusion.classes, confusion.names) == (('car', 'van'), ('car', 'truck', 'van', UNNAMED))
+    assert confusion.counts.tolist() == [[1, 0, 1, 1], [0, 1, 1, 0]]
+    assert (confusion.hits, confusion.accuracy, confusion.unnamed) == (5, 0.4, 0.2)
+    assert confusion.to_json()['confusion']['van'] == {'car': 0, 'truck': 1, 'van': 1, UNNAMED: 0}
+    assert list(per_class(first.records())) == ['bus', 'car', 'van', 'unknown']  # a truck is nowhere
+    assert Confusion.of(records_of(([target(10)], [target(10, label='car')]))) is None
+    assert Confusion.of(records_of(([], []))) is None
 
 
 def test_visibilities_fall_into_fixed_bins_whose_lower_edge_is_theirs():

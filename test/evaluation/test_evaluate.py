@@ -122,7 +122,7 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
         'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'recall_at_false', 'at_false_per_frame',
     }  # fmt: skip
     assert keys == {field.name for field in fields(Metrics)}
-    keys |= {'per_class', 'per_visibility'}
+    keys |= {'per_class', 'per_visibility', 'classes'}
     assert list(content['backends']) == ['peak', 'late']
     for entry in content['backends'].values():
         assert set(entry) == keys
@@ -130,6 +130,7 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
         assert list(entry['at_false_per_frame']) == [f'{rate:g}' for rate in FALSE_PER_FRAME]
         assert set(entry['at_false_per_frame']['0.1']) == {'threshold', 'recall', 'median_error_m'}
         assert entry['per_class']['unknown']['targets'] == entry['per_visibility']['unknown']['targets'] == 3
+        assert entry['classes'] is None  # these localizers know none
         assert set(entry['per_visibility']['75-100 %']) == {'targets', 'recall', 'median_error_m'}
     assert {key: content[key] for key in keys} == content['backends']['peak']
     difference = content['backends']['late']['bias_range_m'] - content['bias_range_m']

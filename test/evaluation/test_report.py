@@ -32,7 +32,13 @@ class Scripted:
         random = np.random.default_rng(seed)
         self.script = [
             [
-                Target(each.x + random.normal(0, error), each.y, covariance=np.eye(2) * error**2, score=random.random())
+                Target(
+                    each.x + random.normal(0, error),
+                    each.y,
+                    covariance=np.eye(2) * error**2,
+                    score=random.random(),
+                    label='car' if seed else '',
+                )
                 for each in truth
                 if random.random() < share
             ]
@@ -115,7 +121,8 @@ def test_the_page_holds_every_picture_and_needs_nothing_else(tmp_path):
     assert anchors == [heading['id'] for heading in page.all('h2')]
     assert len(anchors) == 10
     for wanted in ('a & b', 'evaluate "x" <y>', 'average precision', 'recall at 0.1 per frame', '75-100 %',
-                   'pedestrian', '<b>net</b> minus cfar', 'of the paired bootstrap: 50 resamples of 4 stretches of 8 s',
+                   'pedestrian', 'How <b>net</b> names the targets that it finds',
+                   '<b>net</b> minus cfar', 'of the paired bootstrap: 50 resamples of 4 stretches of 8 s',
                    'within 2 m of the footprint', 'lot_1, stamp', 'Chosen for: most false alarms'):  # fmt: skip
         assert wanted in page.text
     figures = evaluation.metrics

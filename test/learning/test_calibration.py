@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores that are probabilities, variances that fit the errors, and a threshold of a stated false alarm rate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from radio_visual_ssl.learning.calibration import (
     choose_threshold,
     compare,
     fit_scores,
+    fit_temperature,
     fit_variance,
 )
 from radio_visual_ssl.learning.localizer_data import LabelledBatch
@@ -35,6 +38,25 @@ def test_the_weight_of_a_label_counts():
 @pytest.mark.parametrize('hit', [[True, True], [False, False], []])
 def test_scores_stay_as_they_are_without_examples_of_both_kinds(hit):
     assert fit_scores(np.zeros(len(hit)), np.array(hit, dtype=bool), np.ones(len(hit))) == (1.0, 0.0)
+
+
+def test_the_temperature_of_classes_is_found_again():
+    random = np.random.default_rng(0)
+    logit = random.normal(0, 3, (20_000, 4))
+    chances = np.exp(logit / 2.5) / np.exp(logit / 2.5).sum(axis=1, keepdims=True)
+    index = (random.random((20_000, 1)) > chances.cumsum(axis=1)).sum(axis=1)
+    assert fit_temperature(logit, index) == pytest.approx(2.5, rel=0.03)
+    assert fit_temperature(logit[:5], index[:5]) == fit_temperature(np.zeros((0, 0)), np.zeros(0, int)) == 1.0
+
+
+def test_hits_tell_the_class_of_their_label():
+    batch = _batch([(0, 10.0, 0.0), (0, 15.0, 0.5), (1, 5.0, 0.0)], 2)._replace(class_index=torch.tensor([1, -1, 0]))
+    found = [_found((15.2, 0.5), (10.1, 0.0), (4.0, -0.9)), _found((5.1, 0.0))]
+    logits = [np.arange(6.0).reshape(3, 2), np.array([[7.0, 8.0]])]
+    found = [replace(each, class_logit=logit) for each, logit in zip(found, logits, strict=True)]
+    outcomes = compare(found, batch, CalibrationSettings())
+    assert outcomes.class_index.tolist() == [-1, 1, -1, 0]
+    np.testing.assert_array_equal(outcomes.class_logit, np.concatenate(logits))
 
 
 def test_the_variance_is_that_of_most_errors_whatever_the_outliers():

@@ -15,7 +15,7 @@ from radio_visual_ssl.bags.messages import heatmap_to_messages
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.models.checkpoint import CheckpointError, RadarGeometry, load_checkpoint
-from radio_visual_ssl.models.localizer import LocalizerOutput
+from radio_visual_ssl.models.localizer import LocalizerNetwork, LocalizerOutput
 from radio_visual_ssl.models.network_localizer import NetworkLocalizer
 from radio_visual_ssl.models.radar_input import RadarInput
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -28,7 +28,7 @@ from radio_visual_ssl.learning.export import ExportError, export_localizer  # no
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tiny_model import write_tiny_model  # noqa: E402
+from tiny_model import ARCHITECTURE, write_tiny_model  # noqa: E402
 
 SECTOR = PolarGrid(np.arange(1.0, 33.0), np.arcsin(np.linspace(-0.9, 0.9, 24)))
 CIRCLE = PolarGrid(np.arange(1.0, 33.0), np.linspace(-np.pi, np.pi, 24, endpoint=False), wraps=True)
@@ -86,6 +86,26 @@ def test_the_file_takes_any_batch_and_tells_radar_grid_channels_and_calibration(
     assert told['calibration']['slope'] == 1.5
     assert told['cell_range'][:2] == [1.0, 3.0]
     assert told['provenance'] == {'seed': 1}
+
+
+def test_classes_are_one_more_output_with_their_names(tmp_path):
+    network = LocalizerNetwork(SECTOR, 2, **ARCHITECTURE, classes=('car', 'van'))
+    changes = {'weights': network.state_dict(), 'architecture': {**ARCHITECTURE, 'classes': ['car', 'van']}}
+    model = write_tiny_model(tmp_path / 'tiny.safetensors', heatmap(), **changes)
+    report = export_localizer(model, tmp_path / 'tiny.onnx')
+    file = onnx.load(report.path)
+    assert [each.name for each in file.graph.output] == ['centre', 'offset', 'log_variance', 'class']
+    assert [dim.dim_value for dim in file.graph.output[3].type.tensor_type.shape.dim[1:]] == [2, *network.cells.shape]
+    told = {entry.key: json.loads(entry.value) for entry in file.metadata_props}
+    assert told['classes'] == ['car', 'van'] and told['calibration']['class_temperature'] == 1.0
+    maps = np.random.default_rng(0).random((1, 2, *SECTOR.shape), np.float32)
+    with torch.inference_mode():
+        expected = network.eval()(torch.from_numpy(maps)).class_logit.numpy()
+    np.testing.assert_allclose(
+        onnxruntime.InferenceSession(report.path).run(['class'], {'maps': maps})[0], expected, atol=1e-4
+    )
+    plain = onnx.load(export_localizer(write_tiny_model(tmp_path / 'p', heatmap()), tmp_path / 'plain.onnx').path)
+    assert [each.name for each in plain.graph.output] == ['centre', 'offset', 'log_variance']
 
 
 def test_heatmaps_of_a_bag_are_compared_too(bag, tmp_path):

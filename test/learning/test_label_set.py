@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from radio_visual_ssl.bags.messages import targets_from_message
@@ -63,6 +64,37 @@ def test_a_label_file_comes_back_as_it_was(tmp_path):
         for name, value in vars(expected).items():
             np.testing.assert_array_equal(getattr(got, name), value)
     assert [x.name for x in (tmp_path / 'new').iterdir()] == ['labels.safetensors']
+
+
+def test_classes_come_back_and_follow_their_labels(tmp_path):
+    named = replace(some_labels(), label=np.array(['van', '', 'pedestrian']))
+    labels = replace(some_set(), recordings=(named, some_labels('b', 'hash of b')))
+    path = labels.save(tmp_path / 'labels.safetensors')
+    first, second = LabelSet.load(path)
+    assert first.label.tolist() == ['van', '', 'pedestrian'] and first.classes == ['pedestrian', 'van']
+    assert second.label.tolist() == [''] * 3 and second.classes == []
+    assert first.aligned(np.array([0, 1, 3]) * SECOND).label.tolist() == ['van', '', 'pedestrian']
+    assert first.aligned(np.array([3]) * SECOND).label.tolist() == ['pedestrian']
+    assert [target.label for target in first.targets()[0]] == ['van', '']
+    assert LabelSet.load(path).content == labels.content != some_set().content
+
+
+def test_label_files_without_classes_are_what_they_were(tmp_path):
+    with safe_open(some_set().save(tmp_path / 'labels'), framework='numpy') as file:
+        names = set(file.keys())
+        assert not [name for name in names if 'label' in name] and 'classes' not in str(file.metadata())
+    content = '57a46699256c6c6565c8dec1d6455b870da16b4c530dfbfa3dff758f7a353e7f'
+    assert some_set().content == content  # of the package before there were classes
+
+
+def test_classes_that_a_file_does_not_name_are_refused(tmp_path):
+    named = replace(some_set(), recordings=(replace(some_labels(), label=np.array(['van', '', 'van'])),))
+    path = named.save(tmp_path / 'labels')
+    with safe_open(path, framework='numpy') as file:
+        arrays, header = {name: file.get_tensor(name) for name in set(file.keys())}, file.metadata()
+    save_file({**arrays, '0.label': np.array([0, -1, 1])}, path, header)
+    with pytest.raises(LabelError, match=r"labels of 'a': label: expected whole numbers from -1 to 0.* got int64 \[-1"):
+        LabelSet.load(path)
 
 
 def test_labels_are_found_by_content_whatever_the_bag_is_called():
@@ -133,6 +165,8 @@ def test_labels_become_targets_in_a_bag(tmp_path):
         ({'frame': np.array([0, 0, 4])}, 'frame: expected numbers from 0 to 3'),
         ({'frame': np.array([2, 0, 0])}, 'frame: expected ascending'),
         ({'confidence': np.array([0.5, 2.0, 0.5])}, 'confidence'),
+        ({'label': np.array(['car'])}, r'label: expected 3 class names, got <U3 \(1,\)'),
+        ({'label': np.array([1, 2, 3])}, 'label: expected 3 class names, got int64'),
     ],
 )
 def test_labels_that_contradict_themselves_are_refused(change, expected):

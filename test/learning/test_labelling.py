@@ -55,6 +55,24 @@ def bump(x, y, db):
     return 10 ** (db / 10) * along * np.exp(-0.5 * ((GRID.azimuth - azimuth) / 0.06) ** 2)
 
 
+def detections(labels, stamp):
+    """What a detector says of the boxes in a mask: one of them is a cart, of the other it does not know what it is."""
+    header = messages.header(stamp, 'camera', TYPES)
+    found = []
+    for number in (1, 2):
+        rows, columns = np.nonzero(labels == number)
+        if len(rows):
+            position = TYPES('vision_msgs/msg/Point2D')(x=float(columns.mean()), y=float(rows.mean()))
+            centre = TYPES('vision_msgs/msg/Pose2D')(position=position, theta=0.0)
+            size = float(np.ptp(columns) + 1), float(np.ptp(rows) + 1)
+            box = TYPES('vision_msgs/msg/BoundingBox2D')(center=centre, size_x=size[0], size_y=size[1])
+            target = Target(1.0, 0.0, label='cart', score=0.9)
+            results = messages.targets_to_detections3d([target], stamp, 'camera', TYPES).detections[0].results
+            make = TYPES('vision_msgs/msg/Detection2D')
+            found.append(make(header=header, results=results if number == 1 else [], bbox=box, id=str(number)))
+    return TYPES('vision_msgs/msg/Detection2DArray')(header=header, detections=found)
+
+
 def write_bag(path, seed, frames=60, truth=True, boxes=2, grid=GRID):
     random = np.random.default_rng(seed)
     yard = np.random.default_rng(99).integers(70, 90, (SIZE[1], SIZE[0], 3)).astype(np.uint8)
@@ -79,6 +97,8 @@ def write_bag(path, seed, frames=60, truth=True, boxes=2, grid=GRID):
             made = replace(info, values=values)
             bag.write('/radar/heatmap', stamp, messages.heatmap_to_image(made, stamp, 'radar', TYPES))
             bag.write('/camera/image_raw', stamp, messages.image_to_message(image, 'rgb8', stamp, 'camera', TYPES))
+            if boxes == 2:
+                bag.write('/detector/boxes', stamp, detections(labels, stamp))
             if truth:
                 bag.write('/ground_truth/targets', stamp, messages.targets_to_message(targets, stamp, 'radar', TYPES))
                 mask = messages.image_to_message(labels, 'mono8', stamp, 'camera', TYPES)
@@ -105,6 +125,17 @@ def recordings(yard):
 @pytest.fixture(scope='module')
 def labelling(recordings):
     return make_labels(recordings, settings=SETTINGS, methods=['em', 'background_peak'])
+
+
+def test_labels_have_the_classes_of_recorded_detections_and_what_moves_has_none(yard, labelling):
+    named = replace(CAMERA, masks='/detector/boxes')
+    recordings = open_recordings([yard / 'yard_0', yard / 'yard_1'], named, yard / 'cache')
+    made = make_labels(recordings, settings=SETTINGS, methods=['background_peak']).methods['background_peak']
+    for recording, labels in zip(recordings, made.label_set, strict=True):
+        masks = [recording.masks(frame)[at] for frame, at in zip(labels.frame, labels.instance, strict=True)]
+        assert labels.label.tolist() == ['cart' if mask.number == 1 else '' for mask in masks]
+        assert labels.classes == ['cart'] and '' in labels.label
+    assert all(labels.classes == [] for labels in labelling.methods['em'].label_set)
 
 
 @dataclass

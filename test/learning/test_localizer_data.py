@@ -79,6 +79,7 @@ def test_the_sector_is_learned_from_labels_and_outliers_do_not_widen_it(scenes):
         variance=np.ones((count, 2)),
         confidence=np.ones(count),
         kept=np.ones(count, bool),
+        label=np.full(count, ''),
     )
     other = replace(many, group='turned', azimuth=azimuth + 0.2)
     few = replace(labels, group='rare')

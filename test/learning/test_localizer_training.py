@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from radio_visual_ssl.learning.label_set import LabelError
+from radio_visual_ssl.learning.label_set import LabelError, LabelSet
+from radio_visual_ssl.learning.localizer_data import learned_classes
 from radio_visual_ssl.learning.localizer_training import (
     CameraSettings,
     LocalizerTrainingSettings,
@@ -110,6 +111,58 @@ def test_the_report_and_the_checkpoint_tell_of_the_training(trained):
     assert provenance['settings']['run']['seed'] == 0 and provenance['kept_labels'] == report.labels
     assert checkpoint.radar_input == SETTINGS.radar_input and checkpoint.radar.name == 'one'
     assert checkpoint.calibration['threshold'] == report.calibration.calibration.threshold
+
+
+def test_classes_are_learned_where_labels_have_them_and_named_in_unseen_scenes(scenes, tmp_path):
+    """In every other frame the targets are slow: vans. Of one label in ten the class is not known."""
+
+    def told(number):
+        recording, labels = scenes.recording(number)
+        slow = np.arange(len(recording)) % 2 == 1
+        speeds = np.where(slow[:, None, None], 0.15, 1.0).astype(np.float32) * recording.velocity
+        recording = replace(recording, velocity=speeds, store=tmp_path / f'slow_{number}')
+        label = np.where(slow[labels.frame], 'van', 'car')
+        return recording, replace(labels, label=np.where(np.arange(len(labels)) % 10 == 9, '', label))
+
+    recordings, labels = zip(*(told(number) for number in range(8)), strict=True)
+    out = tmp_path / 'named.safetensors'
+    report = train_localizer(
+        recordings[:6], LabelSet('mcl_em', 'one', labels), SETTINGS, out, validation=recordings[6:]
+    )
+    checkpoint = load_checkpoint(out, 'localizer')
+    assert report.classes == ('car', 'van') == network_of(checkpoint).classes
+    assert report.calibration.class_accuracy > 0.8 and checkpoint.calibration['class_temperature'] > 0
+    localizer = NetworkLocalizer(NetworkLocalizerSettings(str(out), threshold=0.4))
+    names = []
+    for number in (20, 21):
+        recording, _ = told(number)
+        localizer.reset()
+        for index in range(len(recording)):
+            found = localizer.localize(recording.heatmap(index))
+            names += [(target.label, 'van' if index % 2 else 'car') for target in found]
+    assert len(names) > 40 and np.mean([one == other for one, other in names]) > 0.8
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'learned'), [((), ()), ('auto', ('a', 'b')), (['b', 'a'], ('b', 'a')), (('a', 'c'), None)]
+)
+def test_classes_are_chosen_by_the_settings(scenes, wanted, learned):
+    _, labels = scenes.recording(1)
+    labels = replace(labels, label=np.array(['a', 'b'])[np.arange(len(labels)) % 2])
+    settings = replace(SETTINGS, classes=wanted)
+    if learned is None:
+        with pytest.raises(TrainingError, match='classes: expected some of a, b, which kept labels have, got c'):
+            learned_classes([labels], settings.classes)
+        return
+    assert learned_classes([labels], settings.classes) == learned
+    dropped = replace(labels, kept=labels.label == 'a')
+    assert learned_classes([dropped], ('auto',)) == ()  # a single one tells nothing apart
+
+
+@pytest.mark.parametrize('classes', [('car',), ('car', 'car'), ('car', '')])
+def test_classes_that_tell_nothing_apart_are_refused(classes):
+    with pytest.raises(ValueError, match='classes: expected two or more names, each once, or none'):
+        LocalizerTrainingSettings(classes=classes)
 
 
 def test_a_share_of_the_labels_takes_as_many_steps_and_tells_how_few_there_were(scenes, tmp_path):

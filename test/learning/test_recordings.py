@@ -478,7 +478,20 @@ def boxes(index):
     header = messages.header(START + index * PERIOD, 'camera', TYPES)
     position = make('Point2D', x=6.0 * index + 3.5, y=29.5)
     box = make('BoundingBox2D', center=make('Pose2D', position=position, theta=0.0), size_x=8.0, size_y=20.0)
-    detection = make('Detection2D', header=header, results=[], bbox=box, id=str(index + 3))
+    hypothesis = make('ObjectHypothesis', class_id='van', score=0.9)
+    pose = make(
+        'ObjectHypothesisWithPose',
+        hypothesis=hypothesis,
+        pose=TYPES('geometry_msgs/msg/PoseWithCovariance')(
+            pose=TYPES('geometry_msgs/msg/Pose')(
+                position=TYPES('geometry_msgs/msg/Point')(x=0.0, y=0.0, z=0.0),
+                orientation=TYPES('geometry_msgs/msg/Quaternion')(x=0.0, y=0.0, z=0.0, w=1.0),
+            ),
+            covariance=np.zeros(36),
+        ),
+    )
+    results = [pose] if index == 2 else []
+    detection = make('Detection2D', header=header, results=results, bbox=box, id=str(index + 3))
     return make('Detection2DArray', header=header, detections=[detection] if index else [])
 
 
@@ -494,6 +507,13 @@ def test_recorded_boxes_are_masks(tmp_path, cache):
     assert [[mask.number for mask in recording.masks(index)] for index in range(4)] == [[], [4], [5], [6]]
     (mask,) = recording.masks(2)
     assert (mask.left, mask.top, mask.width, mask.height) == (12, 20, 8, 20)
+    assert recording.mask_labels.tolist() == ['', 'van', '']
+    assert [instance.label for index in range(4) for instance in recording.masks(index)] == ['', 'van', '']
+
+
+def test_what_moves_has_no_class(clip, cache):
+    recording = open_recording(clip, cache=cache)
+    assert recording.instances > 0 and recording.mask_labels.tolist() == [''] * recording.instances
 
 
 # The cache ------------------------------------------------------------------------------------------------------------

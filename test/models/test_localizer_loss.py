@@ -102,6 +102,42 @@ def test_labels_count_by_their_confidence():
     torch.testing.assert_close(hit[0], 4 * hit[1], atol=1e-3, rtol=0)
 
 
+def test_classes_are_learned_in_the_cells_of_labels_of_known_class_alone():
+    """The gradient is that of cross-entropy in closed form, weight * (softmax - one-hot) / sum of weights."""
+    places = ((0, 12.1, 0.2), (0, 5.0, -0.5), (1, 20.0, 0.0))
+    confidence = torch.tensor([1.0, 0.9, 0.5])
+    labels = _labels(*places, confidence=confidence, class_index=torch.tensor([2, -1, 0]))
+    logit = torch.randn(2, 3, *CELLS.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    loss = LocalizerLoss(offset_weight=0, class_weight=0.7)
+    output = _output(labels)
+    value = loss(output._replace(class_logit=logit), labels)
+    value.backward()
+    known = labels.offset_weight.clone()
+    row, column = (round(float(each)) for each in CELLS.index(5.0, -0.5))
+    assert known[0, row, column] > 0
+    known[0, row - 4 : row + 5, : column + 5] = 0  # around the label of unknown class
+    one_hot = torch.zeros_like(logit)
+    one_hot[0, 2], one_hot[1, 0] = 1.0, 1.0
+    weight = (known / known.sum().clamp_min(1.0))[:, None]
+    torch.testing.assert_close(logit.grad, 0.7 * weight * (logit.detach().softmax(dim=1) - one_hot))
+    assert 0 < (logit.grad != 0).any(dim=1).sum() == (known > 0).sum() < 60
+    cost = -(one_hot * logit.detach().log_softmax(dim=1)).sum(dim=1)
+    expected = loss(output, labels) + 0.7 * (weight[:, 0] * cost).sum()
+    torch.testing.assert_close(value.detach(), expected)
+
+
+def test_without_classes_or_labels_that_have_one_nothing_is_learned_of_them():
+    logit = torch.randn(2, 3, *CELLS.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    for classes in (None, torch.tensor([-1])):
+        labels = _labels((0, 12.1, 0.2), class_index=classes)
+        output = _output(labels)
+        value = LocalizerLoss()(output._replace(class_logit=logit), labels)
+        torch.testing.assert_close(value.detach(), LocalizerLoss()(output, labels))
+        if value.requires_grad:
+            value.backward()
+            assert not logit.grad.any()
+
+
 @pytest.mark.parametrize('kind', ['student_t', 'huber'])
 def test_an_outlier_pulls_less_than_its_distance(kind):
     labels = _labels((0, 12.0, 0.2))
@@ -176,6 +212,7 @@ def test_a_small_network_learns_to_find_planted_targets():
         ({'degrees_of_freedom': 0}, 'degrees_of_freedom'),
         ({'delta': -1}, 'delta'),
         ({'offset_weight': -1}, 'offset_weight'),
+        ({'class_weight': float('nan')}, 'class_weight'),
         ({'alpha': 0}, 'alpha'),
     ],
 )

@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from radio_visual_ssl.models import network_localizer
-from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    RadarGeometry,
+    load_checkpoint,
+    save_checkpoint,
+)
 from radio_visual_ssl.models.localizer import LocalizerNetwork, LocalizerOutput
 from radio_visual_ssl.models.network_localizer import (
     LocalizerCalibration,
@@ -145,6 +151,35 @@ def test_targets_tell_velocity_and_signal_to_noise_ratio():
     (found,) = localizer.targets(_output(localizer, (*place, 2.0)), heatmap)
     assert found.radial_velocity == 1.5
     assert found.snr == pytest.approx(float(heatmap.values[30, 16]) + 3.0)
+
+
+def test_a_target_is_named_by_its_class_where_that_is_likely_enough():
+    classes = ('bus', 'car', 'van')
+    architecture = {**ARCHITECTURE, 'classes': list(classes)}
+    torch.manual_seed(0)
+    network = LocalizerNetwork(RadarInput(RadarInputSettings(max_range=24.0), GRID).grid, 3, 6, 3, 2, (1,), 1, classes)
+    calibration = {'threshold': 0.3, 'class_temperature': 2.0}
+    changes = {'weights': network.state_dict(), 'architecture': architecture}
+    localizer, sure = (_localizer(_checkpoint(calibration, **changes), class_threshold=p) for p in (0.5, 0.7))
+    output = _output(localizer, (15.0, 0.0, 3.0), (9.0, 0.3, 2.0))
+    cells, logit = network.cells, torch.zeros(1, 3, *output.centre.shape[1:])
+    for (range_, azimuth), values in (((15.0, 0.0), (0.0, 4.0, 0.0)), ((9.0, 0.3), (0.0, 0.0, 3.0))):
+        row, column = (round(float(each)) for each in cells.index(range_, azimuth))
+        logit[0, :, row, column] = torch.tensor(values)
+    # e^2 / (e^2 + 2) = 0.79 and e^1.5 / (e^1.5 + 2) = 0.69, with the logits over the temperature
+    named = output._replace(class_logit=logit)
+    assert [target.label for target in localizer.targets(named, _heatmap())] == ['car', 'van']
+    assert [target.label for target in sure.targets(named, _heatmap())] == ['car', '']
+    probability = localizer.calibration.class_probability(np.array([[0.0, 4.0, 0.0]]))
+    assert probability[0, 1] == pytest.approx(np.exp(2) / (np.exp(2) + 2))
+    assert [target.label for target in _localizer().localize(_heatmap())][:1] == ['']  # learned none
+    assert {target.label for target in localizer.localize_all(_heatmap())[1]} <= {*classes, ''}
+
+
+def test_models_that_ship_know_no_classes_and_load_as_ever():
+    checkpoint = load_checkpoint(shipped_model('ofdm_28ghz_400mhz_16rx'), 'localizer')
+    assert network_of(checkpoint).classes == ()
+    assert NetworkLocalizer(checkpoint=checkpoint).calibration.class_temperature == 1.0
 
 
 def test_a_reset_forgets_the_background():

@@ -54,6 +54,27 @@ def test_moving_shows_what_moves_and_nothing_where_the_velocity_is_unknown():
     assert maps[12, 3] == 0 and np.isfinite(maps).all()
 
 
+def test_velocity_is_signed_scaled_and_zero_in_noise_and_where_it_is_unknown():
+    settings = RadarInputSettings(('power', 'velocity'), velocity_scale=8.0, velocity_min_snr=12.0)
+    values = np.full(GRID.shape, 3.0, np.float32)
+    speeds = np.full(GRID.shape, 7.0, np.float32)  # what the strongest bin of noise happens to say
+    for column, (level, speed) in enumerate([(30.0, -4.0), (30.0, 20.0), (15.0, 2.0), (14.9, 2.0), (30.0, np.nan)]):
+        values[4, column], speeds[4, column] = level, speed
+    maps = RadarInput(settings, GRID)(Heatmap(values, GRID, noise_floor=3.0, velocity=speeds))
+    assert maps[1, 4, :5].tolist() == [-0.5, 2.5, 0.25, 0.0, 0.0]
+    assert not np.delete(maps[1], 4, axis=0).any()
+    assert settings.needs_velocity and not RadarInputSettings(('power', 'change')).needs_velocity
+
+
+def test_noise_has_a_velocity_as_seldom_as_an_exponential_distribution_says():
+    grid = PolarGrid(np.arange(400) * 0.5, np.arcsin(np.linspace(-0.9, 0.9, 500)))
+    values = 10 * np.log10(np.random.default_rng(0).exponential(size=grid.shape)).astype(np.float32)
+    (maps,) = RadarInput(RadarInputSettings(('velocity',)), grid)(
+        Heatmap(values, grid, noise_floor=0.0, velocity=np.ones(grid.shape, np.float32))
+    )
+    assert 0 < np.count_nonzero(maps) < 3 * np.exp(-10) * maps.size
+
+
 def test_far_range_bins_are_left_out():
     radar_input = RadarInput(RadarInputSettings(max_range=6.0), GRID)
     assert radar_input(_heatmap()).shape == (3, 13, 12) == (radar_input.channels, *radar_input.grid.shape)
@@ -85,6 +106,8 @@ def test_a_reset_forgets_the_background():
         ({'background_frames': 0}, 'background_frames: expected a whole number from 1 on, got 0'),
         ({'max_range': -1.0}, 'max_range'),
         ({'moving_speed': 0.0}, 'moving_speed'),
+        ({'velocity_scale': -1.0}, 'velocity_scale: expected a positive number of m/s, got -1.0'),
+        ({'velocity_min_snr': float('nan')}, 'velocity_min_snr: expected a number of dB, got nan'),
     ],
 )
 def test_settings_out_of_range_are_refused(change, message):
@@ -99,6 +122,8 @@ def test_heatmaps_that_do_not_fit_are_refused():
         radar_input(Heatmap(_heatmap().values, other, velocity=_heatmap().velocity))
     with pytest.raises(ValueError, match="channel 'moving'"):
         radar_input(Heatmap(_heatmap().values, GRID))
+    with pytest.raises(ValueError, match="channel 'velocity'"):
+        RadarInput(RadarInputSettings(('power', 'velocity')), GRID)(Heatmap(_heatmap().values, GRID))
     values = _heatmap().values.copy()
     values[3, 4] = np.nan
     with pytest.raises(ValueError, match='1 of 240 NaN'):

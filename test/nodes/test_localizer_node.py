@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not built or not on the path (make build)')
 
@@ -17,6 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from radio_visual_ssl.bags.messages import RclpyTypes, heatmap_to_info, heatmap_to_messages, velocity_to_image
 from radio_visual_ssl.evaluation.backends import load_localizer, shipped_settings
+from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.cfar_localizer import load_cfar_settings
@@ -25,7 +27,7 @@ from radio_visual_ssl.radar.heatmap import Heatmap
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tiny_model import write_tiny_model
+from tiny_model import ARCHITECTURE, write_tiny_model
 
 TYPES = RclpyTypes()
 NODE = '/localizer_node'
@@ -316,6 +318,30 @@ def test_a_network_says_live_what_it_says_offline(graph, model):
     assert not refused.successful
     assert '/no/model.safetensors' in refused.reason
     assert found(localizer.send(localizer.message()))
+    assert node.stop() == 0
+
+
+def test_a_network_that_has_learned_classes_names_them_live(graph, tmp_path):
+    classes = ['car', 'van']
+    torch.manual_seed(1)
+    weights = LocalizerNetwork(GRID, 2, **ARCHITECTURE, classes=classes).state_dict()
+    weights['layers.6.weight'] = 100 * weights['layers.6.weight']
+    architecture = {**ARCHITECTURE, 'classes': classes}
+    model = write_tiny_model(tmp_path / 'named.safetensors', heatmap(), weights=weights, architecture=architecture)
+    node = graph.start_node('localizer_node', '-r', '__ns:=/named', backend='network', network__model=model)
+    localizer = Localizer(graph, '/named')
+    localizer.send_info()
+    message = localizer.message()
+    expected = [target.label for target in load_localizer('network', model=str(model)).localize(heatmap())]
+    assert expected and set(expected) <= set(classes)
+    assert [target.label for target in localizer.send(message).targets] == expected
+    named = localizer.answer(localizer.detections, message).detections
+    assert [detection.results[0].hypothesis.class_id for detection in named] == expected
+    assert graph.set_parameter('/named/localizer_node', 'network.class_threshold', 1.0).successful
+    message = localizer.message()
+    assert {target.label for target in localizer.send(message).targets} == {''}
+    named = localizer.answer(localizer.detections, message).detections
+    assert {detection.results[0].hypothesis.class_id for detection in named} == {'target'}
     assert node.stop() == 0
 
 

@@ -141,7 +141,15 @@ class TestBoxes:
         (instance,) = masks_from_boxes([detection(29.5, 19.5, 20, 10, 0.8, '12')], (80, 60))
         assert (instance.left, instance.top, instance.width, instance.height) == (20, 15, 20, 10)
         assert instance.mask.all()
-        assert (instance.number, instance.score) == (12, 0.8)
+        assert (instance.number, instance.score, instance.label) == (12, 0.8, 'car')
+
+    def test_the_class_is_that_of_the_likeliest_result(self):
+        box = detection(29.5, 19.5, 20, 10, 0.3)
+        box.results.append(SimpleNamespace(hypothesis=SimpleNamespace(class_id='van', score=0.6)))
+        old = SimpleNamespace(bbox=box.bbox, results=[SimpleNamespace(id=3, score=0.9)])  # before class_id was a text
+        none = SimpleNamespace(bbox=box.bbox, results=[])
+        found = [masks_from_boxes([each], (80, 60))[0] for each in (box, old, none)]
+        assert [(each.label, each.score) for each in found] == [('van', 0.6), ('3', 0.9), ('', 1.0)]
 
     def test_older_boxes_are_known_too(self):
         box = SimpleNamespace(center=SimpleNamespace(x=29.5, y=19.5, theta=0.0), size_x=20.0, size_y=10.0)
