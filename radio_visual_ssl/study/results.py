@@ -14,7 +14,7 @@ from typing import Any
 
 from radio_visual_ssl import __version__
 from radio_visual_ssl.study.description import Figure, Value, plain
-from radio_visual_ssl.study.outcomes import Outcome, lookup, write_atomically
+from radio_visual_ssl.study.outcomes import NEEDS, Outcome, lookup, write_atomically
 from radio_visual_ssl.study.plan import Plan, value_text
 
 RESULTS, REPORT = 'results.json', 'results.md'
@@ -144,7 +144,7 @@ class Results:
         notes = list(self.problems)
         for folder, planned in self.plan.steps.items():
             outcome = self.outcomes.get(folder)
-            if outcome is not None and outcome.state != 'finished' and not outcome.reason.startswith('needs '):
+            if outcome is not None and outcome.state != 'finished' and not outcome.reason.startswith(NEEDS):
                 reason = outcome.reason.splitlines()[-1]
                 notes.append(f'{planned.title} {outcome.state}: {reason}')
         codes = {outcome.code for outcome in self.outcomes.values() if outcome.code}
