@@ -58,7 +58,7 @@ def simulate(
     from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
 
     size = image_size.lower().split('x')
-    if len(size) != 2 or not all(side.isdigit() for side in size):
+    if len(size) != 2 or not all(side.isascii() and side.isdigit() for side in size):
         raise ValueError(f'--image-size: expected WIDTHxHEIGHT such as 320x240, got {image_size!r}')
     plan = DatasetPlan(
         scene,
