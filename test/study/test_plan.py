@@ -201,5 +201,6 @@ def _check_settings(verb, options):
         from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings
 
         localizer = options['labels'] or options['truth']
-        content = overridden(read_experiment('localizer' if localizer else 'contrastive'), options['overrides'])
+        experiment = options['config'] or ('localizer' if localizer else 'contrastive')
+        content = overridden(read_experiment(experiment), options['overrides'])
         settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content)
