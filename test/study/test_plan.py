@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from radio_visual_ssl.cli import app
+from radio_visual_ssl.commands.learn_label import _ROWS as LABEL_FIGURES
 from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.dataset import DatasetPlan
 from radio_visual_ssl.simulation.layout import lay_out
@@ -175,6 +176,37 @@ def test_data_sets_of_shipped_studies_hold_targets_to_choose_and_to_judge_by(nam
             counts = _targets(int(options['--seed']), int(options['--instances']), overrides)
             parts = ('train', 'val', 'test') if planned.folder in parted else ('train',)
             assert all(counts[part] for part in parts), f'{planned.title}: {counts}'
+
+
+@pytest.mark.parametrize('name', study_names())
+def test_figures_of_labels_are_told_by_label_and_wrong_masks_are_judged_by_all_their_labels(name):
+    study = load_study(name)
+    told = {}
+    for figure in study.figures:
+        for series in study.series:
+            step, keys = study.source(figure, series) or ('', '')
+            if step and study.recipe[step].run[1] == 'label':
+                told.setdefault(step, set()).add(keys.rpartition('.')[2])
+    for step, keys in told.items():
+        assert keys <= set(LABEL_FIGURES), step
+        # a wrong mask shows no target most often, which its distance to the target that it shows is silent about
+        assert '--wrong-masks' not in study.recipe[step].run or {'astray', 'false'} <= keys
+
+
+@pytest.mark.parametrize('short', [False, True])
+def test_the_unseen_moments_are_none_that_was_trained_on_and_something_untrained_is_judged_on_both_parts(short):
+    plan = make_plan(load_study('unseen', short))
+    moments = {}
+    for planned in plan.steps.values():
+        options = dict(itertools.pairwise(planned.command(1)))
+        if planned.words[1] == 'simulate':
+            rate, begin = float(options['--rate']), float(options.get('--begin-s', 0))
+            frames = int(options['--frames']) // int(options['--instances'])
+            moments[planned.step.name] = {begin + number / rate for number in range(frames)}
+    assert not moments['simulate'] & moments['others']
+    judged = {(planned.words[3:5], 'cfar' in planned.words) for planned in plan.steps.values()
+              if planned.words[1] == 'evaluate'}  # fmt: skip
+    assert judged == {(('--split', part), cfar) for part in ('train', 'test') for cfar in (True, False)}
 
 
 @functools.cache
