@@ -36,6 +36,9 @@ def simulate(
     ] = 0,
     workers: Annotated[int, typer.Option(help='Processes; their number changes nothing in the bags.', min=1)] = 1,
     rate: Annotated[float, typer.Option(help='Pairs a second.')] = 10.0,
+    begin_s: Annotated[
+        float, typer.Option(help='Time of the first pair in the scene: other moments of scenes that are known.', min=0)
+    ] = 0.0,
     image_size: Annotated[str, typer.Option(metavar='WxH', help='Size of the images in pixels.')] = '320x240',
     camera_shift: Annotated[
         float, typer.Option(help='m, how far from its place each instance may mount its camera.', min=0)
@@ -58,7 +61,7 @@ def simulate(
     from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
 
     size = image_size.lower().split('x')
-    if len(size) != 2 or not all(side.isdigit() for side in size):
+    if len(size) != 2 or not all(side.isascii() and side.isdigit() for side in size):
         raise ValueError(f'--image-size: expected WIDTHxHEIGHT such as 320x240, got {image_size!r}')
     plan = DatasetPlan(
         scene,
@@ -68,6 +71,7 @@ def simulate(
         backend=backend,
         instances=instances,
         rate=rate,
+        begin_s=begin_s,
         image_size=(int(size[0]), int(size[1])),
         cube=cube,
         raw_images=raw_images,

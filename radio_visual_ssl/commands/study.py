@@ -53,7 +53,7 @@ def study(
     """Run a study: a recipe of commands at each point of its axes and each seed; tables, curves, results.md.
 
     Ctrl-C or a kill loses at most the steps at work: the same command goes on. A step that fails takes along those that
-    need it, the others go on, and the exit status is 1.
+    need it, the others go on, and the exit status is 1. With --only or --seeds, results have a folder of their own.
     """
     from radio_visual_ssl.study.curves import draw_results
     from radio_visual_ssl.study.description import load_study
@@ -76,7 +76,8 @@ def study(
         messages.print(f'interrupted; the same command goes on. What was done is in {folder}', soft_wrap=True)
         raise typer.Exit(130) from None
     results = Results.collect(plan, outcomes)
-    report = results.write(folder, draw_results(results, folder))
+    place = folder / plan.results_folder
+    report = results.write(place, draw_results(results, place))
     seconds = time.monotonic() - begun
     _tell(results, report, seconds)
     lost = results.count('failed') > 0 or bool(results.problems)
@@ -87,6 +88,7 @@ def study(
             {
                 **{key: content[key] for key in ('study', 'seeds', 'points', 'notes')},
                 'out': str(folder),
+                'results': str(report),
                 'steps': len(plan.steps),
                 **states,
                 'seconds': round(seconds, 1),
@@ -114,7 +116,8 @@ def _restrictions(only: list[str]) -> dict[str, list[str]]:
 def _seeds(text: str) -> list[int]:
     """Raises ValueError: of another form."""
     parts = text.split(',')
-    if not all(part.strip().isdigit() for part in parts):
+    # of other digits than ASCII's, int() takes some only
+    if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
         raise ValueError(f'--seeds: expected whole numbers with commas between them, got {text!r}')
     return list(dict.fromkeys(int(part) for part in parts))
 
@@ -134,8 +137,8 @@ def _list(plan: 'Plan', folder: Path, workers: int, as_json: bool) -> None:
 
 def _tell(results: 'Results', report: Path, seconds: float) -> None:
     """Print the table."""
-    table(results.plan.study.title, results.columns, results.rows, results.texts)
-    if results.plan.study.takeaway:
+    table(results.plan.title, results.columns, results.rows, results.texts)
+    if results.plan.study.takeaway and not results.plan.restriction:
         _say(results.plan.study.takeaway)
     for note in results.notes:
         _say(f'note: {note}')

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masks of a bag's images: what moves, or what was recorded; and masks as arrays."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -106,12 +107,15 @@ class MaskTable:
 
         Args:
             writer: takes them.
-            wrong: share of the masks that are exchanged with masks of other frames.
+            wrong: share of the masks that are exchanged with masks of other frames, see `exchanged`.
         """
         sorted_rows = np.argsort(np.array(self._rows, np.int64), kind='stable')
         frames = np.array(self._rows, np.int64)[sorted_rows]
-        # the same masks of the same bag, wherever it lies
-        order = sorted_rows[exchanged(frames, wrong, np.random.default_rng(len(frames)))].tolist()
+        # the same masks of the same bag, wherever it lies; chance is another in each bag, though they have equally many
+        places = np.array([(mask.left, mask.top) for mask in self._masks], np.int64).reshape(-1, 2)[sorted_rows]
+        digest = hashlib.sha256(frames.tobytes() + places.tobytes()).digest()
+        generator = np.random.default_rng(int.from_bytes(digest[:8], 'little'))
+        order = sorted_rows[exchanged(frames, wrong, generator)].tolist()
         masks = [self._masks[index] for index in order]
         boxes = [(mask.left, mask.top, mask.width, mask.height) for mask in masks]
         flags = [(mask.merged, mask.split, mask.occluded) for mask in masks]

@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _VERSION = 2  # of the arrays; another one is made anew
+_EXCHANGE_VERSION = 2  # of which masks become wrong ones
 _HASHED = 1 << 16  # bytes of each end of a file
 _SAME_FREQUENCY = 1e-4  # relative difference up to which two radars are one
 
@@ -246,9 +247,10 @@ def open_recording(
     wanted = {name: value for name, value in asdict(settings).items() if name != 'camera_pose'}
     if settings.masks not in (MOTION, NO_MASKS):  # recorded ones may have classes, which older arrays lack
         wanted['mask_labels'] = True
+    version = [_VERSION, _EXCHANGE_VERSION]
     if not settings.wrong_masks:  # arrays that were made before there was such a thing are as good
-        del wanted['wrong_masks']
-    key = hashlib.sha256(json.dumps([_VERSION, content, wanted], sort_keys=True).encode()).hexdigest()[:32]
+        del wanted['wrong_masks'], version[1]
+    key = hashlib.sha256(json.dumps([*version, content, wanted], sort_keys=True).encode()).hexdigest()[:32]
 
     def make(writer: ArrayStoreWriter) -> None:
         writer.about.update(bag=_name(path), content=content, settings=wanted)

@@ -80,6 +80,8 @@ class DatasetPlan:
         compress: zstd in the bags.
         camera_shift: m, how far from its place each instance may mount its camera; 0 = as the scene says.
         camera_turn_deg: by how much it may turn it; 0 = as the scene says.
+        begin_s: time in the scene of the first pair; with half the time between pairs, those of a set that begins at 0
+            and those of this one are of other moments of the same scenes.
         overrides: of the scene's values, each ``name.of.field=value``.
 
     Raises:
@@ -99,6 +101,7 @@ class DatasetPlan:
     compress: bool = False
     camera_shift: float = 0.0
     camera_turn_deg: float = 0.0
+    begin_s: float = 0.0
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -111,6 +114,8 @@ class DatasetPlan:
             raise DatasetError(f'seed: expected 0 or more, got {self.seed}')
         if not 0 < self.rate <= 1000:
             raise DatasetError(f'rate: expected more than 0 and at most 1000 pairs a second, got {self.rate}')
+        if not 0 <= self.begin_s < _SECONDS_APART:
+            raise DatasetError(f'begin_s: expected from 0 to less than {_SECONDS_APART} s, got {self.begin_s}')
         if min(self.image_size) < 16:
             raise DatasetError(f'image_size: expected at least 16 x 16 px, got {self.image_size}')
         count = self.instances or max(1, min(INSTANCES, self.frames // LEAST_FRAMES))
@@ -240,8 +245,9 @@ def describe(plan: DatasetPlan) -> dict[str, Any]:
         'scene': scene.name,
         'radar': profile.name,
     }
-    if not plan.overrides:  # so that sets of before there were any are gone on with
-        del settings['overrides']
+    for name in ('overrides', 'begin_s'):  # so that sets of before there were any are gone on with
+        if not settings[name]:
+            del settings[name]
     return {
         'format': FORMAT,
         'generator': f'radio_visual_ssl {radio_visual_ssl.__version__}',
@@ -299,10 +305,11 @@ def _take_over(folder: Path, content: dict[str, Any]) -> None:
         raise DatasetError(f'{path}: not a YAML file: {error}') from error
     if not isinstance(found, dict):
         raise DatasetError(f'{path}: expected a mapping, got {type(found).__name__}')
-    for key, value in content.items():
-        if key != 'complete' and found.get(key) != value:
+    for key in dict.fromkeys((*content, 'begin_s')):  # which is told only where it is not 0
+        there, asked = found.get(key), content.get(key)
+        if key != 'complete' and there != asked:
             raise DatasetError(
-                f'{folder}: holds a data set of other settings: {key} is {found.get(key)!r} there, {value!r} was asked'
+                f'{folder}: holds a data set of other settings: {key} is {there!r} there, {asked!r} was asked'
             )
 
 
@@ -350,7 +357,7 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
     with BagWriter(folder / instance.bag, plan.compress) as bag:
         bag_writer = _FrameWriter(bag, simulator, former, plan, first_ns)
         for frame in range(instance.frames):
-            bag_writer.write(frame / plan.rate)
+            bag_writer.write(plan.begin_s + frame / plan.rate)
     return instance.frames
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Curves of a study: a figure over the first axis, with the spread over the seeds, one line for each series."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,11 @@ from radio_visual_ssl.study.results import Cell, Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.transforms import Transform
 
 _MARKERS = 'osD^vP*'
 _RUNS: dict[str, Any] = {'linestyle': '', 'marker': 'o', 'markersize': 4, 'markerfacecolor': 'white', 'zorder': 5}
+_LOST: dict[str, Any] = {'linestyle': '', 'marker': 'x', 'markersize': 8, 'markeredgewidth': 2, 'zorder': 6}
 _Line = list[tuple[int, Cell]]
 
 
@@ -23,7 +27,7 @@ def draw_results(results: Results, out: Path) -> list[Path]:
 
     Args:
         results: of the study.
-        out: folder of the PNGs, each named after its figure.
+        out: folder of the results, in which each PNG is named after its figure.
 
     Returns:
         The paths written; figures of which nothing is known are left out.
@@ -56,7 +60,7 @@ def _draw(results: Results, figure: Figure, path: Path) -> Path:
             axes.legend(frameon=False)
     axes.grid(color='0.88')
     axes.set_axisbelow(True)
-    axes.set_title(study.title, fontsize=11, wrap=True)
+    axes.set_title(results.plan.title, fontsize=11, wrap=True)
     return save_figure(picture, path)
 
 
@@ -86,25 +90,59 @@ def _draw_lines(axes: 'Axes', axis: Axis, lines: dict[str, _Line]) -> None:
     axes.minorticks_off()
     for index, (name, line) in enumerate(lines.items()):
         colour, marker = CURVES[index % len(CURVES)], _MARKERS[index % len(_MARKERS)]
-        known = [(places[number], cell) for number, cell in line if cell.mean is not None]
-        x, means = [place for place, _ in known], [cell.mean or 0.0 for _, cell in known]
-        axes.errorbar(x, means, [cell.spread or 0.0 for _, cell in known], color=colour, marker=marker, markersize=6,
+        x = [places[number] for number, _ in line]
+        # the line breaks where there is none
+        means = [math.nan if cell.mean is None else cell.mean for _, cell in line]
+        axes.errorbar(x, means, _spreads([cell for _, cell in line]), color=colour, marker=marker, markersize=6,
                       linewidth=1.8, linestyle='-' if numeric else ':', capsize=4, label=name)  # fmt: skip
-        for place, cell in known:
+        for place, (_, cell) in zip(x, line, strict=True):
             axes.plot([place] * len(cell.values), cell.values, color=colour, **_RUNS)
-            if cell.diverged or cell.failed:
-                axes.annotate(f'{cell.diverged + cell.failed} of {cell.runs} lost', (place, cell.mean or 0.0),
-                              (6, 6), textcoords='offset points', fontsize=8, color=colour)  # fmt: skip
+            _tell_lost(axes, cell, place, cell.mean, axes.get_xaxis_transform(), colour, 6 + 10 * index)
 
 
 def _draw_rows(axes: 'Axes', lines: dict[str, _Line]) -> None:
     """One row for each series, the first at the top, where there is no axis."""
     for index, (_, line) in enumerate(lines.items()):
+        colour = CURVES[index % len(CURVES)]
         for _, cell in line:
-            colour = CURVES[index % len(CURVES)]
-            if cell.mean is None:
-                continue
-            axes.errorbar(cell.mean, index, xerr=cell.spread or 0.0, color=colour, marker='o', markersize=7, capsize=4)
-            axes.plot(cell.values, [index] * len(cell.values), color=colour, **_RUNS)
+            if cell.mean is not None:
+                spread = _spreads([cell])
+                axes.errorbar([cell.mean], [index], xerr=spread, color=colour, marker='o', markersize=7, capsize=4)
+                axes.plot(cell.values, [index] * len(cell.values), color=colour, **_RUNS)
+            _tell_lost(axes, cell, cell.mean, index, axes.get_yaxis_transform(), colour, 6)
     axes.set_yticks(range(len(lines)), list(lines))
     axes.set_ylim(len(lines) - 0.5, -0.5)
+
+
+def _spreads(cells: Sequence[Cell]) -> list[float] | None:
+    """Lengths of the bars; one run has none, not one of no length."""
+    if all(cell.spread is None for cell in cells):
+        return None
+    return [math.nan if cell.spread is None else cell.spread for cell in cells]
+
+
+def _tell_lost(
+    axes: 'Axes', cell: Cell, x: float | None, y: float | None, at_axis: 'Transform', colour: str, above: float
+) -> None:
+    """Tell how many runs are not in a mean; where there is no mean, at a cross on the axis.
+
+    Args:
+        axes: that are drawn in.
+        cell: of the point.
+        x: of its mean; None: there is none.
+        y: of its mean; None: there is none.
+        at_axis: to be used then, in which 0 is the axis.
+        colour: of the line.
+        above: points by which the text of a cross stands above it.
+    """
+    counts = (('lost', cell.diverged + cell.failed), ('undefined', cell.undefined))
+    text = ', '.join(f'{count} of {cell.runs} {what}' for what, count in counts if count)
+    if not text:
+        return
+    coordinates: str | Transform = 'data'
+    offset = 6.0
+    if x is None or y is None:
+        x, y, coordinates, offset = x or 0.0, y or 0.0, at_axis, above
+        axes.plot([x], [y], transform=at_axis, color=colour, clip_on=False, **_LOST)
+    axes.annotate(text, (x, y), (6, offset), xycoords=coordinates, textcoords='offset points', fontsize=8, color=colour,
+                  annotation_clip=False)  # fmt: skip

@@ -268,6 +268,7 @@ class _Reader:
             self._fields(f'{where}.{number}', each, ('value',), None)
             if not isinstance(each['value'], Scalar):
                 raise self._wrong(f'{where}.{number}.value', 'a number or a text', each['value'])
+            self._finite(f'{where}.{number}.value', each['value'])
             further = {key: value for key, value in each.items() if key != 'value'}
             placeholders = self._settings(f'{where}.{number}', further)
             values.append(AxisValue(each['value'], {name: each['value'], **placeholders}))
@@ -358,6 +359,8 @@ class _Reader:
                 values[name] = value
             else:
                 raise self._wrong(f'{where}.{name}', 'a number, a text or a list of words', value)
+            for each in value if isinstance(value, list) else [value]:
+                self._finite(f'{where}.{name}', each)
         return values
 
     def _check_names(self, study: Study) -> None:
@@ -415,6 +418,11 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise self._wrong(where, 'a number', value)
         return value
+
+    def _finite(self, where: str, value: Scalar) -> None:
+        """Refuse what JSON has no number for."""
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._wrong(where, 'a finite number', value)
 
     def _distinct(self, where: str, values: Iterable[Any]) -> None:
         seen = []

@@ -18,8 +18,8 @@ DIVERGED_STATUS = 3
 State = Literal['finished', 'diverged', 'failed', 'not run']
 MARKER = 'done.json'
 """In the folder of a step that has ended well, or has diverged."""
-FAILED = 'failed'
-"""In the folder of a step that has failed: it is begun anew, not gone on with."""
+NEEDS = 'needs '
+"""How the reason begins of a step that was not run for want of another."""
 _CHUNK = 1 << 20  # bytes at the end of a log in which its last line is looked for
 
 
@@ -47,13 +47,29 @@ class Outcome:
     removed: bool = False
 
 
-def read_outcome(folder: Path) -> Outcome | None:
-    """That of the step with this folder; None where it has not ended, or not well."""
+def read_outcome(folder: Path, step: Step) -> Outcome | None:
+    """What is kept of a step, judged by the bounds that the step has now.
+
+    Args:
+        folder: of the step.
+        step: of the recipe, whose bounds may be others than when it was run.
+
+    Returns:
+        None where it has not ended, or not well.
+    """
     try:
         content = json.loads((folder / MARKER).read_text(encoding='utf-8'))
-        return Outcome(**content['outcome'])
+        outcome = Outcome(**content['outcome'])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    # a command that ended with DIVERGED_STATUS has no result that bounds could be asked about
+    return _judged(step, outcome) if outcome.result else outcome
+
+
+def _judged(step: Step, outcome: Outcome) -> Outcome:
+    """Finished or diverged, by the bounds of a step."""
+    reasons = _divergence(step, outcome.result)
+    return replace(outcome, state='diverged' if reasons else 'finished', reason='; '.join(reasons))
 
 
 def write_outcome(folder: Path, outcome: Outcome, command: list[str]) -> None:
@@ -103,8 +119,7 @@ def outcome_of(step: Step, status: int, log: Path, begin: int) -> Outcome:
         except ValueError:
             continue
         if isinstance(result, dict):
-            reasons = _divergence(step, result)
-            return Outcome('diverged' if reasons else 'finished', result, '; '.join(reasons))
+            return _judged(step, Outcome('finished', result))
     last = f', got {said[-1]!r}' if said else ''
     return Outcome('failed', reason=f'expected one JSON object as its last line (--json){last}')
 

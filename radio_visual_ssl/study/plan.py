@@ -4,6 +4,7 @@
 import hashlib
 import itertools
 import json
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from radio_visual_ssl.study.description import AxisValue, Scalar, Step, Study, S
 CACHE = 'cache'
 """Folder beside a step's output, ``{step.cache}``, for what is derived from it."""
 _DIGITS = 12  # of the hash in the name of a step's folder
+_NAME_LENGTH = 100  # of the folder of results, at most; file systems take 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,7 @@ class Plan:
         seeds: of each; -1 alone where the study has none.
         steps: by folder, each after those that it needs, point by point.
         of: (number of the point, seed, name of the step) to the folder.
+        restriction: what it is of the study, as 'antennas=8, seeds 0, 1'; empty: all of it.
     """
 
     study: Study
@@ -85,6 +88,23 @@ class Plan:
     seeds: tuple[int, ...]
     steps: Mapping[str, PlannedStep]
     of: Mapping[tuple[int, int, str], str]
+    restriction: str = ''
+
+    @property
+    def title(self) -> str:
+        """Of the study, and what of it is planned."""
+        return f'{self.study.title} (only {self.restriction})' if self.restriction else self.study.title
+
+    @property
+    def results_folder(self) -> str:
+        """Of the results, relative to that of the study: those of a part never stand for the whole."""
+        if not self.restriction:
+            return '.'
+        name = re.sub(r'[^A-Za-z0-9_.=+]+', '-', f'results-only-{self.restriction}').strip('-')
+        if len(name) <= _NAME_LENGTH and re.fullmatch(r'[A-Za-z0-9_.=+, ]+', self.restriction):
+            return name
+        # what was changed or cut off could be what tells two apart
+        return f'{name[:_NAME_LENGTH]}-{hashlib.sha256(self.restriction.encode()).hexdigest()[:_DIGITS]}'
 
     def users(self) -> dict[str, list[str]]:
         """Folder of each step to those of the steps that need it."""
@@ -124,7 +144,19 @@ def make_plan(
     unused = [name for name in study.recipe if name not in used]
     if unused and not only:
         raise StudyError(f'{study.name}: recipe: expected steps that a figure needs, none needs {", ".join(unused)}')
-    return Plan(study, tuple(points), given or (-1,), steps, of)
+    return Plan(study, tuple(points), given or (-1,), steps, of, _restriction(study, points, given))
+
+
+def _restriction(study: Study, points: Sequence[Point], seeds: Sequence[int]) -> str:
+    """What of a study some points and seeds are; empty: all of it."""
+    parts = []
+    for number, axis in enumerate(study.axes):
+        chosen = [each for each in axis.values if any(point.values[number] is each for point in points)]
+        if len(chosen) < len(axis.values):
+            parts += [f'{axis.name}={plain(each.value)}' for each in chosen]
+    if set(seeds) != set(study.seeds):
+        parts.append(f'seeds {", ".join(map(str, seeds))}')
+    return ', '.join(parts)
 
 
 def _points(study: Study, only: Mapping[str, Sequence[str]]) -> list[Point]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from radio_visual_ssl import __version__
 from radio_visual_ssl.study.description import Figure, Value, plain
-from radio_visual_ssl.study.outcomes import Outcome, lookup, write_atomically
+from radio_visual_ssl.study.outcomes import NEEDS, Outcome, lookup, write_atomically
 from radio_visual_ssl.study.plan import Plan, value_text
 
 RESULTS, REPORT = 'results.json', 'results.md'
@@ -144,7 +144,7 @@ class Results:
         notes = list(self.problems)
         for folder, planned in self.plan.steps.items():
             outcome = self.outcomes.get(folder)
-            if outcome is not None and outcome.state != 'finished' and not outcome.reason.startswith('needs '):
+            if outcome is not None and outcome.state != 'finished' and not outcome.reason.startswith(NEEDS):
                 reason = outcome.reason.splitlines()[-1]
                 notes.append(f'{planned.title} {outcome.state}: {reason}')
         codes = {outcome.code for outcome in self.outcomes.values() if outcome.code}
@@ -158,6 +158,7 @@ class Results:
         return {
             'study': study.name,
             'title': study.title,
+            'restriction': plan.restriction,
             'takeaway': study.takeaway,
             'version': __version__,
             'processor': platform.machine(),
@@ -197,22 +198,27 @@ class Results:
         }
 
     def write(self, out: Path, curves: Sequence[Path] = ()) -> Path:
-        """Write results.json and results.md into the folder of the study.
+        """Write results.json and results.md, and remove the curves of earlier results that are drawn no more.
 
         Args:
-            out: the folder.
+            out: folder of the results, see `Plan.results_folder`.
             curves: pictures in it.
 
         Returns:
             Path of results.md.
         """
-        write_atomically(out / RESULTS, json.dumps(self.to_json(), indent=1, allow_nan=False) + '\n')
+        out.mkdir(parents=True, exist_ok=True)
+        drawn = [curve.relative_to(out).as_posix() for curve in curves]
+        for name in _earlier_curves(out) - {*drawn}:
+            (out / name).unlink(missing_ok=True)
+        content = {**self.to_json(), 'curves': drawn}
+        write_atomically(out / RESULTS, json.dumps(content, indent=1, allow_nan=False) + '\n')
         return write_atomically(out / REPORT, self._markdown(out, curves))
 
     def _markdown(self, out: Path, curves: Sequence[Path]) -> str:
         study = self.plan.study
-        lines = [f'# {study.title}', '']
-        if study.takeaway:
+        lines = [f'# {self.plan.title}', '']
+        if study.takeaway and not self.plan.restriction:  # what was learned from all of it
             lines += [study.takeaway, '']
         lines += [_row(self.columns), '|---' * len(self.columns) + '|', *(_row(row) for row in self.rows), '']
         lines += ['Mean ± standard deviation over the seeds (n: runs that count).', '']
@@ -235,6 +241,20 @@ class Results:
         for folder, planned in self.plan.steps.items():
             lines.append(shlex.join(planned.command(self.outcomes.get(folder, Outcome('not run')).workers)))
         return '\n'.join([*lines, '```', ''])
+
+
+def _earlier_curves(out: Path) -> set[str]:
+    """Names of the pictures that earlier results in a folder have drawn."""
+    try:
+        content = json.loads((out / RESULTS).read_text(encoding='utf-8'))
+        if 'curves' in content:
+            names = {str(name) for name in content['curves']}
+        else:  # before they were listed
+            every = [series for point in content['points'] for series in point['series'].values()]
+            names = {f'{figure}.png' for series in every for figure in series}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()
+    return {name for name in names if Path(name).name == name and name.endswith('.png')}
 
 
 def _cell(

@@ -20,8 +20,8 @@ from typing import Literal
 from radio_visual_ssl.study import step_process
 from radio_visual_ssl.study.description import StudyError
 from radio_visual_ssl.study.outcomes import (
-    FAILED,
     MARKER,
+    NEEDS,
     Outcome,
     code_digest,
     mark_removed,
@@ -69,13 +69,34 @@ class _Running:
 
 
 def known_outcomes(plan: Plan, out: Path) -> dict[str, Outcome]:
-    """What earlier runs have done, by the steps' folders."""
-    found = ((folder, read_outcome(out / folder)) for folder in plan.steps)
-    return {folder: outcome for folder, outcome in found if outcome is not None}
+    """What earlier runs have done and what follows from it, by the steps' folders.
+
+    A step that needs one that diverged is never run, so that nothing of it is stored: it diverged with the other,
+    whatever an earlier run with other bounds has made of it.
+    """
+    known: dict[str, Outcome] = {}
+    for folder, planned in plan.steps.items():
+        outcome = _diverged_with(plan, planned, known) or read_outcome(out / folder, planned.step)
+        if outcome is not None:
+            known[folder] = outcome
+    return known
+
+
+def _diverged_with(plan: Plan, planned: PlannedStep, outcomes: Mapping[str, Outcome]) -> Outcome | None:
+    """Of a step that needs one that diverged; None where it needs none such."""
+    for needed in planned.inputs:
+        if needed in outcomes and outcomes[needed].state == 'diverged':
+            return Outcome('diverged', reason=f'{NEEDS}{plan.steps[needed].title}, which diverged')
+    return None
 
 
 def steps_to_run(plan: Plan, known: Mapping[str, Outcome]) -> set[str]:
-    """Folders of the steps that have to be run: those not done, and those whose removed output they need."""
+    """Folders of the steps that have to be run: those not done, and those whose removed output they need.
+
+    Args:
+        plan: of the study.
+        known: see `known_outcomes`.
+    """
     users = plan.users()
     needed: set[str] = set()
     for folder in reversed(list(plan.steps)):
@@ -184,12 +205,14 @@ class _Run:
         """Whether a step needs no run: it was done, or what it needs is not to be had."""
         if folder in self._outcomes:
             return True
-        states = {self._outcomes[needed].state for needed in self._plan.steps[folder].inputs}
-        if states <= {'finished'}:
+        planned = self._plan.steps[folder]
+        outcome = _diverged_with(self._plan, planned, self._outcomes)  # first: another run would not help
+        failed = [needed for needed in planned.inputs if self._outcomes[needed].state == 'failed']
+        if outcome is None and failed:
+            outcome = Outcome('failed', reason=f'{NEEDS}{self._plan.steps[failed[0]].title}, which failed')
+        if outcome is None:
             return False
-        state: Literal['failed', 'diverged'] = 'failed' if 'failed' in states else 'diverged'
-        named = [needed for needed in self._plan.steps[folder].inputs if self._outcomes[needed].state == state]
-        self._outcomes[folder] = Outcome(state, reason=f'needs {self._plan.steps[named[0]].title}, which {state}')
+        self._outcomes[folder] = outcome
         return True
 
     def _free(self) -> int:
@@ -198,7 +221,8 @@ class _Run:
     def _start(self, planned: PlannedStep) -> None:
         """Start a command, which spreads over all processes that are free if it can."""
         folder = self._out / planned.folder
-        if not planned.step.resumes or any((folder / name).exists() for name in (FAILED, MARKER)):
+        # what ended well is run again only for want of its output; a command that resumes goes on after any other end
+        if not planned.step.resumes or (folder / MARKER).exists():
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         workers = self._free() if planned.spreads else 1
@@ -236,8 +260,6 @@ class _Run:
             outcome = replace(outcome, seconds=seconds, workers=each.workers, code=code_digest())
             if outcome.state != 'failed':
                 write_outcome(folder, outcome, each.command)
-            elif each.process.returncode >= 0:  # what a signal ended can be gone on with
-                (folder / FAILED).touch()
             self._outcomes[planned.folder] = outcome
             said = '' if outcome.state == 'finished' else f', {outcome.state}: {outcome.reason}'
             log = f'\nlog: {folder / _LOG}' if outcome.state == 'failed' else ''

@@ -46,7 +46,31 @@ def test_a_share_of_the_entries_becomes_that_of_another_frame(share):
     np.testing.assert_array_equal(order, exchanged(frames, share, np.random.default_rng(0)))
 
 
+@pytest.mark.parametrize(('count', 'share'), [(2, 0.1), (5, 0.2), (5, 0.5), (7, 0.35), (3, 1.0)])
+def test_the_share_is_right_on_average_over_short_bags(count, share):
+    bags, frames = 2000, np.arange(count)
+    moved = [np.sum(exchanged(frames, share, np.random.default_rng(seed)) != frames) for seed in range(bags)]
+    deviation = np.sqrt(max(share * count, 1) / bags) / count  # of the mean share; the count is off by less than 2
+    assert np.mean(moved) / count == pytest.approx(share, abs=4 * deviation)
+    assert set(moved) <= {0, 2} | set(range(int(share * count), int(np.ceil(share * count)) + 1)) - {1}
+
+
+def test_entries_of_one_frame_are_never_exchanged_with_each_other():
+    # of three frames, one has half of all entries
+    frames = np.array([0, 1, 1, 1, 2, 2])
+    for seed in range(200):
+        for share in (1 / 3, 0.5, 1.0):
+            order = exchanged(frames, share, np.random.default_rng(seed))
+            assert np.sum(frames[order] != frames) == share * 6
+            assert sorted(order) == list(range(6))
+    # four of one frame can be exchanged with the one of another frame only
+    order = exchanged(np.array([0, 0, 0, 0, 1]), 1.0, np.random.default_rng(0))
+    assert np.sum(order != np.arange(5)) == 2
+    assert order[4] < 4
+
+
 def test_what_cannot_be_exchanged_stays():
+    assert exchanged(np.arange(1), 1.0, np.random.default_rng(0)).tolist() == [0]
     assert exchanged(np.zeros(6, np.int64), 1.0, np.random.default_rng(0)).tolist() == [0, 1, 2, 3, 4, 5]
     assert exchanged(np.zeros(0, np.int64), 0.5, np.random.default_rng(0)).tolist() == []
     with pytest.raises(ValueError, match='share: expected from 0 to 1, got 1.5'):

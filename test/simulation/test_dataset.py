@@ -184,6 +184,39 @@ def test_other_settings_and_other_folders_are_refused(made, files, tmp_path):
         generate(plan_of(files), tmp_path)
 
 
+def test_a_set_that_begins_later_holds_the_same_scenes_at_other_moments(made, files, tmp_path):
+    first, _ = made
+    assert 'begin_s' not in yaml.safe_load((first / 'dataset.yaml').read_text())
+
+    def pairs(folder):
+        """Images, heatmaps and truth of the first scene by their stamps, as they were written."""
+        topics = ['/camera/image_raw/compressed', '/radar/heatmap', '/ground_truth/targets']
+        messages = BagReader(folder / 'yard_0000').raw_messages(topics)
+        return {(message.topic, message.time_ns): bytes(message.data) for message in messages}
+
+    base = pairs(first)
+    step = round(1e9 / plan_of(files).rate)
+    # a whole step later: the second pair of the one set is the first of the other
+    generate(plan_of(files, begin_s=step * 1e-9), tmp_path / 'later')
+    later = pairs(tmp_path / 'later')
+    common = base.keys() & later.keys()
+    assert len(common) == len(base) // 2 == 3
+    assert all(base[key] == later[key] for key in common)
+    # half a step: none is the same
+    generate(plan_of(files, begin_s=step * 0.5e-9), tmp_path / 'between')
+    between = pairs(tmp_path / 'between')
+    assert {stamp for _, stamp in between} == {stamp + step // 2 for _, stamp in base}
+    told = yaml.safe_load((tmp_path / 'between' / 'dataset.yaml').read_text())
+    assert told['begin_s'] == step * 0.5e-9
+    assert told['bags'] == yaml.safe_load((first / 'dataset.yaml').read_text())['bags']
+    for folder, begin in ((tmp_path / 'between', 0.0), (first, 0.3)):
+        with pytest.raises(DatasetError, match='holds a data set of other settings: begin_s is'):
+            generate(plan_of(files, begin_s=begin), folder)
+    for begin in (-0.1, float('nan'), float('inf'), 1000):
+        with pytest.raises(DatasetError, match='begin_s: expected from 0 to less than 1000 s'):
+            plan_of(files, begin_s=begin)
+
+
 def test_two_runs_in_one_folder_do_not_mix(files, tmp_path):
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)

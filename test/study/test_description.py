@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Studies are read from YAML as they are meant, and what is wrong in one is named with its place."""
 
+import math
+
 import pytest
 
 from radio_visual_ssl.study.description import StudyError, load_study
@@ -68,6 +70,9 @@ def changed(content, path, value):
         (['axes', 0, 'name'], 'seed', 'axis seed: expected a name of its own, for there is a reserved one'),
         (['settings'], {'size': 3}, 'axis size: expected a name of its own, for there is one of settings'),
         (['settings'], {'a': {'b': 1}}, 'settings.a: expected a number, a text or a list of words'),
+        (['settings'], {'a': math.inf}, 'settings.a: expected a finite number, got inf'),
+        (['settings'], {'a': ['b', math.nan]}, 'settings.a: expected a finite number, got nan'),
+        (['axes', 0, 'values'], [1, -math.inf], 'axes.0.values.1.value: expected a finite number, got -inf'),
         (['recipe', 'judge', 'run'], 'echo "', 'recipe.judge.run: expected a command (No closing quotation)'),
         (['recipe', 'judge', 'resume'], True, 'recipe.judge: expected fields run, output, resumes'),
         (['recipe', 'judge', 'output'], 'a/b', "recipe.judge.output: expected a name without folders"),

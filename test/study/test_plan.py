@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from radio_visual_ssl.cli import app
+from radio_visual_ssl.commands.learn_label import _ROWS as LABEL_FIGURES
 from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.dataset import DatasetPlan
 from radio_visual_ssl.simulation.layout import lay_out
@@ -65,6 +66,22 @@ def test_the_place_of_the_study_changes_no_key(workshop, tmp_path):
     for name in ('step.py', 'sums.yaml'):
         (other / name).write_text((workshop.folder / name).read_text())
     assert list(make_plan(load_study(other / 'sums.yaml')).steps) == list(before.steps)
+
+
+def test_a_part_of_a_study_says_so_and_has_a_folder_of_its_own(workshop):
+    def named(**restrictions):
+        plan = workshop.plan(**restrictions)
+        return plan.restriction, plan.results_folder
+
+    for all_of_it in ({}, {'seeds': [2, 1, 0]}, {'only': {'size': ['1', '2']}}):
+        assert named(**all_of_it) == ('', '.')
+    assert workshop.plan().title == 'Sums'
+    assert named(only={'size': ['1']}, seeds=[0, 4]) == ('size=1, seeds 0, 4', 'results-only-size=1-seeds-0-4')
+    assert workshop.plan(seeds=[0]).title == 'Sums (only seeds 0)'
+    workshop.content['axes'][0]['values'] = ['a/b', 'a b', 'x' * 300]
+    folders = {named(only={'size': [value]})[1] for value in ('a/b', 'a b', 'x' * 300)}
+    assert len(folders) == 3
+    assert all('/' not in folder and len(folder) < 120 for folder in folders)
 
 
 def test_words_are_filled_in_spliced_and_left_in_one_piece(workshop):
@@ -161,6 +178,37 @@ def test_data_sets_of_shipped_studies_hold_targets_to_choose_and_to_judge_by(nam
             assert all(counts[part] for part in parts), f'{planned.title}: {counts}'
 
 
+@pytest.mark.parametrize('name', study_names())
+def test_figures_of_labels_are_told_by_label_and_wrong_masks_are_judged_by_all_their_labels(name):
+    study = load_study(name)
+    told = {}
+    for figure in study.figures:
+        for series in study.series:
+            step, keys = study.source(figure, series) or ('', '')
+            if step and study.recipe[step].run[1] == 'label':
+                told.setdefault(step, set()).add(keys.rpartition('.')[2])
+    for step, keys in told.items():
+        assert keys <= set(LABEL_FIGURES), step
+        # a wrong mask shows no target most often, which its distance to the target that it shows is silent about
+        assert '--wrong-masks' not in study.recipe[step].run or {'astray', 'false'} <= keys
+
+
+@pytest.mark.parametrize('short', [False, True])
+def test_the_unseen_moments_are_none_that_was_trained_on_and_something_untrained_is_judged_on_both_parts(short):
+    plan = make_plan(load_study('unseen', short))
+    moments = {}
+    for planned in plan.steps.values():
+        options = dict(itertools.pairwise(planned.command(1)))
+        if planned.words[1] == 'simulate':
+            rate, begin = float(options['--rate']), float(options.get('--begin-s', 0))
+            frames = int(options['--frames']) // int(options['--instances'])
+            moments[planned.step.name] = {begin + number / rate for number in range(frames)}
+    assert not moments['simulate'] & moments['others']
+    judged = {(planned.words[3:5], 'cfar' in planned.words) for planned in plan.steps.values()
+              if planned.words[1] == 'evaluate'}  # fmt: skip
+    assert judged == {(('--split', part), cfar) for part in ('train', 'test') for cfar in (True, False)}
+
+
 @functools.cache
 def _targets(seed, instances, overrides):
     """Movers of each part of a data set."""
@@ -185,5 +233,6 @@ def _check_settings(verb, options):
         from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings
 
         localizer = options['labels'] or options['truth']
-        content = overridden(read_experiment('localizer' if localizer else 'contrastive'), options['overrides'])
+        experiment = options['config'] or ('localizer' if localizer else 'contrastive')
+        content = overridden(read_experiment(experiment), options['overrides'])
         settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content)

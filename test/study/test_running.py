@@ -13,7 +13,7 @@ import pytest
 
 from radio_visual_ssl.study.description import StudyError
 from radio_visual_ssl.study.outcomes import lookup
-from radio_visual_ssl.study.running import run_plan
+from radio_visual_ssl.study.running import known_outcomes, run_plan, steps_to_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -138,6 +138,91 @@ def test_a_run_that_diverges_is_told_and_not_averaged(workshop, options, reason)
     assert workshop.ran().count('judge') == 4
     workshop.run()
     assert workshop.ran() == []
+
+
+def test_a_diverged_step_asks_for_nothing_again_although_its_judge_needs_the_data(workshop):
+    workshop.content['recipe']['train']['run'] += ' status=3'
+    workshop.content['recipe']['judge']['run'] = (
+        workshop.content['recipe']['judge']['run'].replace('inputs={train.out}', 'inputs={train.out},{data.out}')
+    )  # fmt: skip
+    first = workshop.run(keep='models')
+    assert sorted(workshop.ran()) == ['data'] * 2 + ['train'] * 6
+    assert not any((workshop.folder / 'out').glob('steps/data-*/data'))
+    plan = workshop.plan()
+    assert steps_to_run(plan, known_outcomes(plan, workshop.folder / 'out')) == set()
+    again = workshop.run(keep='models')
+    assert workshop.ran() == []
+    assert again.to_json() == first.to_json()
+    assert again.cells[0, '', 'sum'].text(1) == 'diverged: 3 of 3'
+
+
+def test_bounds_are_those_of_now_for_steps_that_were_run_before_too(workshop):
+    train = workshop.content['recipe']['train']
+    workshop.run(keep='models')
+    workshop.ran()
+    # tighter: of each size, seed 0 is lost, and the judge of it does not count any more
+    train['converged'] = {'nested.0.1.value': {'least': 0.52}}
+    tight = workshop.run(keep='models')
+    assert workshop.ran() == []
+    assert tight.cells[0, '', 'sum'].text(1) == '1.1 ± 0.1 (n 2; diverged: 1 of 3)'
+    assert tight.cells[1, '', 'sum'].text(1) == '2.1 ± 0.1 (n 3)'
+    assert any('nested.0.1.value: expected 0.52 or more, got 0.5' in note for note in tight.notes)
+    # a run that was lost counts with looser ones, and what it kept from being run is run
+    workshop.content['seeds'] = [3]
+    train['converged'] = {'value': {'most': 1}}
+    assert workshop.run(keep='models').cells[0, '', 'sum'].text(1) == 'diverged: 1 of 1'
+    assert workshop.ran() == ['data', 'train', 'data', 'train']
+    train['converged'] = {}
+    assert means(workshop.run(keep='models')) == pytest.approx([1.3, 2.3])
+    assert workshop.ran() == ['judge', 'judge']
+
+
+def test_what_ended_with_the_status_of_a_divergence_stays_diverged_and_old_markers_are_read(workshop):
+    workshop.content['recipe']['train']['run'] += ' status=3'
+    results = workshop.run()
+    workshop.ran()
+    workshop.content['recipe']['train']['converged'] = {'value': {'most': 10}}
+    assert workshop.run().cells[0, '', 'sum'].text(1) == 'diverged: 3 of 3'
+    assert workshop.ran() == []
+    # a marker as earlier versions wrote it, diverged by its bounds
+    folder = workshop.folder / 'out' / results.plan.of[0, 0, 'train']
+    outcome = {'state': 'diverged', 'result': {'value': 1.0}, 'reason': 'value: expected 0.5 or less, got 1.0',
+               'seconds': 2.0, 'workers': 1, 'code': 'abc', 'removed': False}  # fmt: skip
+    (folder / 'done.json').write_text(json.dumps({'command': [], 'version': '0.1.0', 'outcome': outcome}))
+    (folder / 'train').write_text('1')
+    read = known_outcomes(workshop.plan(), workshop.folder / 'out')[results.plan.of[0, 0, 'train']]
+    assert (read.state, read.reason, read.seconds, read.code) == ('finished', '', 2.0, 'abc')
+    assert workshop.run().cells[0, '', 'sum'].text(1) == '1.0 (n 1; diverged: 2 of 3)'
+
+
+RESUMING = """
+import os, signal, sys
+from pathlib import Path
+
+out = Path(sys.argv[1])
+done = len(out.read_text()) if out.exists() else 0
+out.write_text('x' * (done + 1))  # an epoch
+if done == 0:
+    sys.exit('error: out of memory')
+if done == 1:
+    os.kill(os.getpid(), signal.SIGTERM)
+if done == 2:
+    sys.exit(143)  # what a command makes of SIGTERM that catches it
+print('{"value": %d}' % (done + 1))
+"""
+
+
+@pytest.mark.parametrize('resumes', [True, False])
+def test_a_step_that_resumes_goes_on_after_any_end_but_a_success(workshop, resumes):
+    (workshop.folder / 'resuming.py').write_text(RESUMING)
+    workshop.content['recipe'] = {
+        'train': {'run': f'{sys.executable} {{folder}}/resuming.py {{out}}', 'resumes': resumes}
+    }
+    workshop.content |= {'axes': [], 'seeds': [], 'figures': [{'name': 'sum', 'value': 'train.value'}]}
+    for _ in range(3):
+        assert workshop.run().count('failed') == 1
+    results = workshop.run()
+    assert means(results) == [4.0 if resumes else None]
 
 
 def test_a_number_that_is_none_is_told_and_not_averaged(workshop):

@@ -98,6 +98,7 @@ def test_failures_end_with_status_1_and_are_told(study, tmp_path):
         (['--only', 'antennas'], "--only: expected AXIS=VALUE, got 'antennas'"),
         (['--only', 'antennas=9'], "--only: antennas: expected one of 8, 16, got '9'"),
         (['--seeds', '1,x'], "--seeds: expected whole numbers with commas between them, got '1,x'"),
+        (['--seeds', '²'], "--seeds: expected whole numbers with commas between them, got '²'"),
         (['--short'], 'short: expected a block'),
     ],
 )
