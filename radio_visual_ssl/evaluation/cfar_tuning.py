@@ -33,7 +33,7 @@ class TriedSettings:
 
     Attributes:
         settings: of the localizer.
-        recall: at the wanted rate of false alarms; that of all detections where they make fewer.
+        recall: at the wanted rate of false alarms, see `metrics.OperatingPoint`.
         average_precision: of the hit rule of `evaluate_bags`, on the scores.
         median_error_m: of the hits at that rate; None without.
     """
@@ -117,6 +117,4 @@ def best_of(tried: Sequence[TriedSettings]) -> TriedSettings:
 
 def _tried(settings: CfarLocalizerSettings, found: Metrics, rate: float) -> TriedSettings:
     at = found.at_false_per_frame[str(rate)]
-    # settings that never make so many false alarms are judged as they are
-    recall = at.recall if at.recall is not None else found.recall
-    return TriedSettings(settings, recall or 0.0, found.ap_2m or 0.0, at.median_error_m)
+    return TriedSettings(settings, at.recall or 0.0, found.ap_2m or 0.0, at.median_error_m)
