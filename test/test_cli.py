@@ -220,14 +220,17 @@ def test_networks_are_compared_with_cfar(radiate_bag: Path, models: tuple[Path, 
 
 def test_back_ends_are_compared_with_intervals(radiate_bag: Path, models: tuple[Path, Path], tmp_path: Path) -> None:
     back_ends = ('--backend', 'cfar', '--backend', 'network', '--model', models[0])
-    result = run('evaluate', radiate_bag, *back_ends, '--compare', '--bootstrap', '40', '--json', folder=tmp_path)
+    result = run('evaluate', radiate_bag, *back_ends, '--compare', '--bootstrap', '200', '--json', folder=tmp_path)
     compared = last_json(result)['comparison']
-    assert (compared['reference'], compared['unit'], compared['resamples']) == ('cfar', 'stretch', 40)
+    assert (compared['reference'], compared['unit'], compared['resamples']) == ('cfar', 'stretch', 200)
     recall = compared['differences']['network']['recall']
     assert recall['value'] == pytest.approx(
         last_json(result)['backends']['network']['recall'] - last_json(result)['recall']
     )
-    assert '40 resamples of 1 stretches' in result.stdout
+    assert recall['low'] is recall['high'] is None
+    assert 'no intervals: they take at least 6 bags or stretches, and there are 1 stretches of 8 s' in result.stdout
+    refused = error_of(run('evaluate', radiate_bag, *back_ends, '--compare', '--bootstrap', '199', folder=tmp_path))
+    assert '--bootstrap' in refused and '200' in refused
 
 
 def test_models_of_several_radars_are_refused_before_anything_is_evaluated(

@@ -105,13 +105,16 @@ def judge(bags: Sequence[Path], localizers: Mapping[str, Localizer]) -> Judged:
 
 
 def rows_of(metrics: Mapping[str, Metrics]) -> list[list[str]]:
-    """The figures of each localizer as text, in the order of `COLUMNS` behind its name."""
+    """The figures of each localizer as text, in the order of `COLUMNS` behind its name; >=: a lower bound."""
     rows = []
     for name, of in metrics.items():
         point = of.at_false_per_frame[RATE]
         figures = (of.recall, of.precision, of.false_per_frame, of.median_error_m, of.ap_2m)
         figures += (point.recall, point.median_error_m)
-        rows.append([name, *('-' if value is None else f'{value:.2f}' for value in figures)])
+        texts = ['-' if value is None else f'{value:.2f}' for value in figures]
+        if point.bound:
+            texts[-2] = f'>= {texts[-2]}'
+        rows.append([name, *texts])
     return rows
 
 

@@ -108,7 +108,7 @@ def evaluate(
             '--compare', help='Tell how much better each localizer is than the first, with 95 % intervals over bags.'
         ),
     ] = False,
-    bootstrap: Annotated[int, typer.Option(help='Resamples for the intervals of --compare.', min=1)] = 1000,
+    bootstrap: Annotated[int, typer.Option(help='Resamples for the intervals of --compare.', min=200)] = 1000,
     encoders: Annotated[
         Path | None,
         typer.Option(
@@ -127,7 +127,7 @@ def evaluate(
     from radio_visual_ssl.evaluation.evaluate import EvaluatedFrame, evaluate_bags
     from radio_visual_ssl.evaluation.examples import ExampleChooser
     from radio_visual_ssl.evaluation.pictures import table_rows
-    from radio_visual_ssl.evaluation.report import difference_text, rows_at_equal_false_alarms, write_report
+    from radio_visual_ssl.evaluation.report import BOUND_NOTE, difference_text, rows_at_equal_false_alarms, write_report
     from radio_visual_ssl.learning.bag_selection import expand_bags
 
     paths = expand_bags(bags, split)
@@ -178,7 +178,7 @@ def evaluate(
     header, *rows = ([str(cell) for cell in column] for column in columns)
     table(f'{paths[0] if len(paths) == 1 else name}, targets in view of the {view}', header, rows)
     at_equal = [[what, *texts] for what, texts in rows_at_equal_false_alarms(figures)]
-    table('at equal false alarms', ['', *figures], at_equal)
+    table(f'at equal false alarms; {BOUND_NOTE}', ['', *figures], at_equal)
     for title, metrics in figures.items():
         if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
             console.print(f'{title}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')
@@ -198,7 +198,7 @@ def evaluate(
         ]
         table(f'minus {compared.reference}', ['', *differences], rows)
         console.print(compared.method, highlight=False, markup=False, soft_wrap=True)
-    for note in evaluation.notes:
+    for note in evaluation.notes + ([] if compared is None else compared.notes):
         console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
     if report is not None and chooser is not None:
         files = write_report(

@@ -40,38 +40,61 @@ def tune(
     import yaml
 
     from radio_visual_ssl.bags.reader import BagReader
-    from radio_visual_ssl.evaluation.cfar_tuning import best_of, draw_settings, tune_cfar
+    from radio_visual_ssl.evaluation.cfar_tuning import (
+        TriedSettings,
+        best_of,
+        draw_settings,
+        nearest_of,
+        tune_cfar,
+        with_surfaces,
+    )
     from radio_visual_ssl.learning.bag_selection import expand_bags
+    from radio_visual_ssl.radar.cfar_localizer import CfarLocalizerSettings
 
     check_writable('--out', out)
     paths = expand_bags(bags, split)
     readers = [BagReader(path) for path in paths]
     total = sum(reader.streams[reader.radar_topic()].count for reader in readers)
-    with progress_bar('tuning') as progress:
-        done = 0
 
-        def on_frame() -> None:
-            nonlocal done
-            done += 1
-            progress(done, total)
+    def judged(settings: list[CfarLocalizerSettings], what: str) -> list[TriedSettings]:
+        with progress_bar(what) as progress:
+            done = 0
 
-        tried = tune_cfar(
-            paths,
-            draw_settings(tries, seed, radar_height),
-            false_per_frame=false_per_frame,
-            hit_distance=hit_distance,
-            on_frame=on_frame,
-        )
-    best, defaults = best_of(tried), tried[0]
+            def on_frame() -> None:
+                nonlocal done
+                done += 1
+                progress(done, total)
+
+            return tune_cfar(
+                paths, settings, false_per_frame=false_per_frame, hit_distance=hit_distance, on_frame=on_frame
+            )
+
+    tried = judged(draw_settings(tries, seed, radar_height), 'tuning')
+    drawn, defaults = best_of(tried), tried[0]
+    best = nearest_of(judged(with_surfaces(drawn.settings), 'surface to centre'))
     temporary = out.with_name(f'.{out.name}.{os.getpid()}')
     temporary.write_text(yaml.safe_dump(best.changes, sort_keys=False), encoding='utf-8')
     temporary.replace(out)
     rows = [
-        [name, f'{each.recall:.3f}', f'{each.average_precision:.3f}']
+        [
+            name,
+            f'{each.recall:.3f}',
+            f'{each.average_precision:.3f}',
+            '-' if each.median_error_m is None else f'{each.median_error_m:.2f}',
+            f'{each.settings.surface_to_centre:g}',
+        ]
         for name, each in (('best', best), ('defaults', defaults))
     ]
-    table(f'{tries} settings', ['', f'recall at {false_per_frame:g} false alarms per frame', 'AP'], rows)
-    console.print(f'settings: {out}', highlight=False, markup=False, soft_wrap=True)
+    columns = [
+        f'recall at {false_per_frame:g} false alarms per frame',
+        'AP',
+        'median error to the centre there (m)',
+        'surface_to_centre (m)',
+    ]
+    table(f'{tries} settings', ['', *columns], rows)
+    told = {**best.changes, 'surface_to_centre': best.settings.surface_to_centre}
+    settings = ', '.join(f'{name}: {value}' for name, value in told.items())
+    console.print(f'settings: {settings}; in {out}', highlight=False, markup=False, soft_wrap=True)
     if as_json:
         print_json(
             {

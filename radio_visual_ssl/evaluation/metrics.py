@@ -10,8 +10,9 @@ hits no counted target is *ignored* when it hits a target outside the view, or w
 itself; every other detection without a target, a second one on the same target included, is a false alarm.
 
 Back ends are compared at equal false alarms by moving a threshold through their scores: down to the lowest score at
-which there are no more false alarms than wanted. Detections that a back end withholds for their low score take part in
-that and in the average precision alone.
+which there are no more false alarms than wanted. Where all detections together make fewer, that is the lowest score of
+all, and the recall there is a lower bound: the back end might find more if it reported more. Detections that a back end
+withholds for their low score take part in that and in the average precision alone.
 """
 
 import math
@@ -87,8 +88,9 @@ class FrameMatch:
         ignored: detections that count neither way.
         ranked: (score, outcome) of each detection that is not ignored when detections are admitted from the highest
             score down; outcome: whether one more target can be found with it.
-        pairings: (from, until, error) of each pair of detection and target that there is at some threshold: from that
-            score down, to another score at which a further detection takes its place (-inf: never); m to the centre.
+        pairings: (from, until, error, target) of each pair of detection and target that there is at some threshold:
+            from that score down, to another score at which a further detection takes its place (-inf: never); m to the
+            centre; number of the target among those that count.
     """
 
     targets: int
@@ -97,7 +99,7 @@ class FrameMatch:
     misses: list[Target]
     ignored: list[Target]
     ranked: list[tuple[float, bool]]
-    pairings: list[tuple[float, float, float]]
+    pairings: list[tuple[float, float, float, int]]
 
 
 def match_frame(
@@ -170,21 +172,21 @@ def _paired(near: NDArray[np.bool_], distances: NDArray[np.float64]) -> list[tup
 
 def _pairings_by_score(
     scores: Sequence[float], near: NDArray[np.bool_], distances: NDArray[np.float64]
-) -> list[tuple[float, float, float]]:
+) -> list[tuple[float, float, float, int]]:
     """`FrameMatch.pairings`: those of all the thresholds at which a detection is admitted that is near a target."""
     values = np.asarray(scores, dtype=np.float64)
     rows = np.flatnonzero(near.any(axis=1))
     rows = rows[np.argsort(-values[rows], kind='stable')]
     since: dict[tuple[int, int], float] = {}
-    ended: list[tuple[float, float, float]] = []
+    ended: list[tuple[float, float, float, int]] = []
     for score in np.unique(values[rows])[::-1]:
         admitted = rows[values[rows] >= score]
         pairs = {(int(admitted[row]), column) for row, column in _paired(near[admitted], distances[admitted])}
         for pair in since.keys() - pairs:
-            ended.append((since.pop(pair), float(score), float(distances[pair])))
+            ended.append((since.pop(pair), float(score), float(distances[pair]), pair[1]))
         for pair in pairs - since.keys():
             since[pair] = float(score)
-    return ended + [(begun, -math.inf, float(distances[pair])) for pair, begun in since.items()]
+    return ended + [(begun, -math.inf, float(distances[pair]), pair[1]) for pair, begun in since.items()]
 
 
 def _admit_by_score(scores: Sequence[float], near: NDArray[np.bool_]) -> list[bool]:
@@ -242,17 +244,19 @@ def precision_area(scores: NDArray[np.float64], outcomes: NDArray[np.bool_], tar
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What is found at one threshold; None where no threshold makes that many false alarms.
+    """What is found at the lowest score with no more false alarms than a rate allows.
 
     Attributes:
-        threshold: score from which detections count there.
-        recall: hits / targets.
-        median_error_m: of the hits, from the detection to the target's centre; None without hits too.
+        threshold: score from which detections count there; None without detections.
+        recall: hits / targets; None without targets.
+        median_error_m: of the hits, from the detection to the target's centre; None without hits.
+        bound: whether all detections together make fewer false alarms, so that the recall is a lower bound.
     """
 
     threshold: float | None = None
     recall: float | None = None
     median_error_m: float | None = None
+    bound: bool = False
 
 
 @dataclass(frozen=True)
@@ -272,10 +276,12 @@ class Metrics:
         ap_2m: average precision by score under the hit rule above, whose distance is 2 m unless set otherwise.
         empty_frames: frames without a target that counts.
         false_per_empty_frame: false alarms in those, per frame.
-        recall_at_false: recall where false alarms per empty frame reach the key (`FALSE_PER_EMPTY_FRAME`).
-        at_false_per_frame: figures where false alarms per frame, over all frames, reach the key (`FALSE_PER_FRAME`).
-            Both at the lowest score with no more false alarms than that; None where all detections together, the
-            withheld ones included, make fewer.
+        recall_at_false: recall at the lowest score with no more false alarms per empty frame than the key
+            (`FALSE_PER_EMPTY_FRAME`); None without targets or empty frames.
+        recall_at_false_bounds: keys of those that are lower bounds, for all detections together, the withheld ones
+            included, make fewer false alarms in empty frames.
+        at_false_per_frame: figures at the lowest score with no more false alarms per frame, over all frames, than the
+            key (`FALSE_PER_FRAME`).
     """
 
     frames: int
@@ -294,21 +300,27 @@ class Metrics:
     empty_frames: int
     false_per_empty_frame: float | None
     recall_at_false: dict[str, float | None]
+    recall_at_false_bounds: tuple[str, ...]
     at_false_per_frame: dict[str, OperatingPoint]
 
 
-def threshold_at(false_scores: NDArray[np.float64], frames: int, rate: float) -> float | None:
-    """Lowest score at which false alarms per frame are no more than the rate; None where all of them are fewer.
+def threshold_at(
+    scores: NDArray[np.float64], is_false: NDArray[np.bool_], frames: int, rate: float
+) -> tuple[float | None, bool]:
+    """Lowest score at which false alarms per frame are no more than the rate.
 
     Args:
-        false_scores: (N,) of all false alarms, in any order.
-        frames: in which they are.
+        scores: (N,) of all detections, in any order.
+        is_false: (N,) which of them are the false alarms that count.
+        frames: in which these are.
         rate: per frame.
+
+    Returns:
+        The score, None without detections; and whether there are fewer false alarms than that even there.
     """
-    if not frames or len(false_scores) < rate * frames - 1e-9:
-        return None
-    descending = np.sort(false_scores)[::-1]
+    descending = np.sort(scores[is_false])[::-1]
+    fewer = bool(len(descending) < rate * frames - 1e-9)
     allowed = math.floor(rate * frames + 1e-9)
-    if allowed == len(descending):
-        return float(descending[-1])
-    return float(np.nextafter(descending[allowed], np.inf))
+    if allowed < len(descending):
+        return float(np.nextafter(descending[allowed], np.inf)), fewer
+    return (float(scores.min()) if scores.size else None), fewer

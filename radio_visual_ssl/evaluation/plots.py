@@ -6,6 +6,7 @@ The colours are those of Okabe and Ito, see `radio_visual_ssl.evaluation.picture
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -319,7 +320,7 @@ def draw_comparison(comparison: Comparison, out: str | Path, title: str = '') ->
     from matplotlib.figure import Figure
 
     names = list(comparison.differences)
-    figure = Figure(figsize=(9.6, 2.2 + 0.45 * 3 * len(names)), dpi=100, layout='constrained', facecolor='white')
+    figure = Figure(figsize=(9.6, 2.8 + 0.45 * 3 * len(names)), dpi=100, layout='constrained', facecolor='white')
     for axes, figures, better in zip(
         figure.subplots(1, 2), (FIGURES[:3], FIGURES[3:]), ('right is better', 'left is better'), strict=True
     ):
@@ -334,10 +335,10 @@ def draw_comparison(comparison: Comparison, out: str | Path, title: str = '') ->
                 if each.low is not None and each.high is not None:
                     axes.plot([each.low, each.high], [place, place], color=colour, linewidth=2)
                 axes.plot(each.value, place, 'o', color=colour, markersize=8,
-                          markerfacecolor=colour if each.is_certain else 'white')  # fmt: skip
+                          markerfacecolor=colour if each.excludes_zero else 'white')  # fmt: skip
             axes.plot([], [], 'o-', color=colour, linewidth=2, label=f'{name} minus {comparison.reference}')
         axes.axvline(0, color='0.4', linewidth=1)
-        labels = [TITLES[figure].replace(' at ', '\nat ').replace(' to ', '\nto ') for figure in figures]
+        labels = [fill(TITLES[figure], 26) for figure in figures]
         axes.set_yticks(range(len(figures)), labels)
         axes.set(ylim=(len(figures) - 0.5, -0.5), xlabel=f'difference; {better}')
         axes.grid(axis='x', color='0.85')

@@ -34,6 +34,7 @@ from radio_visual_ssl.evaluation.plots import (
 )
 
 PAGE = 'report.html'
+BOUND_NOTE = '>= where a localizer makes fewer with all of its detections: it may find more if it reports more'
 _WIDE = 800  # pixels
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 70rem; margin: 0 auto;
@@ -153,7 +154,7 @@ def _figures(evaluation: Evaluation) -> str:
         *((what, [_number(getattr(of, field)) for of in metrics.values()]) for what, field in _FIGURE_FIELDS),
     ]
     overall = _table('At the own threshold of each localizer', metrics, rows)
-    return overall + _table('At equal false alarms', metrics, rows_at_equal_false_alarms(metrics))
+    return overall + _table(f'At equal false alarms; {BOUND_NOTE}', metrics, rows_at_equal_false_alarms(metrics))
 
 
 _FIGURE_FIELDS = (
@@ -173,15 +174,18 @@ _FIGURE_FIELDS = (
 
 
 def rows_at_equal_false_alarms(metrics: Mapping[str, Metrics]) -> list[tuple[str, list[str]]]:
-    """Name and one text for each localizer of each rate of false alarms; a dash where it cannot make as many."""
+    """Name and one text for each localizer of each rate of false alarms, ``>= `` before a lower bound of a recall."""
     some = next(iter(metrics.values()))
     rows = [
-        (f'recall at {rate} per empty frame', [_number(of.recall_at_false[rate]) for of in metrics.values()])
+        (
+            f'recall at {rate} per empty frame',
+            [_number(of.recall_at_false[rate], rate in of.recall_at_false_bounds) for of in metrics.values()],
+        )
         for rate in some.recall_at_false
     ]
     for rate in some.at_false_per_frame:
         points = [of.at_false_per_frame[rate] for of in metrics.values()]
-        rows.append((f'recall at {rate} per frame', [_number(point.recall) for point in points]))
+        rows.append((f'recall at {rate} per frame', [_number(point.recall, point.bound) for point in points]))
         rows.append((f'median error (m) at {rate} per frame', [_number(point.median_error_m) for point in points]))
     return rows
 
@@ -200,11 +204,15 @@ def _compared(comparison: Comparison, drawn: Mapping[str, Path]) -> str:
         (TITLES[figure], [difference_text(of[figure]) for of in comparison.differences.values()]) for figure in FIGURES
     ]
     names = [f'{name} minus {comparison.reference}' for name in comparison.differences]
-    return _table('Differences with their intervals', names, rows) + _figure(
-        drawn['comparison'],
-        f'Differences of {" and ".join(comparison.differences)} to {comparison.reference} with intervals.',
-        f'{comparison.method}. Full dots: the interval leaves out zero, so that the difference is no accident of the '
-        'bags; hollow: it may be. Undefined: one of the two makes fewer false alarms than that, or has no hit.',
+    return (
+        _table('Differences with their intervals', names, rows)
+        + _figure(
+            drawn['comparison'],
+            f'Differences of {" and ".join(comparison.differences)} to {comparison.reference} with intervals.',
+            f'{comparison.method}. Full dots: the interval leaves out zero, so that the difference is unlikely to be '
+            'an accident of the bags; hollow: it may well be one, or there is no interval. Undefined: one has no hit.',
+        )
+        + _notes(comparison.notes)
     )
 
 
@@ -217,8 +225,13 @@ def _measured(evaluation: Evaluation, about: Mapping[str, str], localizers: Mapp
         'Frames': f'{some.frames}, of which {some.empty_frames} are without a target that counts',
         'Targets': str(some.targets),
     }
-    notes = ''.join(f'<p class="note">{escape(note)}</p>' for note in evaluation.notes)
-    return _list(entries) + notes + ''.join(_localizer(name, each) for name, each in localizers.items())
+    return (
+        _list(entries) + _notes(evaluation.notes) + ''.join(_localizer(name, each) for name, each in localizers.items())
+    )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    return ''.join(f'<p class="note">{escape(note)}</p>' for note in notes)
 
 
 def _localizer(name: str, localizer: AnyLocalizer) -> str:
@@ -367,8 +380,8 @@ def _table(caption: str, columns: Iterable[str], rows: Iterable[tuple[str, Seque
     )
 
 
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.3f}'
+def _number(value: float | None, bound: bool = False) -> str:
+    return '-' if value is None else f'{">= " if bound else ""}{value:.3f}'
 
 
 def _page(title: str, evaluation: Evaluation, sections: Sequence[_Section]) -> str:

@@ -38,7 +38,7 @@ FRAME = _row('recording', 'stamp', 'targets', 'false')
 TARGET = _row('frame', 'range', 'azimuth', 'visibility', 'label',
               'error', 'footprint_error', 'range_error', 'azimuth_error', 'deviation', 'named')  # fmt: skip
 DETECTION = _row('frame', 'score', 'outcome')
-PAIRING = _row('frame', 'since', 'until', 'error')
+PAIRING = _row('frame', 'since', 'until', 'error', 'target')
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,8 @@ class Records:
             ``labels`` of the detection's label), all NaN where it is missed.
         detections: each that counts when detections are admitted by score, the withheld ones included: frame, score,
             outcome (`FOUND`, `FALSE_IN_EMPTY` or 0).
-        pairings: see `FrameMatch.pairings`: frame, since and until (scores), error m to the centre.
+        pairings: see `FrameMatch.pairings`: frame, since and until (scores), error m to the centre, target (number
+            within the frame).
         labels: class names of targets and detections; '' where unknown.
     """
 
@@ -74,7 +75,7 @@ class Records:
 class Tally:
     """Collects frames and sums them up at any time, live or over a recording.
 
-    Of the frames only figures are kept: 32 bytes for each, 88 per target that counts, 32 per pair of detection and
+    Of the frames only figures are kept: 32 bytes for each, 88 per target that counts, 40 per pair of detection and
     target that some threshold makes, and 24 per detection. One thread may add frames while another one reads the
     figures.
 
@@ -203,14 +204,19 @@ class Tally:
         def of_hits(figure: Callable[[NDArray[np.float64]], float], column: str) -> float | None:
             return float(figure(errors[column])) if hits else None
 
-        def point(false_scores: NDArray[np.float64], over: int, rate: float) -> OperatingPoint:
-            threshold = threshold_at(false_scores, over, rate)
-            if threshold is None or not targets:
+        def point(is_false: NDArray[np.bool_], over: int, rate: float) -> OperatingPoint:
+            threshold, fewer = threshold_at(scores, is_false, over, rate)
+            if not targets:
                 return OperatingPoint(threshold)
-            found = pairings['error'][(pairings['until'] < threshold) & (threshold <= pairings['since'])]
-            return OperatingPoint(threshold, len(found) / targets, float(np.median(found)) if found.size else None)
+            least = math.inf if threshold is None else threshold
+            found = pairings['error'][(pairings['until'] < least) & (least <= pairings['since'])]
+            error = float(np.median(found)) if found.size else None
+            return OperatingPoint(threshold, len(found) / targets, error, fewer)
 
-        in_empty, anywhere = scores[codes == FALSE_IN_EMPTY], scores[codes != FOUND]
+        in_empty = {
+            f'{rate:g}': point(codes == FALSE_IN_EMPTY, empty_frames, rate) if empty_frames else OperatingPoint()
+            for rate in FALSE_PER_EMPTY_FRAME
+        }
         return Metrics(
             frames=frames,
             targets=targets,
@@ -227,8 +233,9 @@ class Tally:
             p90_footprint_error_m=of_hits(lambda values: np.quantile(values, 0.9), 'footprint_error'),
             empty_frames=empty_frames,
             false_per_empty_frame=float(false_of[is_empty].sum()) / empty_frames if empty_frames else None,
-            recall_at_false={f'{rate:g}': point(in_empty, empty_frames, rate).recall for rate in FALSE_PER_EMPTY_FRAME},
-            at_false_per_frame={f'{rate:g}': point(anywhere, frames, rate) for rate in FALSE_PER_FRAME},
+            recall_at_false={rate: at.recall for rate, at in in_empty.items()},
+            recall_at_false_bounds=tuple(rate for rate, at in in_empty.items() if at.bound),
+            at_false_per_frame={f'{rate:g}': point(codes != FOUND, frames, rate) for rate in FALSE_PER_FRAME},
         )
 
     def _kept(self) -> 'tuple[array[float], ...]':

@@ -8,7 +8,16 @@ import yaml
 from typer.testing import CliRunner
 
 from radio_visual_ssl.cli import app
-from radio_visual_ssl.evaluation.cfar_tuning import CHOICES, TriedSettings, best_of, draw_settings, tune_cfar
+from radio_visual_ssl.evaluation.cfar_tuning import (
+    CHOICES,
+    SURFACE_TO_CENTRE,
+    TriedSettings,
+    best_of,
+    draw_settings,
+    nearest_of,
+    tune_cfar,
+    with_surfaces,
+)
 from radio_visual_ssl.evaluation.evaluate import evaluate_bags
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
 from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
@@ -46,7 +55,7 @@ def test_each_is_judged_as_if_it_were_alone(data):
     assert [each.settings for each in tried] == settings
     alone = evaluate_bags(bags, {'it': CfarLocalizer(settings[2])}, hit_distance=1.0).metrics['it']
     at = alone.at_false_per_frame['0.5']
-    assert tried[2].recall == (alone.recall if at.recall is None else at.recall)
+    assert (tried[2].recall, tried[2].median_error_m) == (at.recall, at.median_error_m)
     assert tried[2].recall > 0
     assert tried[2].average_precision == alone.ap_2m
 
@@ -57,6 +66,17 @@ def test_the_best_has_the_largest_recall_then_precision():
         TriedSettings(plain, recall, precision, None) for recall, precision in ((0.5, 0.9), (0.6, 0.2), (0.6, 0.3))
     ]
     assert best_of(tried) is tried[2]
+
+
+def test_the_surface_with_the_smallest_error_is_taken_among_those_that_lose_next_to_no_recall():
+    surfaces = with_surfaces(CfarLocalizerSettings(min_snr=4.0))
+    assert [each.surface_to_centre for each in surfaces] == list(SURFACE_TO_CENTRE) == [0.0, 0.3, 0.6, 0.9]
+    assert {each.min_snr for each in surfaces} == {4.0}
+    figures = ((0.6, 0.8), (0.597, 0.5), (0.595, 0.3), (0.594, 0.1))
+    tried = [TriedSettings(each, recall, 0.5, error) for each, (recall, error) in zip(surfaces, figures, strict=True)]
+    assert nearest_of(tried).settings.surface_to_centre == 0.6
+    blind = [TriedSettings(each, 0.0, 0.0, None) for each in surfaces]
+    assert nearest_of(blind) is blind[0]
 
 
 def test_only_what_is_not_as_by_default_is_written():
@@ -74,7 +94,13 @@ def test_the_command_writes_settings_that_the_back_end_takes(data, tmp_path):
     result = CliRunner().invoke(app, ['tune', str(data / 'parking_lot_0000'), *options])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout.splitlines()[-1])
-    assert told['recall'] >= told['default_recall']
+    assert told['recall'] >= told['default_recall'] - 0.005
+    # cars reflect with the side that the radar sees, a part of a car before its centre
+    assert told['settings']['surface_to_centre'] in SURFACE_TO_CENTRE[1:]
+    drawn = {**told['settings'], 'surface_to_centre': 0.0}
+    near = tune_cfar([data / 'parking_lot_0000'], [CfarLocalizerSettings(**drawn)])[0]
+    assert told['median_error_m'] < near.median_error_m
+    assert f'surface_to_centre: {told["settings"]["surface_to_centre"]}' in ' '.join(result.stdout.split())
     written = tmp_path / 'new' / 'tuned.yaml'
     assert yaml.safe_load(written.read_text()) == told['settings']
     assert load_cfar_settings(written).radar_height == 3.2

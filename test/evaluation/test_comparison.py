@@ -8,9 +8,11 @@ import pytest
 
 from radio_visual_ssl.evaluation import comparison
 from radio_visual_ssl.evaluation.comparison import FIGURES, compare
+from radio_visual_ssl.evaluation.metrics import match_frame
 from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.target import Target
 
+ERROR, ERROR_OF_BOTH = 'median_error_m_at_0.1_false_per_frame', 'median_error_m_where_both_find'
 TRUTH = [Target(10.0 * index, 0.0, in_camera_view=True) for index in (1, 2, 3)]
 
 
@@ -39,12 +41,12 @@ def joined(scenes):
 
 
 def figures(tally):
-    """Of `FIGURES`, by the metrics that are made of all frames."""
+    """Of all `FIGURES` that one localizer has alone, by the metrics that are made of all frames."""
     metrics = tally.metrics()
     return [
         np.nan if value is None else value
-        for value in (metrics.ap_2m, metrics.at_false_per_frame['0.1'].recall, metrics.recall, metrics.median_error_m,
-                      metrics.mean_footprint_error_m)
+        for value in (metrics.ap_2m, metrics.at_false_per_frame['0.1'].recall, metrics.recall,
+                      metrics.at_false_per_frame['0.1'].median_error_m, metrics.mean_footprint_error_m)
     ]  # fmt: skip
 
 
@@ -55,7 +57,8 @@ def test_weighted_figures_are_those_of_bags_that_are_there_several_times():
     tally = joined(scenes)
     records = tally.records()
     unit = records.frames['recording'].astype(np.int64)
-    weighted = comparison._Weighted(records, unit, 4).figures(weights)
+    kept = comparison._Weighted(records, unit, 4)
+    weighted = kept.figures(weights, np.array([kept.found_at_rate(row) for row in weights]))
     replicated = [figures(joined(copies(scenes, row))) for row in weights]
     np.testing.assert_allclose(weighted, replicated, rtol=1e-12)
     assert np.isnan(weighted).any() and np.isfinite(weighted[0]).all()
@@ -72,7 +75,7 @@ def test_the_same_localizer_twice_differs_by_exactly_nothing():
     assert (result.reference, result.unit, result.units) == ('one', 'bag', 6)
     for figure in FIGURES:
         of = result.differences['same'][figure]
-        assert (of.value, of.low, of.high, of.is_certain) == (0.0, 0.0, 0.0, False)
+        assert (of.value, of.low, of.high, of.excludes_zero) == (0.0, 0.0, 0.0, False)
 
 
 @pytest.mark.parametrize('count', [7, 3], ids=['bags', 'stretches'])
@@ -93,37 +96,128 @@ def test_the_order_of_the_bags_does_not_count(count):
 def test_of_few_bags_stretches_are_drawn_and_the_method_says_so():
     random = np.random.default_rng(3)
     scenes = [scene(random, 0.7, frames=40, start=1.7e9) for _ in range(2)]  # 20 s each: 8, 8 and 4
-    result = compare({'one': joined(scenes), 'other': joined(scenes)}, resamples=50)
+    result = compare({'one': joined(scenes), 'other': joined(scenes)}, resamples=200)
     assert (result.unit, result.units) == ('stretch', 6)
-    assert '50 resamples of 6 stretches of 8 s of the bags (there are fewer than 5 bags), seed 0' in result.method
-    assert (
-        '95 % intervals of the paired bootstrap: 50 resamples of 5 bags, seed 0'
-        in compare(dict.fromkeys(('one', 'other'), joined([scenes[0]] * 5)), resamples=50).method
-    )
+    assert '200 resamples of 6 stretches of 8 s of the bags (there are fewer than 6 bags), seed 0' in result.method
+    assert 'about 91 % of the time with 6 and 93 % with 10' in result.method
+    five, six = (compare(dict.fromkeys(('one', 'other'), joined([scenes[0]] * count)), resamples=200)
+                 for count in (5, 6))  # fmt: skip
+    assert (five.unit, five.units) == ('stretch', 15)
+    assert '95 % intervals of the paired bootstrap: 200 resamples of 6 bags, seed 0' in six.method
 
 
-def test_one_stretch_alone_has_a_difference_but_no_interval():
+@pytest.mark.parametrize('count', [1, 5])
+def test_of_fewer_than_six_units_there_are_differences_but_no_intervals(count):
     random = np.random.default_rng(4)
-    low, high = scene(random, 0.5), scene(random, 0.9)
-    of = compare({'low': low, 'high': high}, resamples=20).differences['high']['recall']
+    low, high = (joined(scene(random, recall) for _ in range(count)) for recall in (0.5, 0.9))  # 6 s each
+    result = compare({'low': low, 'high': high}, resamples=200)
+    assert result.units == count
+    of = result.differences['high']['recall']
     assert of.value > 0
     assert of.low is of.high is None
+    assert not of.excludes_zero
+    assert result.method.startswith(f'no intervals: they take at least 6 bags or stretches, and there are {count} ')
+
+
+@pytest.mark.parametrize(('units', 'share'), [(6, 0.91), (10, 0.93)])
+def test_the_share_of_intervals_that_hold_the_truth_is_the_one_that_is_told(units, share):
+    random, held = np.random.default_rng(8), []
+    tail = comparison._tail(units)
+    for _ in range(20):
+        drawn = random.multinomial(units, [1 / units] * units, comparison.LEAST_RESAMPLES) / units
+        low, high = np.quantile(drawn @ random.normal(size=(units, 500)), (tail, 1 - tail), axis=0)
+        held.append(np.mean((low <= 0) & (high >= 0)))
+    assert np.mean(held) == pytest.approx(share, abs=0.01)
 
 
 def test_a_figure_that_is_undefined_has_no_interval():
-    crowds = [crowd(np.random.default_rng(5), 0.7) for _ in range(5)]
     noisy = Tally()
     noisy.add([Target(500.0, 0.0, score=0.5)], [ROW[0]])
-    silent, loud, once = joined(crowds), joined([noisy] * 5), joined([*crowds[:4], noisy])
-    of = compare({'loud': loud, 'silent': joined([noisy] * 5)}, resamples=100).differences['silent']
+    loud, once = joined([noisy] * 6), joined([*[noisy] * 5, crowd(np.random.default_rng(5), 0.7)])
+    of = compare({'loud': loud, 'same': loud}, resamples=200).differences['same']
     assert of['recall_at_0.1_false_per_frame'].low == 0.0
-    assert of['median_error_m'].value is None
-    of = compare({'silent': silent, 'same': silent}, resamples=100).differences['same']
-    assert of['recall_at_0.1_false_per_frame'].value is None
-    assert of['recall'].low == 0.0
-    # without the one bag that has the false alarm, which a third of the resamples lack, there are too few
-    of = compare({'once': once, 'same': once}, resamples=100).differences['same']['recall_at_0.1_false_per_frame']
-    assert (of.value, of.low, of.high) == (0.0, None, None)
+    for figure in (ERROR, ERROR_OF_BOTH, 'mean_footprint_error_m'):
+        assert of[figure].value is None
+    # without the one bag that has hits, which a third of the resamples lack, there are too few
+    of = compare({'once': once, 'same': once}, resamples=200).differences['same']
+    for figure in (ERROR, ERROR_OF_BOTH, 'mean_footprint_error_m'):
+        assert (of[figure].value, of[figure].low, of[figure].high) == (0.0, None, None)
+
+
+def test_localizers_with_fewer_false_alarms_are_compared_by_all_that_they_find_and_a_note_says_so():
+    random = np.random.default_rng(5)
+    few, many = (joined(crowd(random, recall) for _ in range(6)) for recall in (0.5, 0.9))
+    result = compare({'few': few, 'many': many}, resamples=200)
+    of = result.differences['many']
+    assert of['recall_at_0.1_false_per_frame'] == of['recall']
+    assert of['recall'].value == many.metrics().recall - few.metrics().recall > 0
+    assert [note.split(':')[0] for note in result.notes] == [
+        f'{name} makes fewer than 0.1 false alarms per frame with all of its detections' for name in ('few', 'many')
+    ]
+    assert result.to_json()['notes'] == result.notes
+    loud = joined([scene(random, 0.5, false=1.0) for _ in range(6)])
+    assert compare({'loud': loud, 'same': loud}, resamples=200).notes == []
+
+
+def test_errors_are_compared_of_the_targets_that_both_find_at_equal_false_alarms():
+    random = np.random.default_rng(9)
+    truth = [Target(10.0 * index, 0.0, in_camera_view=True) for index in range(1, 9)]
+
+    def frames(spread, recall):
+        return [
+            [
+                replace(each, y=random.normal(0, spread), score=random.random())
+                for each in truth
+                if random.random() < recall
+            ]
+            + [Target(55.0, 20.0, score=random.uniform(0, 0.5))]
+            for _ in range(24)
+        ]
+
+    detections = {'sharp': frames(0.2, 0.9), 'blunt': frames(0.6, 0.7)}
+    tallies = {name: Tally() for name in detections}
+    for name, tally in tallies.items():
+        for start in range(0, 24, 4):
+            part = Tally()
+            for each in detections[name][start : start + 4]:
+                part.add(each, truth)
+            tally.extend(part)
+    of = compare(tallies, resamples=200).differences['blunt']
+
+    def errors(name):
+        """By frame and target, of what is reported from the threshold on."""
+        at = tallies[name].metrics().at_false_per_frame['0.1']
+        matches = [match_frame([one for one in some if one.score >= at.threshold], truth) for some in detections[name]]
+        errors = {(number, target.x): np.hypot(found.x - target.x, found.y - target.y)
+                  for number, match in enumerate(matches) for found, target in match.hits}  # fmt: skip
+        assert np.median(list(errors.values())) == pytest.approx(at.median_error_m)
+        return errors
+
+    sharp, blunt = errors('sharp'), errors('blunt')
+    both = sharp.keys() & blunt.keys()
+    assert 5 < len(both) < min(len(sharp), len(blunt))
+    assert of[ERROR_OF_BOTH].value == pytest.approx(
+        np.median([blunt[each] for each in both]) - np.median([sharp[each] for each in both])
+    )
+    assert of[ERROR].value == pytest.approx(np.median(list(blunt.values())) - np.median(list(sharp.values())))
+    assert of[ERROR_OF_BOTH].low > 0
+
+
+def test_where_one_finds_a_part_of_the_targets_the_errors_of_both_are_of_that_part():
+    """The one that finds the easy targets alone is no better on them."""
+    easy, hard = Target(10.0, 0.0, in_camera_view=True), Target(20.0, 0.0, in_camera_view=True)
+    picky, eager = Tally(), Tally()
+    for tally, found in (
+        (picky, [replace(easy, y=0.1)]),
+        (eager, [replace(easy, y=0.1), replace(hard, y=1.0)]),
+    ):
+        for _ in range(6):
+            part = Tally()
+            part.add(found, [hard, easy])
+            tally.extend(part)
+    of = compare({'picky': picky, 'eager': eager}, resamples=200).differences['eager']
+    assert of[ERROR].value == pytest.approx(0.45)
+    assert (of[ERROR_OF_BOTH].value, of[ERROR_OF_BOTH].low, of[ERROR_OF_BOTH].high) == (0.0, 0.0, 0.0)
 
 
 ROW = [Target(5.0 * index, 0.0, in_camera_view=True) for index in range(1, 21)]
@@ -160,8 +254,8 @@ def test_refusals_name_what_is_wrong():
         compare({'one': one})
     with pytest.raises(ValueError, match="expected the same frames of 'other' as of 'one'"):
         compare({'one': one, 'other': other})
-    with pytest.raises(ValueError, match='resamples: expected at least 1, got 0'):
-        compare({'one': one, 'same': one}, resamples=0)
+    with pytest.raises(ValueError, match='resamples: expected at least 200, got 199'):
+        compare({'one': one, 'same': one}, resamples=199)
     with pytest.raises(ValueError, match='recordings: expected the names of 1, got 2'):
         compare({'one': one, 'same': one}, ['a', 'b'])
     with pytest.raises(ValueError, match='expected frames with ground truth, got none'):

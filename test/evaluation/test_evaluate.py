@@ -119,7 +119,8 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
     keys = {
         'frames', 'targets', 'recall', 'precision', 'false_per_frame', 'median_error_m', 'p90_error_m',
         'median_footprint_error_m', 'bias_range_m', 'bias_azimuth_deg', 'ap_2m', 'mean_footprint_error_m',
-        'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'recall_at_false', 'at_false_per_frame',
+        'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'recall_at_false',
+        'recall_at_false_bounds', 'at_false_per_frame',
     }  # fmt: skip
     assert keys == {field.name for field in fields(Metrics)}
     keys |= {'per_class', 'per_visibility', 'classes'}
@@ -128,7 +129,10 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
         assert set(entry) == keys
         assert list(entry['recall_at_false']) == [f'{rate:g}' for rate in FALSE_PER_EMPTY_FRAME]
         assert list(entry['at_false_per_frame']) == [f'{rate:g}' for rate in FALSE_PER_FRAME]
-        assert set(entry['at_false_per_frame']['0.1']) == {'threshold', 'recall', 'median_error_m'}
+        assert set(entry['at_false_per_frame']['0.1']) == {'threshold', 'recall', 'median_error_m', 'bound'}
+        # one false alarm in five frames, two of them empty
+        assert [at['bound'] for at in entry['at_false_per_frame'].values()] == [False] * 4 + [True]
+        assert entry['recall_at_false_bounds'] == []
         assert entry['per_class']['unknown']['targets'] == entry['per_visibility']['unknown']['targets'] == 3
         assert entry['classes'] is None  # these localizers know none
         assert set(entry['per_visibility']['75-100 %']) == {'targets', 'recall', 'median_error_m'}
@@ -143,7 +147,8 @@ def test_undefined_figures_are_null_in_json():
     assert content['recall'] is None
     assert content['median_error_m'] is None
     assert set(content['recall_at_false'].values()) == {None}
-    assert content['at_false_per_frame']['0.1'] == {'threshold': None, 'recall': None, 'median_error_m': None}
+    nothing = {'threshold': None, 'recall': None, 'median_error_m': None, 'bound': False}
+    assert content['at_false_per_frame']['0.1'] == nothing
 
 
 def test_frames_without_truth_are_localized_but_not_judged():
@@ -284,7 +289,7 @@ def test_what_a_localizer_withholds_counts_in_the_figures_that_move_the_threshol
     assert metrics.at_false_per_frame['0.2'].recall == pytest.approx(2 / 3)
     assert metrics.at_false_per_frame['0.2'].threshold == pytest.approx(0.1)
     assert metrics.at_false_per_frame['0.1'].recall == pytest.approx(1 / 3)
-    assert metrics.at_false_per_frame['0.5'].recall is None
+    assert metrics.at_false_per_frame['0.5'] == replace(metrics.at_false_per_frame['0.2'], bound=True)
 
 
 def test_no_localizers_are_refused():

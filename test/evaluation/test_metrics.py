@@ -232,19 +232,39 @@ def test_recall_where_false_alarms_per_empty_frame_reach_a_rate():
     full = [([found(10, 0, score)], [car(10, 0)]) for score in (0.95, 0.9, 0.6, 0.3)]
     result = metrics(empty + full)
     assert (result.empty_frames, result.false_per_empty_frame) == (10, 0.2)
-    # none allowed: above 0.9; one allowed: above 0.5; both: down to 0.5, below which they would be fewer than wanted
-    assert result.recall_at_false == {'0.02': 0.25, '0.05': 0.25, '0.1': 0.75, '0.2': 0.75}
+    # none allowed: above 0.9; one allowed: above 0.5; both: all that there is, at just that rate
+    assert result.recall_at_false == {'0.02': 0.25, '0.05': 0.25, '0.1': 0.75, '0.2': 1.0}
+    assert result.recall_at_false_bounds == ()
 
 
 def test_false_alarms_beside_targets_count_in_the_rate_over_all_frames_alone():
     frames = [([found(10, 0, 0.9), found(30, 0, 0.8)], [car(10, 0)])] + [([found(10.5, 0, 0.6)], [car(10, 0)])] * 4
     result = metrics(frames + [([found(30, 0, 0.7)], [])] + [([], [])] * 4)
-    assert result.recall_at_false['0.2'] == 1 / 5
+    assert result.recall_at_false['0.2'] == 1.0
     # of ten frames: the false alarm at 0.8, then the one at 0.7, which is the last
     assert result.at_false_per_frame['0.1'] == OperatingPoint(pytest.approx(0.7), 1 / 5, 0.0)
-    assert result.at_false_per_frame['0.2'] == OperatingPoint(0.7, 1 / 5, 0.0)
+    assert result.at_false_per_frame['0.2'] == OperatingPoint(0.6, 1.0, 0.5)
     assert result.at_false_per_frame['0.05'] == OperatingPoint(pytest.approx(0.8), 1 / 5, 0.0)
-    assert result.at_false_per_frame['0.5'] == OperatingPoint(None, None, None)
+
+
+def test_with_fewer_false_alarms_than_the_rate_all_detections_count_and_bound_the_recall():
+    # of ten frames, five of them empty: one false alarm, five targets of which three are found, the last at 0.2
+    full = [([found(10 + error, 0, score)], [car(10, 0)]) for error, score in ((0, 0.9), (0.5, 0.5), (1, 0.2))]
+    result = metrics([*full, ([], [car(10, 0)]), ([], [car(50, 0)]), ([found(30, 0, 0.6)], [])] + [([], [])] * 4)
+    assert result.at_false_per_frame['0.05'] == OperatingPoint(pytest.approx(0.6), 1 / 5, 0.0)
+    assert result.at_false_per_frame['0.1'] == OperatingPoint(0.2, 3 / 5, 0.5)
+    assert result.at_false_per_frame['0.2'] == OperatingPoint(0.2, 3 / 5, 0.5, bound=True)
+    assert result.recall_at_false == {'0.02': 1 / 5, '0.05': 1 / 5, '0.1': 1 / 5, '0.2': 3 / 5}
+    quiet = metrics([*full, ([], [])])
+    assert set(quiet.recall_at_false.values()) == {1.0}
+    assert quiet.recall_at_false_bounds == tuple(quiet.recall_at_false)
+    silent = metrics([([], [car(10, 0)]), ([], [])])
+    assert silent.recall_at_false['0.05'] == 0.0
+    assert silent.at_false_per_frame['0.1'] == OperatingPoint(None, 0.0, None, bound=True)
+    crowded = metrics(full)
+    assert set(crowded.recall_at_false.values()) == {None}
+    assert crowded.recall_at_false_bounds == ()
+    assert metrics([([found(30, 0, 0.6)], [])]).at_false_per_frame['0.5'].recall is None
 
 
 def test_where_a_false_alarm_has_the_highest_score_nothing_is_found_before_it():

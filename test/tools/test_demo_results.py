@@ -60,6 +60,8 @@ def test_frames_of_the_warm_up_are_not_judged_and_each_bag_begins_afresh(bags):
     silent, wrong = demo_results.rows_of(judged.metrics)
     assert len(silent) == 1 + len(demo_results.COLUMNS)
     assert silent[:4] == ['silent', '0.00', '-', '0.00']
+    assert silent[-2:] == ['>= 0.00', '-']
+    assert wrong[-2:] == ['0.00', '-']
     assert wrong[0] == 'wrong'
 
 
