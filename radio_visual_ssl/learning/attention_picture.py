@@ -110,7 +110,7 @@ def draw_attention_panels(
             place = labels.range[label_of[number]], labels.azimuth[label_of[number]]
             top_axes.plot(place[0] * np.sin(place[1]), place[0] * np.cos(place[1]), 'o', fillstyle='none',
                           markersize=13, **style)  # fmt: skip
-    kinds = (('attention', '', '-'), ('its peak', 'x', 'none'), ('label', 'o', 'none'))
+    kinds: Any = (('attention', '', '-'), ('its peak', 'x', 'none'), ('label', 'o', 'none'))
     handles = [
         Line2D([], [], marker=marker, linestyle=line, color='0.5', fillstyle='none', label=text)
         for text, marker, line in (kinds if labels is not None else kinds[:2])
