@@ -242,7 +242,8 @@ def _attention(
             'Masks in the camera picture, and the attention of each over the radar heatmap from above.',
             f'{recording.name}, stamp {recording.stamps_ns[frame] * 1e-9:.3f} s, the frame of the bag with the most '
             'masks. In the colour of each mask, where in the heatmap its query attends: contours at 0.2 and 0.6 of the '
-            'peak, x the peak. Nobody has told the encoders where anything is; a contour on the target is right.',
+            'peak, x the peak with the number of its mask, or of several where they fall together. Nobody has told '
+            ' the encoders where anything is; a contour on the target is right.',
         )
         for number, (recording, frame) in enumerate(most_masked(recordings), 1)
     ]

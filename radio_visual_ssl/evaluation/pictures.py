@@ -30,6 +30,7 @@ from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -356,7 +357,12 @@ def _draw_legend(axes: 'Axes', match: FrameMatch | None) -> None:
             for kind, label, entries in counts
             if entries or kind != 'ignored'
         ]
-    axes.legend(handles=marks, loc='upper left', fontsize=8, framealpha=0.85)
+    legend_below(axes, marks)
+
+
+def legend_below(axes: 'Axes', handles: Sequence['Artist']) -> None:
+    """Draws a legend below all axes of the (sub)figure, where it hides nothing; its layout has to be constrained."""
+    axes.figure.legend(handles=handles, loc='outside lower right', fontsize=8, ncols=len(handles), frameon=False)
 
 
 def _draw_table(axes: 'Axes', metrics: Metrics | Mapping[str, Metrics]) -> None:

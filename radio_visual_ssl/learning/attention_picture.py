@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from radio_visual_ssl.evaluation.pictures import save_figure
+from radio_visual_ssl.evaluation.pictures import legend_below, save_figure
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 from radio_visual_ssl.learning.label_set import RecordingLabels
 from radio_visual_ssl.learning.recordings import Recording
@@ -23,6 +23,7 @@ _COLOURS = ('#56B4E9', '#E69F00', '#009E73', '#F0E442', '#CC79A7', '#D55E00')
 _MAX_RANGE = 50.0  # m
 _ROWS = 600
 _CONTOURS = (0.2, 0.6)  # of the attention's peak
+_APART = 0.04  # of the range shown, between peaks that have a number each
 
 
 def most_masked(recordings: Sequence[Recording]) -> list[tuple[Recording, int]]:
@@ -32,6 +33,8 @@ def most_masked(recordings: Sequence[Recording]) -> list[tuple[Recording, int]]:
 
 def draw_attention(recording: Recording, frame: int, model: ContrastiveModel, out: str | Path) -> Path:
     """Draws the masks of a frame and, in the colour of each, the attention of its query over the heatmap.
+
+    Masks and peaks are numbered: one attention may hide another one, and then the numbers of both stand at one place.
 
     Args:
         recording: of the radar that the model was trained for.
@@ -70,6 +73,8 @@ def draw_attention_panels(
         labels: of the recording; those that are kept are marked.
         max_range: m shown.
     """
+    from matplotlib.lines import Line2D
+
     max_range = min(max_range, float(recording.grid.range[-1]))
     image = np.asarray(recording.images[frame])
     masks = recording.masks(frame)
@@ -91,6 +96,10 @@ def draw_attention_panels(
         canvas[mask.top : mask.top + mask.height, mask.left : mask.left + mask.width] = mask.mask
         camera_axes.contourf(canvas, levels=[0.5, 1.5], colors=[colour], alpha=0.55)
         camera_axes.contour(canvas, levels=[0.5], colors=[colour], linewidths=1.5)
+        filled_rows, filled_columns = np.nonzero(mask.mask)
+        _write_number(
+            camera_axes, str(number + 1), mask.left + filled_columns.mean(), mask.top + filled_rows.mean(), colour
+        )
         share = np.exp(maps[number] - maps[number].max())
         where = (range_ * np.sin(azimuth), range_ * np.cos(azimuth))
         top_axes.contour(*where, share, levels=_CONTOURS, colors=[colour], linewidths=[0.8, 1.4])
@@ -101,12 +110,43 @@ def draw_attention_panels(
             place = labels.range[label_of[number]], labels.azimuth[label_of[number]]
             top_axes.plot(place[0] * np.sin(place[1]), place[0] * np.cos(place[1]), 'o', fillstyle='none',
                           markersize=13, **style)  # fmt: skip
-    kinds = (('attention', '', '-'), ('its peak', 'x', 'none'), ('label', 'o', 'none'))
-    for text, marker, line in kinds if labels is not None else kinds[:2]:
-        top_axes.plot([], [], marker=marker, linestyle=line, color='0.5', fillstyle='none', label=text)
-    top_axes.legend(loc='upper left', fontsize=8, framealpha=0.85)
+    kinds: Any = (('attention', '', '-'), ('its peak', 'x', 'none'), ('label', 'o', 'none'))
+    handles = [
+        Line2D([], [], marker=marker, linestyle=line, color='0.5', fillstyle='none', label=text)
+        for text, marker, line in (kinds if labels is not None else kinds[:2])
+    ]
+    legend_below(top_axes, handles)
+    places = np.column_stack([peaks[:, 0] * np.sin(peaks[:, 1]), peaks[:, 0] * np.cos(peaks[:, 1])])
+    for group in groups_of_near(places, _APART * max_range):
+        text, colour = ', '.join(str(number + 1) for number in group), _COLOURS[group[0] % len(_COLOURS)]
+        x, y = places[group[0]]
+        _write_number(top_axes, text, x, y, colour, offset=(9, 7))
     top_axes.set(xlim=(side, -side), ylim=(0, max_range), xlabel='left (m)', ylabel='forward (m)')
     top_axes.set_title('radar heatmap from above', fontsize=11, loc='left')
+
+
+def groups_of_near(places: NDArray[np.float64], distance: float) -> list[list[int]]:
+    """Puts each of (N, 2) places to the first group whose first place is within a distance, or begins a group."""
+    groups: list[list[int]] = []
+    for number, place in enumerate(places):
+        near = [group for group in groups if np.linalg.norm(places[group[0]] - place) <= distance]
+        if near:
+            near[0].append(number)
+        else:
+            groups.append([number])
+    return groups
+
+
+def _write_number(
+    axes: 'Axes', text: str, x: float, y: float, colour: str, offset: tuple[float, float] = (0.0, 0.0)
+) -> None:
+    """In the colour, with a dark rim that is seen on any ground; offset in points."""
+    from matplotlib.patheffects import withStroke
+
+    axes.annotate(
+        text, (x, y), xytext=offset, textcoords='offset points', ha='center', va='center', color=colour, fontsize=10,
+        fontweight='bold', path_effects=[withStroke(linewidth=2.5, foreground='black')], annotation_clip=True,
+    )  # fmt: skip
 
 
 def _draw_heatmap(axes: 'Axes', recording: Recording, frame: int, far: float) -> float:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from radio_visual_ssl.bags.reader import Frame
 from radio_visual_ssl.evaluation.evaluate import evaluate_frames
-from radio_visual_ssl.evaluation.pictures import draw_frame, table_rows
+from radio_visual_ssl.evaluation.pictures import draw_frame, draw_panels, table_rows
 from radio_visual_ssl.evaluation.plots import draw_errors, draw_reliability
 from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -73,6 +75,22 @@ def test_a_frame_shows_hits_and_false_alarms(tmp_path):
         assert has_colour(drawn, colour)
     assert not has_colour(drawn[:, : drawn.shape[1] // 2], '#E69F00')
     assert [path.name for path in out.parent.iterdir()] == ['frame.png']
+
+
+@pytest.mark.parametrize('max_range', [None, 25.0])
+def test_the_legends_of_the_views_from_above_hide_nothing(max_range):
+    figure = Figure(figsize=(13.2, 10.8), dpi=80, layout='constrained')
+    FigureCanvasAgg(figure)
+    parts = figure.subfigures(2, 1)
+    for part in parts:
+        draw_panels(*part.subplots(1, 2), np.full((100, 200, 3), 90, np.uint8), heatmap(), DETECTIONS, [CAR], CAMERA,
+                    max_range=max_range)  # fmt: skip
+    figure.canvas.draw()
+    for part in parts:
+        (legend,) = (each.get_window_extent() for each in part.legends)
+        below = min(axes.get_tightbbox().y0 for axes in part.axes)
+        assert part.bbox.y0 <= legend.y0 < legend.y1 <= below + 1
+        assert part.bbox.x0 <= legend.x0 and legend.x1 <= part.bbox.x1
 
 
 def test_a_missed_target_is_marked(tmp_path):

@@ -7,8 +7,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-from radio_visual_ssl.learning.attention_picture import draw_attention, most_masked
+from radio_visual_ssl.learning.attention_picture import (
+    draw_attention,
+    draw_attention_panels,
+    groups_of_near,
+    most_masked,
+)
 from radio_visual_ssl.learning.contrastive_data import ContrastiveFrames, SceneSampler
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel, EncoderSettings
 from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
@@ -110,6 +116,21 @@ class TestMasked:
         assert blue[:, :middle].any() and blue[:, middle:].any()
         none = replace(recording, mask_starts=np.zeros_like(recording.mask_starts))
         assert most_masked([none]) == []
+
+    def test_masks_and_peaks_are_numbered_so_that_an_attention_under_another_one_is_told(self, pairs, trained):
+        recording, frame = most_masked(pairs[0][6:])[0]
+        figure = Figure()
+        axes = figure.subplots(1, 2)
+        draw_attention_panels(*axes, recording, frame, ContrastiveModel.load(trained.checkpoint))
+        count = int(np.diff(recording.mask_starts)[frame])
+        numbers = [str(number + 1) for number in range(count)]
+        assert [text.get_text() for text in axes[0].texts] == numbers
+        at_peaks = ', '.join(text.get_text() for text in axes[1].texts).split(', ')
+        assert sorted(at_peaks, key=int) == numbers
+
+    def test_places_that_fall_together_are_one_group(self):
+        places = np.array([(0.0, 10.0), (5.0, 10.0), (0.5, 10.5), (5.0, 11.5), (0.0, 9.0)])
+        assert groups_of_near(places, 1.0) == [[0, 2, 4], [1], [3]]
 
     def test_the_report_tells_what_was_trained_on(self, pairs, trained):
         report = trained.to_json()
