@@ -229,8 +229,9 @@ def test_back_ends_are_compared_with_intervals(radiate_bag: Path, models: tuple[
     )
     assert recall['low'] is recall['high'] is None
     assert 'no intervals: they take at least 6 bags or stretches, and there are 1 stretches of 8 s' in result.stdout
-    refused = error_of(run('evaluate', radiate_bag, *back_ends, '--compare', '--bootstrap', '199', folder=tmp_path))
-    assert '--bootstrap' in refused and '200' in refused
+    refused = run('evaluate', radiate_bag, *back_ends, '--compare', '--bootstrap', '199', folder=tmp_path)
+    assert refused.returncode == 2
+    assert '--bootstrap' in refused.stderr and '200' in refused.stderr
 
 
 def test_models_of_several_radars_are_refused_before_anything_is_evaluated(
