@@ -86,7 +86,18 @@ def _run(root: Path, work: Path, picture: Path) -> None:
     epochs = ['--set', f'run.epochs={LOCALIZER_EPOCHS}']
     with _step(3, 'train on the pairs alone; beside it, to compare, a radar localizer on the ground truth'):
         steps = ['--set', f'run.epochs={CONTRASTIVE_EPOCHS}']
-        baseline: list[str | Path | int] = [VERBS, 'train', *bags, '--truth', *epochs, *cache, '--out', supervised]
+        places_alone = ['--set', 'classes=[]']  # self-labels have no classes: both networks learn the same
+        baseline: list[str | Path | int] = [
+            VERBS,
+            'train',
+            *bags,
+            '--truth',
+            *places_alone,
+            *epochs,
+            *cache,
+            '--out',
+            supervised,
+        ]
         with _beside(baseline, work / 'supervised.log'):
             _call([VERBS, 'train', *bags, *steps, *cache, '--out', contrastive])
     with _step(4, 'let the pairs label themselves'):
