@@ -22,9 +22,8 @@ class MaskedVicregLoss(nn.Module):
 
     and its answer ``v_f`` is to be the query of the frame's own target. Were a frame asked for its own query alone, a
     key could say where its cell is and nothing of what is there: each query would find itself in whatever frame, and
-    all terms below would be content. So asked, such keys answer alike in all frames. Only queries of the frame's own
-    scene, some five of them, were not enough to begin with. Where a frame has several targets its answer is a mixture,
-    which is the weakness of it all. With z the queries and z' the answers, both of length sqrt(D) rather than 1:
+    all terms below would be content. Asked for all, such keys answer alike in all frames. Where a frame has several
+    targets its answer is a mixture. With z the queries and z' the answers, both of length sqrt(D) rather than 1:
 
     - invariance (eq. 5): mean square of z - z', here of each of the D numbers;
     - variance (eqs. 1, 2): ``max(0, 1 - std)``, mean over the D numbers, of deviations from the mean of the scene:
