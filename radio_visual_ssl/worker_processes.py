@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that share out work: one thread each, and none outlives the process that started it."""
+"""Processes that share out work: one thread each, none outlives the process that started it, and one to a folder."""
 
+import fcntl
 import multiprocessing
 import multiprocessing.connection
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 
 _THREAD_LIMITS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
@@ -53,3 +55,25 @@ def _end_with_parent() -> None:
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
+
+
+@contextmanager
+def only_process(folder: Path, refusal: Exception) -> Iterator[None]:
+    """Hold a folder against other processes; the lock goes with the process, however it ends.
+
+    Args:
+        folder: that exists.
+        refusal: raised where another process holds it.
+
+    Raises:
+        Exception: ``refusal``.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise refusal from error
+        yield
+    finally:
+        os.close(handle)

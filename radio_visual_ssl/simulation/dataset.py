@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes simulated data sets: a folder of paired bags, one for each instance of a scene, and what they are."""
 
-import fcntl
 import hashlib
 import importlib
 import os
@@ -9,7 +8,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -39,7 +37,7 @@ from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.layout import Layout, lay_out
 from radio_visual_ssl.simulation.scene import Scene, load_scene
 from radio_visual_ssl.simulation.simulator import Simulator
-from radio_visual_ssl.worker_processes import worker_processes
+from radio_visual_ssl.worker_processes import only_process, worker_processes
 
 Split = Literal['train', 'val', 'test']
 
@@ -211,7 +209,7 @@ def generate(
     folder = Path(out)
     content = describe(plan)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with only_process(folder, DatasetError(f'{folder}: another process is making a data set here')):
         _take_over(folder, content)
         instances = [plan.instance(index) for index in range(plan.instances)]
         for instance in instances:
@@ -270,20 +268,6 @@ def _describe_instance(instance: Instance, layout: Layout) -> dict[str, Any]:
         'hour': round(layout.light.hour, 2),
         'visibility_m': round(layout.light.visibility),
     }
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other processes; the lock goes with the process, however it ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise DatasetError(f'{folder}: another process is making a data set here') from error
-        yield
-    finally:
-        os.close(handle)
 
 
 def _take_over(folder: Path, content: dict[str, Any]) -> None:

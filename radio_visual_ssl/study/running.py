@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the steps of a study, several at once; what has been done before is not done again."""
 
-import fcntl
 import os
 import shlex
 import shutil
@@ -10,8 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -30,6 +29,7 @@ from radio_visual_ssl.study.outcomes import (
     write_outcome,
 )
 from radio_visual_ssl.study.plan import CACHE, Plan, PlannedStep
+from radio_visual_ssl.worker_processes import only_process
 
 Keep = Literal['models', 'all']
 PROGRAM = 'radio-visual-ssl'
@@ -136,22 +136,8 @@ def run_plan(
         KeyboardInterrupt: on Ctrl-C, after all commands have been ended.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with only_process(out, StudyError(f'{out}: another process is running a study here')):
         return _Run(plan, out, workers, keep, tell, progress).run()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other studies; the lock goes with the process, however it ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StudyError(f'{folder}: another process is running a study here') from error
-        yield
-    finally:
-        os.close(handle)
 
 
 class _Run:
