@@ -137,10 +137,8 @@ def find_candidates(
     Raises:
         ValueError: values that are not finite, a level of another shape, or CFAR settings out of range.
     """
+    heatmap.check_finite()
     values, excess = heatmap.values, None
-    bad = values.size - np.count_nonzero(np.isfinite(values))
-    if bad:
-        raise ValueError(f'heatmap: expected finite values (dB), got {bad} of {values.size} NaN or infinite')
     if level is not None:
         if level.shape != values.shape:
             raise ValueError(f'level: expected shape {values.shape} of the heatmap, got {level.shape}')

@@ -129,11 +129,7 @@ class RadarInput:
         """
         if heatmap.grid is not self._source and heatmap.grid != self._source:
             raise ValueError(f'heatmap: expected the grid of shape {self._source.shape}, got another: {heatmap.grid}')
-        bad = heatmap.values.size - np.count_nonzero(np.isfinite(heatmap.values))
-        if bad:
-            raise ValueError(
-                f'heatmap: expected finite values (dB), got {bad} of {heatmap.values.size} NaN or infinite'
-            )
+        heatmap.check_finite()
         if self.settings.needs_velocity and heatmap.velocity is None:
             named = ' and '.join(repr(name) for name in self.settings.channels if name in VELOCITY_CHANNELS)
             raise ValueError(f'velocity: expected a radar that measures it, for the channel {named}, got none')

@@ -199,11 +199,7 @@ class CfarLocalizer:
                 CFAR window that is wider than the circle of azimuths.
         """
         settings, grid = self._settings, heatmap.grid
-        bad = heatmap.values.size - np.count_nonzero(np.isfinite(heatmap.values))
-        if bad:
-            raise ValueError(
-                f'heatmap: expected finite values (dB), got {bad} of {heatmap.values.size} NaN or infinite'
-            )
+        heatmap.check_finite()
         if self.needs_velocity and heatmap.velocity is None:
             raise ValueError(
                 f'heatmap: expected velocities, for min_speed is {settings.min_speed:g} m/s, got a heatmap without'

@@ -54,3 +54,13 @@ class Heatmap:
             raise ValueError(f'heatmap: expected shape {self.grid.shape} of its grid, got {self.values.shape}')
         if self.velocity is not None and self.velocity.shape != self.grid.shape:
             raise ValueError(f'velocity: expected shape {self.grid.shape} of its grid, got {self.velocity.shape}')
+
+    def check_finite(self) -> None:
+        """Refuse a heatmap with cells that hold no number.
+
+        Raises:
+            ValueError: cells that are NaN or infinite; the message says how many.
+        """
+        bad = self.values.size - np.count_nonzero(np.isfinite(self.values))
+        if bad:
+            raise ValueError(f'heatmap: expected finite values (dB), got {bad} of {self.values.size} NaN or infinite')

@@ -144,11 +144,7 @@ class PeakLocalizer:
             ValueError: cells that are NaN or infinite.
         """
         settings, grid = self._settings, heatmap.grid
-        bad = heatmap.values.size - np.count_nonzero(np.isfinite(heatmap.values))
-        if bad:
-            raise ValueError(
-                f'heatmap: expected finite values (dB), got {bad} of {heatmap.values.size} NaN or infinite'
-            )
+        heatmap.check_finite()
         level = self._background.level
         self._background.update(heatmap)
         if level is None or self._background.count <= settings.background_warmup:
