@@ -88,7 +88,7 @@ def label(
         float, typer.Option(help='m from the side that the radar sees to the middle of people and cyclists, added.')
     ] = 0.0,
     vehicle_depth: Annotated[
-        float, typer.Option(help='The same of vehicles, told by the size of their masks; 0.9 is half a width.')
+        float, typer.Option(help='The same of vehicles, told by their masks; cars and vans in the open want about 1.')
     ] = 0.0,
     relabel: Annotated[
         Path | None, typer.Option(help='Localizer checkpoint whose detections are radar peaks too: one more round.')

@@ -3,8 +3,8 @@
 
 The map from a mask's geometry to the ground averages over many targets: it is free of the speckle of single peaks, but
 errs by what geometry alone cannot tell. The peak errs by where on the target it reflects. How far that is can be seen:
-a target is about as deep as its mask is wide. So the two are weighed by their variances: a pedestrian's label moves to
-its peak, a van's stays where the map says.
+people are about as deep as their masks are wide, and a vehicle that looks narrow stands lengthways. So the two are
+weighed by their variances: a pedestrian's label moves to its peak, that of a van from behind stays where the map says.
 
 Metres come from the labels themselves: azimuths against columns tell how many radians a pixel is wide, so that no
 camera calibration is needed.
@@ -39,9 +39,10 @@ class RefinementSettings:
     Attributes:
         towards_peaks: weigh the map's answer and the likeliest radar peak by their variances.
         person_depth, vehicle_depth: m, from the side that the radar sees to the middle of the target, added along the
-            range; 0 = labels stay on the surface. What is a vehicle is told by the mask's area.
-        vehicle_area: m^2, silhouette from which a target is a vehicle: a car from behind is 1.8 m by 1.4 m, a cyclist
-            from the side fills about half of that.
+            range; 0 = labels stay on the surface. What is a vehicle is told by the mask.
+        vehicle_silhouette: m^2, from which a target is a vehicle, of the mask's area times the share of its box that it
+            fills: a car from behind, 1.8 m by 1.4 m, fills most of its box, a cyclist from the side half of it at most.
+        vehicle_ground: m^2 that a vehicle covers, 4.4 m by 1.8 m: one that looks narrow is the longer along the range.
 
     Raises:
         ValueError: a value out of range.
@@ -50,15 +51,17 @@ class RefinementSettings:
     towards_peaks: bool = True
     person_depth: float = 0.0
     vehicle_depth: float = 0.0
-    vehicle_area: float = 2.2
+    vehicle_silhouette: float = 1.8
+    vehicle_ground: float = 8.0
 
     def __post_init__(self) -> None:
         """Check the values."""
         for name in ('person_depth', 'vehicle_depth'):
             if not 0 <= getattr(self, name) <= 20:
                 raise ValueError(f'{name}: expected a number of metres from 0 to 20, got {getattr(self, name)}')
-        if not self.vehicle_area > 0:
-            raise ValueError(f'vehicle_area: expected a positive number of m^2, got {self.vehicle_area}')
+        for name in ('vehicle_silhouette', 'vehicle_ground'):
+            if not getattr(self, name) > 0:
+                raise ValueError(f'{name}: expected a positive number of m^2, got {getattr(self, name)}')
 
     @property
     def changes_nothing(self) -> bool:
@@ -72,7 +75,7 @@ class _Masks:
 
     column: NDArray[np.float64]
     width: NDArray[np.float64]
-    area: NDArray[np.float64]
+    compact_area: NDArray[np.float64]  # times the share of its box that the mask fills
     peak: NDArray[np.float64]  # (N, 2) m and rad
     peak_variance: NDArray[np.float64]  # (N, 2) m^2 and rad^2
     group: NDArray[np.str_]
@@ -111,10 +114,11 @@ def refine_labels(
             left.append(group)
             continue
         metres = scale * labels.range[own]
+        vehicle = masks.compact_area[own] * metres**2 >= settings.vehicle_silhouette
         if settings.towards_peaks:
-            extent = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
-            place[own], variance[own] = _towards_peaks(labels, masks, own, extent)
-        vehicle = masks.area[own] * metres**2 >= settings.vehicle_area
+            across = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
+            along = np.where(vehicle, settings.vehicle_ground / across, across)
+            place[own], variance[own] = _towards_peaks(labels, masks, own, np.column_stack((along, across)))
         place[own, 0] += np.where(vehicle, settings.vehicle_depth, settings.person_depth)
     return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), left
 
@@ -149,12 +153,12 @@ def radians_per_width(
 def _towards_peaks(
     labels: SelfLabels, masks: _Masks, own: NDArray[np.int64], extent: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2) places and variances of some labels, whose targets are so wide (n,) in m."""
+    """(n, 2) places and variances of some labels, whose targets extend (n, 2) m along the range and across it."""
     place = np.column_stack((labels.range[own], labels.azimuth[own]))
     per_metre = np.column_stack((np.ones(own.size), 1 / place[:, 0]))
     peaked = np.isfinite(masks.peak[own, 0])[:, None]
     observed = labels.variance[own]  # of peaks around the map, their own variance left out already
-    wandering = np.minimum((_SPREAD * extent[:, None] * per_metre) ** 2, _MOST_WANDERING * observed)
+    wandering = np.minimum((_SPREAD * extent * per_metre) ** 2, _MOST_WANDERING * observed)
     of_map = np.maximum(observed - wandering, (_LEAST_MAP_STD * per_metre) ** 2)
     of_peak = wandering + np.where(peaked, masks.peak_variance[own], 0)
     offset = np.where(peaked, masks.peak[own] - place, 0.0)
@@ -185,5 +189,5 @@ def _masks(labels: SelfLabels, evidence: Sequence[RecordingEvidence]) -> _Masks:
     found = np.flatnonzero(labels.candidate >= 0)
     numbers = np.array(first, np.int64)[labels.frame[found]] + labels.candidate[found]
     peak[found], peak_variance[found] = np.concatenate(places)[numbers], np.concatenate(variances)[numbers]
-    area = np.exp(table[:, _WIDTH] + table[:, _HEIGHT] + table[:, _FILL]) * np.array(shapes)
-    return _Masks(table[:, _COLUMN], np.exp(table[:, _WIDTH]), area, peak, peak_variance, np.array(groups))
+    compact = np.exp(table[:, _WIDTH] + table[:, _HEIGHT] + 2 * table[:, _FILL]) * np.array(shapes)
+    return _Masks(table[:, _COLUMN], np.exp(table[:, _WIDTH]), compact, peak, peak_variance, np.array(groups))

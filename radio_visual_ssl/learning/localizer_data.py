@@ -265,7 +265,12 @@ def frame_loader(
 
 
 def encode_batch(
-    batch: LabelledBatch, cells: CellGrid, sigma: float, least_sigma: float, dropped_radius: float
+    batch: LabelledBatch,
+    cells: CellGrid,
+    sigma: float,
+    least_sigma: float,
+    dropped_radius: float,
+    most_spread: float = 0.0,
 ) -> tuple[LocalizerLabels, Tensor]:
     """Label maps of a batch, and the weight of each cell in the centre loss.
 
@@ -278,6 +283,7 @@ def encode_batch(
         sigma: m, see `encode_labels`.
         least_sigma: cells, see `encode_labels`.
         dropped_radius: m.
+        most_spread: m, up to which a label's standard deviation widens its bump, see `encode_labels`.
 
     Returns:
         Labels and (B, rows, columns) weights in {0, 1}.
@@ -293,6 +299,7 @@ def encode_batch(
         sigma,
         least_sigma,
         None if batch.class_index is None else batch.class_index[kept],
+        batch.spread[kept].clamp(max=most_spread),
     )
     range_ = torch.from_numpy(cells.range).to(batch.sector)[:, None]
     azimuth = torch.from_numpy(cells.azimuth).to(batch.sector)[None]
@@ -330,7 +337,9 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
                 if not recording.grid.contains(target.slant_range, target.cone_angle):
                     continue
                 seen = target.in_camera_view and not target.visibility <= 0
-                rows.append((target.slant_range, target.cone_angle, max(target.size[0] / 2, 0.1), seen))
+                # where a target is that is kept, is known; one that is dropped reaches as far as it is long
+                off = 0.1 if seen else max(target.size[0] / 2, 0.1)
+                rows.append((target.slant_range, target.cone_angle, off, seen))
                 frame.append(index)
                 names.append(target.label)
         table = np.array(rows, dtype=np.float64).reshape(-1, 4)

@@ -111,6 +111,7 @@ class LocalizerTrainingSettings:
         averaging: part of the averaged weights, which are the ones that are kept, that a step leaves as it is.
         sigma: m, of the bump around a label's place.
         least_sigma: cells, lower bound of it.
+        most_spread: m, up to which the standard deviation of a label's place widens its bump.
         dropped_radius: m, around a dropped label nothing is learned.
         offset_loss: see `LocalizerLoss`.
         offset_weight: of the offset loss against the centre loss.
@@ -144,6 +145,7 @@ class LocalizerTrainingSettings:
     averaging: float = 0.995
     sigma: float = 0.75
     least_sigma: float = 0.7
+    most_spread: float = 2.0
     dropped_radius: float = 5.0
     offset_loss: Literal['student_t', 'huber'] = 'student_t'
     offset_weight: float = 1.0
@@ -254,7 +256,12 @@ class LocalizerModule(LightningModule):
     def _loss_of(self, network: LocalizerNetwork, batch: LabelledBatch, camera_weight: float = 0.0) -> Tensor:
         settings = self._settings
         labels, visible = encode_batch(
-            batch, network.cells, settings.sigma, settings.least_sigma, settings.dropped_radius
+            batch,
+            network.cells,
+            settings.sigma,
+            settings.least_sigma,
+            settings.dropped_radius,
+            settings.most_spread,
         )
         maps, *others = batch.inputs()
         maps = maps.contiguous(memory_format=torch.channels_last)

@@ -45,6 +45,7 @@ def encode_labels(
     sigma: float = 0.75,
     least_sigma: float = 0.7,
     class_index: Tensor | None = None,
+    spread: Tensor | None = None,
 ) -> LocalizerLabels:
     """Places of several targets in several frames as maps (CenterNet, arXiv 1904.07850, section 3).
 
@@ -58,6 +59,8 @@ def encode_labels(
         sigma: m, of the Gaussian, along range and across it.
         least_sigma: cells, lower bound of it, which a wide beam or cell needs.
         class_index: (N,) int64, place of each label's class in the network's list, -1 = unknown; None = no classes.
+        spread: (N,) m, standard deviation by which the place may be off: its bump is as much wider (in quadrature), so
+            that a centre where another label of such a target would be costs little; None = 0.
 
     Returns:
         Maps of F frames on the device of ``range_``, float32.
@@ -67,10 +70,12 @@ def encode_labels(
     """
     confidence = torch.ones_like(range_) if confidence is None else confidence
     numbers = torch.full_like(frame, -1) if class_index is None else class_index
-    shapes = {tuple(each.shape) for each in (range_, azimuth, frame, confidence, numbers)}
+    spread = torch.zeros_like(range_) if spread is None else spread
+    shapes = {tuple(each.shape) for each in (range_, azimuth, frame, confidence, numbers, spread)}
     if len(shapes) != 1 or range_.dim() != 1:
         raise ValueError(
-            f'range_, azimuth, frame, confidence, class_index: expected the same shape (N,), got {sorted(shapes)}'
+            'range_, azimuth, frame, confidence, class_index, spread: expected the same shape (N,), got'
+            f' {sorted(shapes)}'
         )
     if len(frame) and (frame.min() < 0 or frame.max() >= frames):
         raise ValueError(f'frame: expected 0 to {frames - 1}, got {int(frame.min())} to {int(frame.max())}')
@@ -83,9 +88,10 @@ def encode_labels(
     row, column = row[inside], column[inside]
     height, angle = (torch.from_numpy(each) for each in cells.cell_size(row.numpy(), column.numpy()))
     inside = inside.to(device)
-    spread_row = (sigma / height).clamp_min(least_sigma).float().to(device)
     across = range_[inside].double().cpu().clamp_min(1e-3) * angle
-    spread_column = (sigma / across).clamp(least_sigma, columns / 4).float().to(device)
+    width = torch.hypot(spread[inside].double().cpu(), torch.tensor(sigma, dtype=torch.float64))
+    sigma_row = (width / height).clamp_min(least_sigma).float().to(device)
+    sigma_column = (width / across).clamp(least_sigma, columns / 4).float().to(device)
     row, column = row.float().to(device), column.float().to(device)
     frame, confidence = frame[inside], confidence[inside].float()
     near_row, near_column = row.round().clamp(0, rows - 1), column.round()
@@ -93,7 +99,7 @@ def encode_labels(
     down = torch.arange(rows, device=device) - near_row[:, None]
     right = _around(torch.arange(columns, device=device) - near_column[:, None], cells)
     bump = torch.exp(
-        -0.5 * ((down / spread_row[:, None])[:, :, None] ** 2 + (right / spread_column[:, None])[:, None, :] ** 2)
+        -0.5 * ((down / sigma_row[:, None])[:, :, None] ** 2 + (right / sigma_column[:, None])[:, None, :] ** 2)
     )
     centre = torch.zeros(frames, rows * columns, device=device)
     centre.scatter_reduce_(0, frame[:, None].expand(-1, rows * columns), bump.flatten(1), 'amax')

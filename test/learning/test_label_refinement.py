@@ -24,11 +24,16 @@ def column_of(azimuth):
     return -FOCAL / SIZE[0] * np.tan(azimuth)
 
 
-def world(width=0.6, height=1.8, offset=(0.0, 0.0), range_=20.0, group='mast', frames=FRAMES, pair=1.0):
-    """One target a frame, so wide and high in m, whose peak lies so far from the map's answer in m and rad."""
+def world(width=0.6, height=1.8, offset=(0.0, 0.0), range_=20.0, group='mast', frames=FRAMES, pair=1.0, fill=1.0):
+    """One target a frame, so wide and high in m, whose mask fills that share of its box.
+
+    Its peak lies so far from the map's answer in m and rad.
+    """
     azimuth = np.linspace(-0.4, 0.4, frames)
     share = width / range_ * FOCAL / SIZE[0], height / range_ * FOCAL / SIZE[1]
-    features = [np.array([[column_of(each), 0.1, np.log(share[0]), np.log(share[1]), 0.0]]) for each in azimuth]
+    features = [
+        np.array([[column_of(each), 0.1, np.log(share[0]), np.log(share[1]), np.log(fill)]]) for each in azimuth
+    ]
     candidates = [
         Candidates(
             np.array([5.0, range_ + offset[0]]),
@@ -75,11 +80,15 @@ def test_nothing_is_known_of_pixels_without_labels_to_learn_from(change):
     assert radians_per_width(-column if change == 'mirrored' else column, azimuth, weight) is None
 
 
-@pytest.mark.parametrize('width', [0.6, 1.8, 4.5])
-def test_map_and_peak_are_weighed_by_their_variances(width):
-    evidence, labels = world(width, offset=(0.8, 0.0))
+@pytest.mark.parametrize(
+    ('width', 'height', 'depth'),
+    [(0.6, 1.8, 0.6), (1.2, 1.5, 1.2), (1.8, 1.4, 8 / 1.8), (4.0, 1.5, 2.0)],
+    ids=['pedestrian', 'cyclist', 'car from behind', 'car from the side'],
+)
+def test_map_and_peak_are_weighed_by_their_variances(width, height, depth):
+    evidence, labels = world(width, height, offset=(0.8, 0.0))
     found = refined(evidence, labels)
-    wandering = min(width**2 / 12, 0.75 * MAP_VARIANCE[0])
+    wandering = min(depth**2 / 12, 0.75 * MAP_VARIANCE[0])
     of_map, of_peak = MAP_VARIANCE[0] - wandering, wandering + PEAK_VARIANCE[0]
     np.testing.assert_allclose(found.range, 20 + 0.8 * of_map / (of_map + of_peak), rtol=1e-3)
     np.testing.assert_allclose(found.variance[:, 0], of_map * of_peak / (of_map + of_peak), rtol=1e-2)
@@ -107,7 +116,7 @@ def test_refined_labels_err_by_what_they_say():
     random, errors, claimed = np.random.default_rng(1), [], []
     of_map, of_target, of_peak = 0.8, 1.2 / np.sqrt(12), 0.3
     for _ in range(150):
-        evidence, labels = world(1.2)
+        evidence, labels = world(1.2, fill=0.8)
         shift = random.normal(0, of_map, FRAMES)
         seen = 20 + random.uniform(-0.6, 0.6, FRAMES) + random.normal(0, of_peak, FRAMES)
         for candidates, place in zip(evidence.candidates, seen, strict=True):
@@ -121,9 +130,13 @@ def test_refined_labels_err_by_what_they_say():
     assert np.mean(claimed) == pytest.approx(np.var(errors), rel=0.05)
 
 
-@pytest.mark.parametrize(('width', 'height', 'depth'), [(0.6, 1.8, 0.2), (1.8, 1.4, 0.9), (4.5, 1.5, 0.9)])
-def test_depth_is_added_by_size(width, height, depth):
-    evidence, labels = world(width, height)
+@pytest.mark.parametrize(
+    ('width', 'height', 'fill', 'depth'),
+    [(0.6, 1.8, 0.6, 0.2), (2.4, 2.1, 0.5, 0.2), (1.8, 1.4, 0.85, 0.9), (4.5, 1.5, 0.7, 0.9)],
+    ids=['pedestrian', 'cyclist whose mask is too large', 'car from behind', 'car from the side'],
+)
+def test_depth_is_added_by_the_silhouette(width, height, fill, depth):
+    evidence, labels = world(width, height, fill=fill)
     found = refined(evidence, labels, towards_peaks=False, person_depth=0.2, vehicle_depth=0.9)
     np.testing.assert_allclose(found.range, 20 + depth)
 
@@ -145,7 +158,8 @@ def test_labels_stay_as_they_are_where_nothing_is_asked_for_or_known():
     [
         ({'person_depth': -1.0}, 'person_depth: expected a number of metres from 0 to 20, got -1.0'),
         ({'vehicle_depth': float('nan')}, 'vehicle_depth'),
-        ({'vehicle_area': 0.0}, 'vehicle_area: expected a positive number'),
+        ({'vehicle_silhouette': 0.0}, 'vehicle_silhouette: expected a positive number of m.2, got 0.0'),
+        ({'vehicle_ground': -8.0}, 'vehicle_ground: expected a positive number of m.2, got -8.0'),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, told):

@@ -59,6 +59,32 @@ def test_far_labels_are_narrow_in_azimuth_but_never_below_a_cell():
     assert spread[0] > spread[1] >= spread[2] > 1.5
 
 
+def test_a_bump_is_as_much_wider_as_its_label_may_be_off():
+    def width(**settings):
+        labels = _labels((0, 12.0, 0.0), **settings)
+        return float(labels.centre[0].amax(dim=1).sum())
+
+    assert width(sigma=0.9, spread=torch.tensor([1.2])) == pytest.approx(width(sigma=1.5), rel=1e-6)
+    assert width(sigma=0.9, spread=torch.tensor([0.0])) == width(sigma=0.9)
+
+
+def test_a_target_whose_labels_scatter_is_the_surer_where_they_are_as_wide():
+    def score(spread):
+        scattered = 12.0 + np.random.default_rng(0).normal(0, 1.0, 60)
+        places = [(frame, place, 0.0) for frame, place in enumerate(scattered)]
+        labels = _labels(*places, frames=60, spread=torch.full((60,), spread))
+        logit = torch.zeros(1, *CELLS.shape, requires_grad=True)
+        optimizer = torch.optim.Adam([logit], lr=0.1)
+        still = torch.zeros(60, 2, *CELLS.shape)
+        for _ in range(200):
+            optimizer.zero_grad()
+            LocalizerLoss()(LocalizerOutput(logit.expand(60, -1, -1), still, still), labels).backward()
+            optimizer.step()
+        return float(logit.detach().sigmoid().max())
+
+    assert score(1.0) > score(0.0) + 0.1
+
+
 def test_labels_outside_the_grid_are_left_out_and_no_label_is_an_empty_map():
     labels = _labels((0, 500.0, 0.0), (1, 12.0, 0.2))
     assert not labels.centre[0].any()
