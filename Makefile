@@ -5,6 +5,7 @@
 #   make lint   ruff and mypy
 #   make bench  the benchmarks, each printing ratios
 #   make evidence, make evidence-short  the main table of the results; goes on where it was interrupted (docs/studies.md)
+#   make ablations  all other studies, some hours; likewise
 #   make build  the workspace alone; `. ./env.sh` then puts it on a shell's path
 #   make lock   resolve requirements/*.lock anew
 #   make clean  remove everything that was made
@@ -13,7 +14,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint bench evidence evidence-short lock clean force
+.PHONY: build demo test lint bench evidence evidence-short ablations lock clean force
 
 export PYTHON TORCH
 VENV := .venv/.made
@@ -37,6 +38,9 @@ evidence: $(BUILT)
 
 evidence-short: $(BUILT)
 	@$(ENVIRONMENT) && radio-visual-ssl study evidence --short
+
+ablations: $(BUILT)
+	@$(ENVIRONMENT) && radio-visual-ssl study $(filter-out evidence,$(basename $(notdir $(wildcard config/studies/*.yaml))))
 
 build: $(BUILT)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""study: one recipe of commands at many points and seeds."""
+"""study: recipes of commands at many points and seeds."""
 
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -31,14 +31,18 @@ def register(app: typer.Typer) -> None:
 
 
 def study(
-    name: Annotated[
-        str, typer.Argument(metavar='STUDY', help='A YAML file, or a name in config/studies/.', show_default=False)
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar='STUDY...', help='YAML files, or names in config/studies/.', show_default=False),
     ],
     out: Annotated[
-        Path | None, typer.Option(help='Folder of the study; the same command goes on. Default: out/studies/<name>.')
+        Path | None,
+        typer.Option(
+            help='Folder of studies, which share their steps; the same command goes on. Default: out/studies.'
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(help='Commands at once, a core each; 0 = one for each core.', min=0)] = 0,
-    short: Annotated[bool, typer.Option('--short', help='The short version, as the study defines it.')] = False,
+    short: Annotated[bool, typer.Option('--short', help='The short versions, as the studies define them.')] = False,
     only: Annotated[
         list[str], typer.Option(metavar='AXIS=VALUE', help='Only points of this value; repeatable.')
     ] = NONE,
@@ -50,52 +54,79 @@ def study(
     dry_run: Annotated[bool, typer.Option('--dry-run', help='List the steps, and run none.')] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a study: a recipe of commands at each point of its axes and each seed; tables, curves, results.md.
+    """Run studies: a recipe of commands at each point of some axes and each seed; tables, curves, results.md.
 
     Ctrl-C or a kill loses at most the steps at work: the same command goes on. A step that fails takes along those that
-    need it, the others go on, and the exit status is 1. With --only or --seeds, results have a folder of their own.
+    need it, the others go on, and the exit status is 1. What several studies have in common is run once. With --only or
+    --seeds, results have a folder of their own.
     """
-    from radio_visual_ssl.study.curves import draw_results
     from radio_visual_ssl.study.description import load_study
     from radio_visual_ssl.study.plan import make_plan
+
+    described = [load_study(name, short) for name in names]
+    _check_names(names, [each.name for each in described])
+    plans = [make_plan(each, _restrictions(only), _seeds(seeds) if seeds else None) for each in described]
+    folder = out or Path('out') / 'studies'
+    workers = workers or os.cpu_count() or 1
+    if dry_run:
+        _list(plans, folder, workers, as_json)
+        return
+    begun = time.monotonic()
+    told, lost = [], False
+    for number, plan in enumerate(plans):
+        later = frozenset(step for other in plans[number + 1 :] for step in other.steps)
+        results, report = _run(plan, folder, workers, keep, later)
+        lost |= results.count('failed') > 0 or bool(results.problems)
+        content = results.to_json()
+        told.append(
+            {
+                **{key: content[key] for key in ('study', 'seeds', 'points', 'notes')},
+                'results': str(report),
+                'steps': len(plan.steps),
+                **{state: results.count(state) for state in ('finished', 'diverged', 'failed')},
+            }
+        )
+    if as_json:
+        print_json({'out': str(folder), 'studies': told, 'seconds': round(time.monotonic() - begun, 1)})
+    if lost:
+        raise typer.Exit(1)
+
+
+def _run(
+    plan: 'Plan', folder: Path, workers: int, keep: Literal['models', 'all'], later: frozenset[str]
+) -> tuple['Results', Path]:
+    """Run one study, print its table and write its results; steps that are needed later keep what is temporary."""
+    from radio_visual_ssl.study.curves import draw_results
     from radio_visual_ssl.study.results import Results
     from radio_visual_ssl.study.running import run_plan
 
-    described = load_study(name, short)
-    plan = make_plan(described, _restrictions(only), _seeds(seeds) if seeds else None)
-    folder = out or Path('out') / 'studies' / described.name
-    workers = workers or os.cpu_count() or 1
-    if dry_run:
-        _list(plan, folder, workers, as_json)
-        return
     begun = time.monotonic()
     try:
-        with _shown(described.title) as (tell, progress):
-            outcomes = run_plan(plan, folder, workers=workers, keep=keep, tell=tell, progress=progress)
+        with _shown(plan.title) as (tell, progress):
+            outcomes = run_plan(plan, folder, workers=workers, keep=keep, later=later, tell=tell, progress=progress)
     except KeyboardInterrupt:
         messages.print(f'interrupted; the same command goes on. What was done is in {folder}', soft_wrap=True)
         raise typer.Exit(130) from None
     results = Results.collect(plan, outcomes)
     place = folder / plan.results_folder
     report = results.write(place, draw_results(results, place))
-    seconds = time.monotonic() - begun
-    _tell(results, report, seconds)
-    lost = results.count('failed') > 0 or bool(results.problems)
-    if as_json:
-        states = {state: results.count(state) for state in ('finished', 'diverged', 'failed')}
-        content = results.to_json()
-        print_json(
-            {
-                **{key: content[key] for key in ('study', 'seeds', 'points', 'notes')},
-                'out': str(folder),
-                'results': str(report),
-                'steps': len(plan.steps),
-                **states,
-                'seconds': round(seconds, 1),
-            }
-        )
-    if lost:
-        raise typer.Exit(1)
+    _tell(results, report, time.monotonic() - begun)
+    return results, report
+
+
+def _check_names(given: list[str], names: list[str]) -> None:
+    """Refuse studies whose results would lie in one folder, or among the steps.
+
+    Raises:
+        ValueError: two of one name, or one named 'steps'.
+    """
+    first: dict[str, str] = {}
+    for path, name in zip(given, names, strict=True):
+        if name == 'steps':
+            raise ValueError(f'{path}: expected another name than {name!r}: there the steps of all studies lie')
+        if name in first:
+            raise ValueError(f'{path}: expected studies of different names, got {name} again, as in {first[name]}')
+        first[name] = path
 
 
 def _restrictions(only: list[str]) -> dict[str, list[str]]:
@@ -122,17 +153,24 @@ def _seeds(text: str) -> list[int]:
     return list(dict.fromkeys(int(part) for part in parts))
 
 
-def _list(plan: 'Plan', folder: Path, workers: int, as_json: bool) -> None:
-    """Print the steps of a plan, and whether they are done."""
+def _list(plans: Sequence['Plan'], folder: Path, workers: int, as_json: bool) -> None:
+    """Print the steps of plans, and whether they are done; what several have in common once."""
     from radio_visual_ssl.study.running import known_outcomes, steps_to_run
 
-    to_run = steps_to_run(plan, known_outcomes(plan, folder))
-    for place, planned in plan.steps.items():
-        _say(f'# {planned.title}{"" if place in to_run else ": done"}\n{shlex.join(planned.command(workers))}')
-    seeds = [seed for seed in plan.seeds if seed >= 0]
-    _say(f'{len(plan.steps)} steps, {len(to_run)} of them to be run: {len(plan.points)} points, {len(seeds)} seeds')
+    steps: set[str] = set()
+    to_run: set[str] = set()
+    for plan in plans:
+        own = steps_to_run(plan, known_outcomes(plan, folder))
+        for place, planned in plan.steps.items():
+            if place not in steps:
+                _say(f'# {planned.title}{"" if place in own else ": done"}\n{shlex.join(planned.command(workers))}')
+        steps.update(plan.steps)
+        to_run |= own
+    seeds = sorted({seed for plan in plans for seed in plan.seeds if seed >= 0})
+    points = sum(len(plan.points) for plan in plans)
+    _say(f'{len(steps)} steps, {len(to_run)} of them to be run: {points} points, {len(seeds)} seeds')
     if as_json:
-        print_json({'steps': len(plan.steps), 'to_run': len(to_run), 'points': len(plan.points), 'seeds': seeds})
+        print_json({'steps': len(steps), 'to_run': len(to_run), 'points': points, 'seeds': seeds})
 
 
 def _tell(results: 'Results', report: Path, seconds: float) -> None:

@@ -27,7 +27,7 @@ class PlannedStep:
     Attributes:
         step: of the recipe.
         key: hash of the command, of the steps that it needs, of the files that it names and of the package's version.
-        words: the command, whose paths are relative to the folder of the study; ``{workers}`` is still in it.
+        words: the command, whose paths are relative to the folder of studies; ``{workers}`` is still in it.
         inputs: folders of the steps that it needs.
         about: axes and seed that it depends on, as 'antennas=8, seed=1'.
     """
@@ -40,12 +40,12 @@ class PlannedStep:
 
     @property
     def folder(self) -> str:
-        """Relative to that of the study."""
+        """Relative to that of all studies, which share their steps."""
         return f'steps/{self.step.name}-{self.key}'
 
     @property
     def output(self) -> str:
-        """Relative to the folder of the study."""
+        """Relative to the folder of studies."""
         return f'{self.folder}/{self.step.output}'
 
     @property
@@ -97,14 +97,16 @@ class Plan:
 
     @property
     def results_folder(self) -> str:
-        """Of the results, relative to that of the study: those of a part never stand for the whole."""
+        """Of the results, relative to that of all studies: those of a part never stand for the whole."""
         if not self.restriction:
-            return '.'
+            return self.study.name
         name = re.sub(r'[^A-Za-z0-9_.=+]+', '-', f'results-only-{self.restriction}').strip('-')
         if len(name) <= _NAME_LENGTH and re.fullmatch(r'[A-Za-z0-9_.=+, ]+', self.restriction):
-            return name
+            return f'{self.study.name}/{name}'
         # what was changed or cut off could be what tells two apart
-        return f'{name[:_NAME_LENGTH]}-{hashlib.sha256(self.restriction.encode()).hexdigest()[:_DIGITS]}'
+        return (
+            f'{self.study.name}/{name[:_NAME_LENGTH]}-{hashlib.sha256(self.restriction.encode()).hexdigest()[:_DIGITS]}'
+        )
 
     def users(self) -> dict[str, list[str]]:
         """Folder of each step to those of the steps that need it."""

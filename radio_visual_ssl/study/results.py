@@ -237,7 +237,7 @@ class Results:
             f'| {name} | {len(took)} | {statistics.fmean(took):.0f} | {sum(took):.0f} |'
             for name, took in seconds.items()
         ]
-        lines += ['', 'All commands, in the folder of the study:', '', '```bash']
+        lines += ['', 'All commands, in the folder of studies:', '', '```bash']
         for folder, planned in self.plan.steps.items():
             lines.append(shlex.join(planned.command(self.outcomes.get(folder, Outcome('not run')).workers)))
         return '\n'.join([*lines, '```', ''])

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
@@ -113,6 +113,7 @@ def run_plan(
     *,
     workers: int = 1,
     keep: Keep = 'all',
+    later: Collection[str] = (),
     tell: Callable[[str], None] = lambda text: None,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> dict[str, Outcome]:
@@ -122,9 +123,10 @@ def run_plan(
 
     Args:
         plan: of the study.
-        out: folder of the study.
+        out: folder of studies.
         workers: commands at once; each has one thread. Their number changes no result.
         keep: models: what steps call temporary is removed once no step of the plan needs it. all: nothing is.
+        later: folders of steps of which studies that are run after this one have a part: nothing of them is removed.
         tell: takes a line for each step that ends.
         progress: called whenever a step begins or ends.
 
@@ -137,7 +139,7 @@ def run_plan(
     """
     out.mkdir(parents=True, exist_ok=True)
     with only_process(out, StudyError(f'{out}: another process is running a study here')):
-        return _Run(plan, out, workers, keep, tell, progress).run()
+        return _Run(plan, out, workers, keep, later, tell, progress).run()
 
 
 class _Run:
@@ -149,11 +151,12 @@ class _Run:
         out: Path,
         workers: int,
         keep: Keep,
+        later: Collection[str],
         tell: Callable[[str], None],
         progress: Callable[[Progress], None],
     ) -> None:
         self._plan, self._out, self._workers, self._keep = plan, out, workers, keep
-        self._tell, self._progress = tell, progress
+        self._later, self._tell, self._progress = later, tell, progress
         self._users = plan.users()
         self._outcomes = known_outcomes(plan, out)
         self._to_run = steps_to_run(plan, self._outcomes)
@@ -284,6 +287,8 @@ class _Run:
         for folder, planned in self._plan.steps.items():
             outcome = self._outcomes.get(folder)
             if not planned.step.temporary or outcome is None or outcome.removed or outcome.state != 'finished':
+                continue
+            if folder in self._later:
                 continue
             states = [self._outcomes[user].state if user in self._outcomes else None for user in self._users[folder]]
             if all(state in ('finished', 'diverged') for state in states):

@@ -109,21 +109,22 @@ def test_a_part_leaves_the_results_of_the_whole_alone_and_curves_not_drawn_any_m
         return place
 
     everything = {(point, seed): 1.0 for point in range(2) for seed in range(3)}
-    assert write(everything) == out
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    whole = write(everything)
+    assert whole == out / 'sums'
+    before = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert set(before) == {'results.json', 'results.md', 'sum.png', 'half.png'}
     place = write({(0, 0): 3.0}, only={'size': ['1']}, seeds=[0])
-    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
+    assert {path.name: path.read_bytes() for path in whole.iterdir() if path.is_file()} == before
     assert (place / 'results.md').read_text().startswith('# Sums (only size=1, seeds 0)\n')
     assert json.loads((place / 'results.json').read_text())['restriction'] == 'size=1, seeds 0'
     # a figure that is not drawn any more, also where earlier results did not list their curves; others' files stay
-    (out / 'mine.png').touch()
-    content = json.loads((out / 'results.json').read_text())
+    (whole / 'mine.png').touch()
+    content = json.loads((whole / 'results.json').read_text())
     assert content.pop('curves') == ['sum.png', 'half.png']
-    (out / 'results.json').write_text(json.dumps(content))
+    (whole / 'results.json').write_text(json.dumps(content))
     workshop.content['figures'][1]['curve'] = False
     write(everything)
-    assert {path.name for path in out.glob('*.png')} == {'sum.png', 'mine.png'}
+    assert {path.name for path in whole.glob('*.png')} == {'sum.png', 'mine.png'}
     workshop.content['figures'] = [{'name': 'other', 'value': 'judge.value'}]
     write(everything)
-    assert {path.name for path in out.glob('*.png')} == {'other.png', 'mine.png'}
+    assert {path.name for path in whole.glob('*.png')} == {'other.png', 'mine.png'}

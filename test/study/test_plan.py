@@ -74,12 +74,12 @@ def test_a_part_of_a_study_says_so_and_has_a_folder_of_its_own(workshop):
         return plan.restriction, plan.results_folder
 
     for all_of_it in ({}, {'seeds': [2, 1, 0]}, {'only': {'size': ['1', '2']}}):
-        assert named(**all_of_it) == ('', '.')
+        assert named(**all_of_it) == ('', 'sums')
     assert workshop.plan().title == 'Sums'
-    assert named(only={'size': ['1']}, seeds=[0, 4]) == ('size=1, seeds 0, 4', 'results-only-size=1-seeds-0-4')
+    assert named(only={'size': ['1']}, seeds=[0, 4]) == ('size=1, seeds 0, 4', 'sums/results-only-size=1-seeds-0-4')
     assert workshop.plan(seeds=[0]).title == 'Sums (only seeds 0)'
     workshop.content['axes'][0]['values'] = ['a/b', 'a b', 'x' * 300]
-    folders = {named(only={'size': [value]})[1] for value in ('a/b', 'a b', 'x' * 300)}
+    folders = {named(only={'size': [value]})[1].removeprefix('sums/') for value in ('a/b', 'a b', 'x' * 300)}
     assert len(folders) == 3
     assert all('/' not in folder and len(folder) < 120 for folder in folders)
 

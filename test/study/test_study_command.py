@@ -2,6 +2,7 @@
 """The study command as users run it, with verbs of this very package."""
 
 import json
+from pathlib import Path
 
 import cv2
 import pytest
@@ -55,7 +56,7 @@ def test_dry_run_lists_the_steps_and_runs_none(study, tmp_path):
 def test_a_study_of_real_commands_ends_in_a_table_a_curve_and_files(study, tmp_path):
     result = command(study, '--workers', 2, '--json')
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout.splitlines()[-1])
+    (told,) = json.loads(result.stdout.splitlines()[-1])['studies']
     assert (told['steps'], told['finished'], told['failed']) == (4, 4, 0)
     folder = tmp_path / 'out' / 'studies' / 'antennas'
     content = json.loads((folder / 'results.json').read_text())
@@ -72,12 +73,40 @@ def test_a_study_of_real_commands_ends_in_a_table_a_curve_and_files(study, tmp_p
     assert '![recall](recall.png)' in report
     assert str(tmp_path) not in report
     # the data sets are gone; what is done is known
-    assert not list(folder.glob('steps/*/simulate'))
+    assert not list((tmp_path / 'out' / 'studies').glob('steps/*/simulate'))
     again = command(study, '--dry-run', '--json')
     assert json.loads(again.stdout.splitlines()[-1])['to_run'] == 0
     # a command of the report can be run as it is told
     line = next(line for line in report.splitlines() if line.startswith('radio-visual-ssl simulate'))
     assert '--radar ofdm_28ghz_100mhz_8rx --frames 3' in line
+
+
+def test_what_studies_have_in_common_is_run_once_and_kept_until_none_needs_it(study, tmp_path):
+    other = tmp_path / 'views.yaml'
+    content = yaml.safe_load(study.read_text())
+    content['recipe']['judge']['run'] = 'radio-visual-ssl evaluate {simulate.out} --view radar --json'
+    other.write_text(yaml.safe_dump(content | {'title': 'In the view of the radar'}))
+    result = command(study, other, '--only', 'antennas=8', '--json')
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout.splitlines()[-1])
+    assert [each['study'] for each in told['studies']] == ['antennas', 'views']
+    assert [Path(each['results']).parent.parent.name for each in told['studies']] == ['antennas', 'views']
+    assert all(Path(each['results']).is_file() for each in told['studies'])
+    folder = tmp_path / 'out' / 'studies'
+    steps = sorted(path.name.partition('-')[0] for path in (folder / 'steps').iterdir())
+    assert steps == ['judge', 'judge', 'simulate']
+    log = next((folder / 'steps').glob('simulate-*/log.txt')).read_text()
+    assert log.count('$ radio-visual-ssl simulate') == 1
+    assert not list(folder.glob('steps/*/simulate'))
+    listed = json.loads(command(study, other, '--dry-run', '--json').stdout.splitlines()[-1])
+    assert (listed['steps'], listed['to_run']) == (6, 3)
+
+
+def test_studies_of_one_name_or_named_as_the_steps_are_refused(study, tmp_path):
+    result = command(study, study)
+    assert 'expected studies of different names, got antennas again' in str(result.exception)
+    (tmp_path / 'steps.yaml').write_text(study.read_text())
+    assert "expected another name than 'steps'" in str(command(tmp_path / 'steps.yaml').exception)
 
 
 def test_failures_end_with_status_1_and_are_told(study, tmp_path):
@@ -86,7 +115,7 @@ def test_failures_end_with_status_1_and_are_told(study, tmp_path):
     study.write_text(yaml.safe_dump(content))
     result = command(study, '--only', 'antennas=8', '--json')
     assert result.exit_code == 1
-    told = json.loads(result.stdout.splitlines()[-1])
+    (told,) = json.loads(result.stdout.splitlines()[-1])['studies']
     assert (told['finished'], told['failed']) == (1, 1)
     assert 'failed: 1 of 1' in result.stdout
     assert '--hit-distance' in result.stderr
