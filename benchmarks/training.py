@@ -68,7 +68,12 @@ class Training:
     def step(self, batch: LabelledBatch) -> None:
         """One step of training."""
         labels, weight = encode_batch(
-            batch, self.network.cells, SETTINGS.sigma, SETTINGS.least_sigma, SETTINGS.dropped_radius
+            batch,
+            self.network.cells,
+            SETTINGS.sigma,
+            SETTINGS.least_sigma,
+            SETTINGS.dropped_radius,
+            SETTINGS.most_spread,
         )
         maps = batch.maps.contiguous(memory_format=torch.channels_last)
         self._optimizer.zero_grad()

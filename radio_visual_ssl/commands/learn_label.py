@@ -85,10 +85,10 @@ def label(
     ] = 0.0,
     least_masks: Annotated[int, typer.Option(help='That a camera pose must have to be labelled.', min=1)] = 100,
     person_depth: Annotated[
-        float, typer.Option(help='m from the side that the radar sees to the middle of people and cyclists, added.')
+        float, typer.Option(help='m from where people and cyclists reflect on average to their middle, added.')
     ] = 0.0,
     vehicle_depth: Annotated[
-        float, typer.Option(help='The same of vehicles, told by their masks; cars and vans in the open want about 1.')
+        float, typer.Option(help='The same of vehicles, told by class or mask; 1 suits cars and vans.')
     ] = 0.0,
     relabel: Annotated[
         Path | None, typer.Option(help='Localizer checkpoint whose detections are radar peaks too: one more round.')

@@ -16,8 +16,9 @@ _LEAST_RANGE = 0.1  # m
 def noisy_labels(labels: LabelSet, deviation: float = 0.0, wrong: float = 0.0, seed: int = 0) -> LabelSet:
     """Labels with noise on their places, some of which are those of other frames.
 
-    The noise is normal, of the same size along the range and across it. Variances and confidences stay as they are:
-    nobody knows of the noise. It depends on the seed and on the content of each bag alone.
+    The noise is normal, of the same size along the range and across it. Variances stay as they are, or are those of the
+    other frame's label, and confidences stay: nobody knows of the noise. It depends on the seed and on the content of
+    each bag alone.
 
     Args:
         labels: to be made worse.
@@ -46,7 +47,9 @@ def _noisy(labels: RecordingLabels, deviation: float, wrong: float, seed: int) -
     kept = np.flatnonzero(labels.kept)
     others = kept[exchanged(labels.frame[kept], wrong, generator)]
     range_[kept], azimuth[kept] = labels.range[others], labels.azimuth[others]
+    variance = labels.variance.copy()
+    variance[kept] = labels.variance[others]
     noise = deviation * generator.standard_normal((2, len(labels)))
     azimuth += noise[1] / range_
     range_ = np.maximum(range_ + noise[0], _LEAST_RANGE)
-    return replace(labels, range=range_, azimuth=azimuth)
+    return replace(labels, range=range_, azimuth=azimuth, variance=variance)

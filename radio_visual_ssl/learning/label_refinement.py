@@ -38,10 +38,12 @@ class RefinementSettings:
 
     Attributes:
         towards_peaks: weigh the map's answer and the likeliest radar peak by their variances.
-        person_depth, vehicle_depth: m, from the side that the radar sees to the middle of the target, added along the
-            range; 0 = labels stay on the surface. What is a vehicle is told by the mask.
+        person_depth, vehicle_depth: m, from where the target reflects on average to its middle, added along the range;
+            0 = labels stay where it reflects. What is a vehicle is told by the mask's class where it has one of
+            ``vehicle_classes`` or another one, else by its silhouette.
+        vehicle_classes: names of classes of vehicles, as detectors have them.
         vehicle_silhouette: m^2, from which a target is a vehicle, of the mask's area times the share of its box that it
-            fills: a car from behind, 1.8 m by 1.4 m, fills most of its box, a cyclist from the side half of it at most.
+            fills: masks of moving cars from behind have about 3, of cyclists from the side 1.4 at most.
         vehicle_ground: m^2 that a vehicle covers, 4.4 m by 1.8 m: one that looks narrow is the longer along the range.
 
     Raises:
@@ -51,6 +53,7 @@ class RefinementSettings:
     towards_peaks: bool = True
     person_depth: float = 0.0
     vehicle_depth: float = 0.0
+    vehicle_classes: tuple[str, ...] = ('car', 'van', 'truck', 'bus', 'vehicle', 'train', 'tram')
     vehicle_silhouette: float = 1.8
     vehicle_ground: float = 8.0
 
@@ -79,6 +82,7 @@ class _Masks:
     peak: NDArray[np.float64]  # (N, 2) m and rad
     peak_variance: NDArray[np.float64]  # (N, 2) m^2 and rad^2
     group: NDArray[np.str_]
+    label: NDArray[np.str_]  # '' where the class is not known
 
 
 def refine_labels(
@@ -114,7 +118,9 @@ def refine_labels(
             left.append(group)
             continue
         metres = scale * labels.range[own]
-        vehicle = masks.compact_area[own] * metres**2 >= settings.vehicle_silhouette
+        by_class = np.isin(masks.label[own], settings.vehicle_classes)
+        by_silhouette = masks.compact_area[own] * metres**2 >= settings.vehicle_silhouette
+        vehicle = np.where(masks.label[own] != '', by_class, by_silhouette)
         if settings.towards_peaks:
             across = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
             along = np.where(vehicle, settings.vehicle_ground / across, across)
@@ -190,4 +196,5 @@ def _masks(labels: SelfLabels, evidence: Sequence[RecordingEvidence]) -> _Masks:
     numbers = np.array(first, np.int64)[labels.frame[found]] + labels.candidate[found]
     peak[found], peak_variance[found] = np.concatenate(places)[numbers], np.concatenate(variances)[numbers]
     compact = np.exp(table[:, _WIDTH] + table[:, _HEIGHT] + 2 * table[:, _FILL]) * np.array(shapes)
-    return _Masks(table[:, _COLUMN], np.exp(table[:, _WIDTH]), compact, peak, peak_variance, np.array(groups))
+    classes = np.concatenate([item.recording.mask_labels for item in evidence])
+    return _Masks(table[:, _COLUMN], np.exp(table[:, _WIDTH]), compact, peak, peak_variance, np.array(groups), classes)

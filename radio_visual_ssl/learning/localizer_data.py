@@ -270,7 +270,7 @@ def encode_batch(
     sigma: float,
     least_sigma: float,
     dropped_radius: float,
-    most_spread: float = 0.0,
+    most_spread: float,
 ) -> tuple[LocalizerLabels, Tensor]:
     """Label maps of a batch, and the weight of each cell in the centre loss.
 

@@ -111,7 +111,8 @@ class LocalizerTrainingSettings:
         averaging: part of the averaged weights, which are the ones that are kept, that a step leaves as it is.
         sigma: m, of the bump around a label's place.
         least_sigma: cells, lower bound of it.
-        most_spread: m, up to which the standard deviation of a label's place widens its bump.
+        most_spread: m, up to which the standard deviation of a label's place, the larger one of both axes, widens its
+            bump.
         dropped_radius: m, around a dropped label nothing is learned.
         offset_loss: see `LocalizerLoss`.
         offset_weight: of the offset loss against the centre loss.
@@ -163,6 +164,8 @@ class LocalizerTrainingSettings:
         for name in ('batch_size', 'learning_rate', 'sigma', 'least_sigma', 'dropped_radius'):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise ValueError(f'{name}: expected a positive number, got {getattr(self, name)!r}')
+        if not (math.isfinite(self.most_spread) and self.most_spread >= 0):
+            raise ValueError(f'most_spread: expected 0 m or more, got {self.most_spread!r}')
         for name in ('warm_up', 'averaging'):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f'{name}: expected a share from 0 to below 1, got {getattr(self, name)!r}')

@@ -22,10 +22,11 @@ class LocalizerLabels:
     Attributes:
         centre: (F, rows, columns) 1 in the cell nearest to a label, falling off around it (Gaussian), else 0.
         centre_weight: (F, rows, columns) the label's confidence in the cells where ``centre`` is 1, else 0.
-        offset: (F, 2, rows, columns) cells, from a cell's centre to the nearest label's place, where weighted.
+        offset: (F, 2, rows, columns) cells, from a cell's centre to the place of the label whose bump is the highest
+            there, where weighted.
         offset_weight: (F, rows, columns) confidence times ``centre`` in the cells near a label, else 0.
-        class_index: (F, rows, columns) int64, place of the nearest label's class in the network's list, where weighted;
-            -1 where there is no label or its class is not known. None = no classes.
+        class_index: (F, rows, columns) int64, place of that label's class in the network's list, where weighted; -1
+            where there is no label or its class is not known. None = no classes.
     """
 
     centre: Tensor

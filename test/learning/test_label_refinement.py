@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels move towards peaks as far as targets are narrow, and to the middle of those that are large."""
+"""Labels move towards peaks as far as targets are shallow along the range, and to the middle of vehicles."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,7 +24,9 @@ def column_of(azimuth):
     return -FOCAL / SIZE[0] * np.tan(azimuth)
 
 
-def world(width=0.6, height=1.8, offset=(0.0, 0.0), range_=20.0, group='mast', frames=FRAMES, pair=1.0, fill=1.0):
+def world(
+    width=0.6, height=1.8, offset=(0.0, 0.0), range_=20.0, group='mast', frames=FRAMES, pair=1.0, fill=1.0, label=''
+):
     """One target a frame, so wide and high in m, whose mask fills that share of its box.
 
     Its peak lies so far from the map's answer in m and rad.
@@ -44,7 +46,7 @@ def world(width=0.6, height=1.8, offset=(0.0, 0.0), range_=20.0, group='mast', f
         )
         for each in azimuth
     ]
-    recording = SimpleNamespace(image_size=SIZE, instances=frames, group=group)
+    recording = SimpleNamespace(image_size=SIZE, instances=frames, group=group, mask_labels=np.full(frames, label))
     evidence = RecordingEvidence(recording, candidates, features, [np.ones(1)] * frames)
     labels = SelfLabels.given(
         np.arange(frames), np.full(frames, range_), azimuth, np.full(frames, 0.9), tuple(MAP_VARIANCE)
@@ -82,14 +84,15 @@ def test_nothing_is_known_of_pixels_without_labels_to_learn_from(change):
 
 @pytest.mark.parametrize(
     ('width', 'height', 'depth'),
-    [(0.6, 1.8, 0.6), (1.2, 1.5, 1.2), (1.8, 1.4, 8 / 1.8), (4.0, 1.5, 2.0)],
+    [(0.6, 1.8, 0.6), (1.0, 1.5, 1.0), (1.8, 1.4, 8 / 1.8), (4.0, 1.5, 2.0)],
     ids=['pedestrian', 'cyclist', 'car from behind', 'car from the side'],
 )
 def test_map_and_peak_are_weighed_by_their_variances(width, height, depth):
     evidence, labels = world(width, height, offset=(0.8, 0.0))
+    labels = replace(labels, variance=4 * labels.variance)
     found = refined(evidence, labels)
-    wandering = min(depth**2 / 12, 0.75 * MAP_VARIANCE[0])
-    of_map, of_peak = MAP_VARIANCE[0] - wandering, wandering + PEAK_VARIANCE[0]
+    wandering = depth**2 / 12
+    of_map, of_peak = 4 * MAP_VARIANCE[0] - wandering, wandering + PEAK_VARIANCE[0]
     np.testing.assert_allclose(found.range, 20 + 0.8 * of_map / (of_map + of_peak), rtol=1e-3)
     np.testing.assert_allclose(found.variance[:, 0], of_map * of_peak / (of_map + of_peak), rtol=1e-2)
     np.testing.assert_array_equal(found.confidence, labels.confidence)
@@ -132,11 +135,18 @@ def test_refined_labels_err_by_what_they_say():
 
 @pytest.mark.parametrize(
     ('width', 'height', 'fill', 'depth'),
-    [(0.6, 1.8, 0.6, 0.2), (2.4, 2.1, 0.5, 0.2), (1.8, 1.4, 0.85, 0.9), (4.5, 1.5, 0.7, 0.9)],
+    [(0.6, 1.8, 0.6, 0.2), (2.4, 2.1, 0.5, 0.2), (1.8, 1.4, 0.95, 0.9), (4.5, 1.5, 0.7, 0.9)],
     ids=['pedestrian', 'cyclist whose mask is too large', 'car from behind', 'car from the side'],
 )
 def test_depth_is_added_by_the_silhouette(width, height, fill, depth):
     evidence, labels = world(width, height, fill=fill)
+    found = refined(evidence, labels, towards_peaks=False, person_depth=0.2, vehicle_depth=0.9)
+    np.testing.assert_allclose(found.range, 20 + depth)
+
+
+@pytest.mark.parametrize(('label', 'depth'), [('van', 0.9), ('bicycle', 0.2), ('', 0.9)])
+def test_a_class_that_is_known_tells_what_is_a_vehicle_before_the_size_does(label, depth):
+    evidence, labels = world(2.4, 1.6, label=label)
     found = refined(evidence, labels, towards_peaks=False, person_depth=0.2, vehicle_depth=0.9)
     np.testing.assert_allclose(found.range, 20 + depth)
 

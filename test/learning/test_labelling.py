@@ -345,7 +345,7 @@ def test_labels_move_from_the_surface_to_the_middle_where_a_depth_is_given(yard,
     added = made['middle'].range - made['surface'].range
     person, vehicle = (np.abs(added - depth) < 1e-4 for depth in (0.5, 1.5))
     assert np.all(person | vehicle)
-    assert person.mean() > 0.5, 'boxes of 1.2 m x 1.6 m are small, unless they overlap'
+    assert person.any() and vehicle.any(), 'boxes of 1.2 m x 1.6 m are at the border between both'
     np.testing.assert_array_equal(made['middle'].kept, made['surface'].kept)
 
 

@@ -97,7 +97,7 @@ def test_cells_out_of_sight_and_around_dropped_labels_are_left_out(scenes):
     sector = {'pose': np.array([2.0, 15.0, -0.6, 0.6])}
     batch = _frames(recording, replace(labels, kept=kept), sector).__getitems__([9, 10])
     cells = CellGrid.of(scenes.grid).convolved(5, 2, 2)
-    maps, weight = encode_batch(batch, cells, 0.75, 0.7, 2.0)
+    maps, weight = encode_batch(batch, cells, 0.75, 0.7, 2.0, 0.0)
     range_, azimuth = cells.range[:, None], cells.azimuth[None]
     seen = (range_ >= 2) & (range_ <= 15) & (np.abs(azimuth) <= 0.6)
     np.testing.assert_array_equal(weight[0], seen)
@@ -109,10 +109,24 @@ def test_cells_out_of_sight_and_around_dropped_labels_are_left_out(scenes):
     assert maps.centre_weight.sum() == 1 and maps.centre_weight[1].sum() == 0
 
 
+def test_bumps_are_wider_by_what_labels_may_be_off_up_to_a_limit(scenes):
+    recording, labels = scenes.recording(0)
+    unsure = replace(labels, variance=np.tile([1.5**2, 1e-6], (len(labels), 1)))
+    cells = CellGrid.of(scenes.grid).convolved(5, 2, 2)
+
+    def centre(labels, most):
+        batch = _frames(recording, labels, {'pose': np.array([2.0, 15.0, -0.6, 0.6])}).__getitems__([9, 10])
+        return encode_batch(batch, cells, 0.75, 0.7, 2.0, most)[0].centre
+
+    torch.testing.assert_close(centre(unsure, 0.0), centre(labels, 0.0))
+    exact = replace(labels, variance=np.full((len(labels), 2), 1e-12))
+    assert centre(unsure, 5.0).sum() > centre(unsure, 1.0).sum() > 1.2 * centre(exact, 5.0).sum()
+
+
 def test_truth_becomes_labels_of_what_the_camera_sees(scenes):
     recording, _ = scenes.recording(0, 3)
     seen = Target(9.0, 3.0, z=-3.0, size=(4, 2, 2), visibility=0.5, in_camera_view=True)
-    hidden = Target(12.0, 0.0, visibility=0.0, in_camera_view=True)
+    hidden = Target(12.0, 0.0, size=(3, 1, 1), visibility=0.0, in_camera_view=True)
     beside = Target(5.0, 6.0, visibility=float('nan'))
     far = Target(500.0, 0.0, in_camera_view=True)
     truth = Truth([[seen, hidden, far], None, [beside]], [[], [], []], np.zeros(3, bool))
@@ -121,3 +135,5 @@ def test_truth_becomes_labels_of_what_the_camera_sees(scenes):
     assert labels.frame.tolist() == [0, 0, 2]
     assert labels.kept.tolist() == [True, False, False]
     assert (labels.range[0], labels.azimuth[0]) == (seen.slant_range, seen.cone_angle)
+    # where it is, is known of the one that counts; how far one reaches, of those that do not
+    assert np.sqrt(labels.variance[:, 0]).tolist() == pytest.approx([0.1, 1.5, 0.1])

@@ -65,7 +65,13 @@ def test_a_bump_is_as_much_wider_as_its_label_may_be_off():
         return float(labels.centre[0].amax(dim=1).sum())
 
     assert width(sigma=0.9, spread=torch.tensor([1.2])) == pytest.approx(width(sigma=1.5), rel=1e-6)
-    assert width(sigma=0.9, spread=torch.tensor([0.0])) == width(sigma=0.9)
+
+    across = [
+        _labels((0, 12.0, 0.0), sigma=0.9, spread=torch.tensor([wide])).centre[0].amax(dim=0) for wide in (0.0, 3.0)
+    ]
+    assert float(across[1].sum()) > 1.5 * float(across[0].sum())
+    beyond = _labels((0, 500.0, 0.0), (0, 12.0, 0.0), sigma=0.9, spread=torch.tensor([5.0, 1.2]))
+    torch.testing.assert_close(beyond.centre, _labels((0, 12.0, 0.0), sigma=1.5).centre)
 
 
 def test_a_target_whose_labels_scatter_is_the_surer_where_they_are_as_wide():
