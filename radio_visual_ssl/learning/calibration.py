@@ -189,7 +189,7 @@ def compare(detections: list[Detections], batch: LabelledBatch, settings: Calibr
     """
     label_frame, kept = batch.frame.cpu().numpy(), batch.kept.cpu().numpy()
     label_range, label_azimuth = batch.range.cpu().numpy(), batch.azimuth.cpu().numpy()
-    confidence, spread = batch.confidence.cpu().numpy(), batch.spread.cpu().numpy()
+    confidence, spread = batch.confidence.cpu().numpy(), batch.spread.amax(dim=1).cpu().numpy()
     sectors = batch.sector.cpu().numpy()
     parts = []
     for frame, found in enumerate(detections):

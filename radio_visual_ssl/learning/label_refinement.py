@@ -27,6 +27,7 @@ _LEAST_LABELS = 30  # of a camera pose, to learn from how many radians a pixel i
 _MOST_LABELS = 1500  # that are looked at: slopes of all pairs are taken
 _AXIS_STEPS = 3  # in which the azimuth is found that the camera looks in
 _LEAST_EXTENT = 0.3  # m
+_VEHICLE_DEPTHS = 1.8, 6.0  # m: masks may be cut, or of two vehicles
 _LEAST_MAP_STD = 0.25  # m
 _MOST_WANDERING = 0.75  # of the variance of peaks around the map: the map is never wholly right
 _SPREAD = 1 / math.sqrt(12)  # standard deviation of a uniform distribution of width 1
@@ -123,7 +124,8 @@ def refine_labels(
         vehicle = np.where(masks.label[own] != '', by_class, by_silhouette)
         if settings.towards_peaks:
             across = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
-            along = np.where(vehicle, settings.vehicle_ground / across, across)
+            depth = np.clip(settings.vehicle_ground / across, *_VEHICLE_DEPTHS)
+            along = np.where(vehicle, depth, across)
             place[own], variance[own] = _towards_peaks(labels, masks, own, np.column_stack((along, across)))
         place[own, 0] += np.where(vehicle, settings.vehicle_depth, settings.person_depth)
     return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), left

@@ -34,7 +34,7 @@ class LabelledBatch(NamedTuple):
         sector: (B, 4) lowest and highest range (m) and azimuth (rad) at which a target could have been labelled.
         frame: (L,) int64, from 0 to B - 1.
         range, azimuth: (L,) float64, m and rad.
-        spread: (L,) m, standard deviation of the place, its larger one.
+        spread: (L, 2) m, standard deviation of the place along the range and across it.
         confidence: (L,) float32.
         kept: (L,) bool; around the others nothing is learned.
         number: (B,) int64, of the frames in the data set.
@@ -232,7 +232,7 @@ class LabelledFrames(Dataset[LabelledBatch]):
             return np.concatenate([np.asarray(getattr(labels, name)[own]) for labels, own in chosen])
 
         range_, variance = gather('range'), gather('variance')
-        spread = np.sqrt(np.maximum(variance[:, 0], range_**2 * variance[:, 1]))
+        spread = np.sqrt(variance) * np.column_stack((np.ones_like(range_), range_))
         return LabelledBatch(
             torch.from_numpy(np.stack(maps)).float(),
             torch.from_numpy(np.stack(sectors)),
@@ -311,7 +311,7 @@ def encode_batch(
         if cells.wraps:
             turn = torch.remainder(turn + math.pi, 2 * math.pi) - math.pi
         distance = torch.hypot(range_ - place, torch.minimum(range_, place) * turn)
-        reach = dropped_radius + (2 * batch.spread[dropped]).clamp(max=dropped_radius)
+        reach = dropped_radius + (2 * batch.spread[dropped].amax(dim=1)).clamp(max=dropped_radius)
         far = (distance > reach[:, None, None]).float()
         index = batch.frame[dropped, None, None].expand_as(far)
         weight = weight.to(device).scatter_reduce(0, index, far, 'amin')

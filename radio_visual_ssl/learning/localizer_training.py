@@ -111,8 +111,7 @@ class LocalizerTrainingSettings:
         averaging: part of the averaged weights, which are the ones that are kept, that a step leaves as it is.
         sigma: m, of the bump around a label's place.
         least_sigma: cells, lower bound of it.
-        most_spread: m, up to which the standard deviation of a label's place, the larger one of both axes, widens its
-            bump.
+        most_spread: m, up to which the standard deviation of a label's place widens its bump.
         dropped_radius: m, around a dropped label nothing is learned.
         offset_loss: see `LocalizerLoss`.
         offset_weight: of the offset loss against the centre loss.

@@ -22,11 +22,11 @@ class LocalizerLabels:
     Attributes:
         centre: (F, rows, columns) 1 in the cell nearest to a label, falling off around it (Gaussian), else 0.
         centre_weight: (F, rows, columns) the label's confidence in the cells where ``centre`` is 1, else 0.
-        offset: (F, 2, rows, columns) cells, from a cell's centre to the place of the label whose bump is the highest
-            there, where weighted.
-        offset_weight: (F, rows, columns) confidence times ``centre`` in the cells near a label, else 0.
-        class_index: (F, rows, columns) int64, place of that label's class in the network's list, where weighted; -1
-            where there is no label or its class is not known. None = no classes.
+        offset: (F, 2, rows, columns) cells, from a cell's centre to the nearest label's place, where weighted.
+        offset_weight: (F, rows, columns) confidence times the Gaussian in the cells near a label, else 0; where a label
+            may be off, ``centre`` is wider than that.
+        class_index: (F, rows, columns) int64, place of the nearest label's class in the network's list, where weighted;
+            -1 where there is no label or its class is not known. None = no classes.
     """
 
     centre: Tensor
@@ -60,8 +60,9 @@ def encode_labels(
         sigma: m, of the Gaussian, along range and across it.
         least_sigma: cells, lower bound of it, which a wide beam or cell needs.
         class_index: (N,) int64, place of each label's class in the network's list, -1 = unknown; None = no classes.
-        spread: (N,) m, standard deviation by which the place may be off: its bump is as much wider (in quadrature), so
-            that a centre where another label of such a target would be costs little; None = 0.
+        spread: (N, 2) m, standard deviation by which the place may be off along the range and across it. The bump of
+            ``centre`` is as much wider (in quadrature): a centre where another label of such a target would be costs
+            little. None = 0.
 
     Returns:
         Maps of F frames on the device of ``range_``, float32.
@@ -71,13 +72,14 @@ def encode_labels(
     """
     confidence = torch.ones_like(range_) if confidence is None else confidence
     numbers = torch.full_like(frame, -1) if class_index is None else class_index
-    spread = torch.zeros_like(range_) if spread is None else spread
-    shapes = {tuple(each.shape) for each in (range_, azimuth, frame, confidence, numbers, spread)}
+    spread = torch.zeros(len(range_), 2) if spread is None else spread
+    shapes = {tuple(each.shape) for each in (range_, azimuth, frame, confidence, numbers)}
     if len(shapes) != 1 or range_.dim() != 1:
         raise ValueError(
-            'range_, azimuth, frame, confidence, class_index, spread: expected the same shape (N,), got'
-            f' {sorted(shapes)}'
+            f'range_, azimuth, frame, confidence, class_index: expected the same shape (N,), got {sorted(shapes)}'
         )
+    if spread.shape != (len(range_), 2):
+        raise ValueError(f'spread: expected shape ({len(range_)}, 2), got {tuple(spread.shape)}')
     if len(frame) and (frame.min() < 0 or frame.max() >= frames):
         raise ValueError(f'frame: expected 0 to {frames - 1}, got {int(frame.min())} to {int(frame.max())}')
     if not (sigma > 0 and least_sigma > 0):
@@ -88,25 +90,30 @@ def encode_labels(
     inside = torch.isfinite(row) & torch.isfinite(column)
     row, column = row[inside], column[inside]
     height, angle = (torch.from_numpy(each) for each in cells.cell_size(row.numpy(), column.numpy()))
+    off = spread.double().cpu()[inside]
     inside = inside.to(device)
-    across = range_[inside].double().cpu().clamp_min(1e-3) * angle
-    width = torch.hypot(spread[inside].double().cpu(), torch.tensor(sigma, dtype=torch.float64))
-    sigma_row = (width / height).clamp_min(least_sigma).float().to(device)
-    sigma_column = (width / across).clamp(least_sigma, columns / 4).float().to(device)
+    size = torch.stack((height, range_[inside].double().cpu().clamp_min(1e-3) * angle), dim=1)
     row, column = row.float().to(device), column.float().to(device)
     frame, confidence = frame[inside], confidence[inside].float()
     near_row, near_column = row.round().clamp(0, rows - 1), column.round()
     near_column = near_column % columns if cells.wraps else near_column.clamp(0, columns - 1)
     down = torch.arange(rows, device=device) - near_row[:, None]
     right = _around(torch.arange(columns, device=device) - near_column[:, None], cells)
-    bump = torch.exp(
-        -0.5 * ((down / sigma_row[:, None])[:, :, None] ** 2 + (right / sigma_column[:, None])[:, None, :] ** 2)
-    )
-    centre = torch.zeros(frames, rows * columns, device=device)
-    centre.scatter_reduce_(0, frame[:, None].expand(-1, rows * columns), bump.flatten(1), 'amax')
-    centre = centre.view(frames, rows, columns)
-    # a cell within about one sigma learns the way to the label whose bump is the highest there
-    learns = (bump >= centre[frame]) & (bump >= math.exp(-0.75))
+
+    def bumps(width: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, rows, columns) Gaussians of widths (n, 2) m, and (F, rows, columns) the highest of each frame."""
+        sigma_row, sigma_column = (width / size).clamp_min(least_sigma).float().to(device).unbind(1)
+        sigma_column = sigma_column.clamp_max(columns / 4)
+        power = (down / sigma_row[:, None])[:, :, None] ** 2 + (right / sigma_column[:, None])[:, None, :] ** 2
+        bump = torch.exp(-0.5 * power)
+        highest = torch.zeros(frames, rows * columns, device=device)
+        highest.scatter_reduce_(0, frame[:, None].expand(-1, rows * columns), bump.flatten(1), 'amax')
+        return bump, highest.view(frames, rows, columns)
+
+    _, centre = bumps(torch.hypot(off, torch.tensor(sigma, dtype=torch.float64)))
+    # a cell within about one sigma learns the way to the nearest label, however sure that is
+    bump, highest = bumps(torch.full_like(off, sigma))
+    learns = (bump >= highest[frame]) & (bump >= math.exp(-0.75))
     label, cell_row, cell_column = learns.nonzero(as_tuple=True)
     offset = torch.zeros(frames, 2, rows, columns, device=device)
     weight, centre_weight = torch.zeros_like(centre), torch.zeros_like(centre)

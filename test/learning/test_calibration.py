@@ -86,7 +86,7 @@ def _batch(labels, count, kept=None):
         torch.from_numpy(frame),
         torch.from_numpy(range_),
         torch.from_numpy(azimuth),
-        torch.full((len(labels),), 0.2, dtype=torch.float64),
+        torch.full((len(labels), 2), 0.2, dtype=torch.float64),
         torch.full((len(labels),), 0.8),
         torch.ones(len(labels), dtype=torch.bool) if kept is None else torch.tensor(kept),
         torch.arange(count),

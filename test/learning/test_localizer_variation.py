@@ -28,7 +28,7 @@ def _batch(grid, count=8, seed=0):
         torch.arange(count),
         torch.from_numpy(range_),
         torch.from_numpy(azimuth),
-        torch.full((count,), 0.1, dtype=torch.float64),
+        torch.full((count, 2), 0.1, dtype=torch.float64),
         torch.ones(count),
         torch.ones(count, dtype=torch.bool),
         torch.arange(count),

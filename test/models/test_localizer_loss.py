@@ -64,21 +64,30 @@ def test_a_bump_is_as_much_wider_as_its_label_may_be_off():
         labels = _labels((0, 12.0, 0.0), **settings)
         return float(labels.centre[0].amax(dim=1).sum())
 
-    assert width(sigma=0.9, spread=torch.tensor([1.2])) == pytest.approx(width(sigma=1.5), rel=1e-6)
+    assert width(sigma=0.9, spread=torch.tensor([[1.2, 1.2]])) == pytest.approx(width(sigma=1.5), rel=1e-6)
 
     across = [
-        _labels((0, 12.0, 0.0), sigma=0.9, spread=torch.tensor([wide])).centre[0].amax(dim=0) for wide in (0.0, 3.0)
+        _labels((0, 12.0, 0.0), sigma=0.9, spread=torch.tensor([[0.0, wide]])).centre[0].amax(dim=0)
+        for wide in (0.0, 3.0)
     ]
     assert float(across[1].sum()) > 1.5 * float(across[0].sum())
-    beyond = _labels((0, 500.0, 0.0), (0, 12.0, 0.0), sigma=0.9, spread=torch.tensor([5.0, 1.2]))
+    beyond = _labels((0, 500.0, 0.0), (0, 12.0, 0.0), sigma=0.9, spread=torch.tensor([[5.0, 5.0], [1.2, 1.2]]))
     torch.testing.assert_close(beyond.centre, _labels((0, 12.0, 0.0), sigma=1.5).centre)
+
+
+def test_an_unsure_label_teaches_offsets_no_farther_than_a_sure_one():
+    sure = _labels((0, 12.0, 0.0), (0, 14.0, 0.0), sigma=0.9)
+    unsure = _labels((0, 12.0, 0.0), (0, 14.0, 0.0), sigma=0.9, spread=torch.tensor([[0.0, 0.0], [2.0, 2.0]]))
+    torch.testing.assert_close(unsure.offset_weight, sure.offset_weight)
+    torch.testing.assert_close(unsure.offset, sure.offset)
+    assert unsure.centre.sum() > 1.5 * sure.centre.sum()
 
 
 def test_a_target_whose_labels_scatter_is_the_surer_where_they_are_as_wide():
     def score(spread):
         scattered = 12.0 + np.random.default_rng(0).normal(0, 1.0, 60)
         places = [(frame, place, 0.0) for frame, place in enumerate(scattered)]
-        labels = _labels(*places, frames=60, spread=torch.full((60,), spread))
+        labels = _labels(*places, frames=60, spread=torch.full((60, 2), spread))
         logit = torch.zeros(1, *CELLS.shape, requires_grad=True)
         optimizer = torch.optim.Adam([logit], lr=0.1)
         still = torch.zeros(60, 2, *CELLS.shape)
