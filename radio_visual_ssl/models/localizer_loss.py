@@ -23,8 +23,7 @@ class LocalizerLabels:
         centre: (F, rows, columns) 1 in the cell nearest to a label, falling off around it (Gaussian), else 0.
         centre_weight: (F, rows, columns) the label's confidence in the cells where ``centre`` is 1, else 0.
         offset: (F, 2, rows, columns) cells, from a cell's centre to the nearest label's place, where weighted.
-        offset_weight: (F, rows, columns) confidence times the Gaussian in the cells near a label, else 0; where a label
-            may be off, ``centre`` is wider than that.
+        offset_weight: (F, rows, columns) confidence times the label's bump in the cells near a label, else 0.
         class_index: (F, rows, columns) int64, place of the nearest label's class in the network's list, where weighted;
             -1 where there is no label or its class is not known. None = no classes.
     """
@@ -60,9 +59,9 @@ def encode_labels(
         sigma: m, of the Gaussian, along range and across it.
         least_sigma: cells, lower bound of it, which a wide beam or cell needs.
         class_index: (N,) int64, place of each label's class in the network's list, -1 = unknown; None = no classes.
-        spread: (N, 2) m, standard deviation by which the place may be off along the range and across it. The bump of
-            ``centre`` is as much wider (in quadrature): a centre where another label of such a target would be costs
-            little. None = 0.
+        spread: (N, 2) m, standard deviation by which the place may be off along the range and across it. Its bump is as
+            much wider (in quadrature): a centre where another label of such a target would be costs little, and leads
+            to the same place. None = 0.
 
     Returns:
         Maps of F frames on the device of ``range_``, float32.
@@ -110,10 +109,11 @@ def encode_labels(
         highest.scatter_reduce_(0, frame[:, None].expand(-1, rows * columns), bump.flatten(1), 'amax')
         return bump, highest.view(frames, rows, columns)
 
-    _, centre = bumps(torch.hypot(off, torch.tensor(sigma, dtype=torch.float64)))
-    # a cell within about one sigma learns the way to the nearest label, however sure that is
-    bump, highest = bumps(torch.full_like(off, sigma))
-    learns = (bump >= highest[frame]) & (bump >= math.exp(-0.75))
+    narrow, highest = bumps(torch.full_like(off, sigma))
+    bump, centre = bumps(torch.hypot(off, torch.tensor(sigma, dtype=torch.float64)))
+    # A cell within about one sigma learns the way to the nearest label: from wherever a target may be found, all lead to
+    # one place. Labels that may be off have more cells and weigh more: with equal weights vans were found twice.
+    learns = (narrow >= highest[frame]) & (bump >= math.exp(-0.75))
     label, cell_row, cell_column = learns.nonzero(as_tuple=True)
     offset = torch.zeros(frames, 2, rows, columns, device=device)
     weight, centre_weight = torch.zeros_like(centre), torch.zeros_like(centre)

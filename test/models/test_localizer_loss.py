@@ -75,12 +75,17 @@ def test_a_bump_is_as_much_wider_as_its_label_may_be_off():
     torch.testing.assert_close(beyond.centre, _labels((0, 12.0, 0.0), sigma=1.5).centre)
 
 
-def test_an_unsure_label_teaches_offsets_no_farther_than_a_sure_one():
-    sure = _labels((0, 12.0, 0.0), (0, 14.0, 0.0), sigma=0.9)
-    unsure = _labels((0, 12.0, 0.0), (0, 14.0, 0.0), sigma=0.9, spread=torch.tensor([[0.0, 0.0], [2.0, 2.0]]))
-    torch.testing.assert_close(unsure.offset_weight, sure.offset_weight)
-    torch.testing.assert_close(unsure.offset, sure.offset)
-    assert unsure.centre.sum() > 1.5 * sure.centre.sum()
+def test_cells_learn_the_way_to_the_nearest_label_and_to_an_unsure_one_from_farther_off():
+    places = (0, 12.0, 0.0), (0, 14.25, 0.0), (1, 12.0, 0.0)
+    spread = torch.tensor([[0.0, 0.0], [2.0, 0.0], [2.0, 0.0]])
+    sure, unsure = (_labels(*places, sigma=0.75, **given) for given in ({}, {'spread': spread}))
+    column = round(float(CELLS.index(12.0, 0.0)[1]))
+    alone, wide = (labels.offset_weight[1, :, column].count_nonzero() for labels in (sure, unsure))
+    assert wide > alone + 2
+    rows = unsure.offset_weight[0, :, column].nonzero()[:, 0]
+    lead_to = CELLS.decode(rows + unsure.offset[0, 0, rows, column], np.full(len(rows), float(column)))[0]
+    nearest = np.where(np.abs(CELLS.range[rows] - 12.0) < np.abs(CELLS.range[rows] - 14.25), 12.0, 14.25)
+    np.testing.assert_allclose(lead_to, nearest, atol=1e-4)
 
 
 def test_a_target_whose_labels_scatter_is_the_surer_where_they_are_as_wide():
