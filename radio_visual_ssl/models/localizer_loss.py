@@ -111,8 +111,8 @@ def encode_labels(
 
     narrow, highest = bumps(torch.full_like(off, sigma))
     bump, centre = bumps(torch.hypot(off, torch.tensor(sigma, dtype=torch.float64)))
-    # A cell within about one sigma learns the way to the nearest label: from wherever a target may be found, all lead to
-    # one place. Labels that may be off have more cells and weigh more: with equal weights vans were found twice.
+    # A cell within about one sigma learns the way to the nearest label: wherever a target may be found, all lead to one
+    # place. Labels that may be off have more cells and weigh more: with equal weights vans were found twice.
     learns = (narrow >= highest[frame]) & (bump >= math.exp(-0.75))
     label, cell_row, cell_column = learns.nonzero(as_tuple=True)
     offset = torch.zeros(frames, 2, rows, columns, device=device)
