@@ -44,9 +44,12 @@ def study(
     workers: Annotated[int, typer.Option(help='Commands at once, a core each; 0 = one for each core.', min=0)] = 0,
     short: Annotated[bool, typer.Option('--short', help='The short versions, as the studies define them.')] = False,
     only: Annotated[
-        list[str], typer.Option(metavar='AXIS=VALUE', help='Only points of this value; repeatable.')
+        list[str],
+        typer.Option(
+            metavar='AXIS=VALUE', help='Only points of this value, of an axis that all studies have; repeatable.'
+        ),
     ] = NONE,
-    seeds: Annotated[str, typer.Option(metavar='N,N,...', help="In place of the study's.")] = '',
+    seeds: Annotated[str, typer.Option(metavar='N,N,...', help="In place of the studies'.")] = '',
     keep: Annotated[
         Literal['models', 'all'],
         typer.Option(help='models: data sets and their caches are removed once no step needs them. all: they stay.'),
@@ -57,11 +60,12 @@ def study(
     """Run studies: a recipe of commands at each point of some axes and each seed; tables, curves, results.md.
 
     Ctrl-C or a kill loses at most the steps at work: the same command goes on. A step that fails takes along those that
-    need it, the others go on, and the exit status is 1. What several studies have in common is run once. With --only or
-    --seeds, results have a folder of their own.
+    need it, the others go on, and the exit status is 1. What several studies have in common is run once, and no other
+    command may run studies in the folder meanwhile. With --only or --seeds, results have a folder of their own.
     """
     from radio_visual_ssl.study.description import load_study
     from radio_visual_ssl.study.plan import make_plan
+    from radio_visual_ssl.study.running import alone_in, needed_by_failed
 
     described = [load_study(name, short) for name in names]
     _check_names(names, [each.name for each in described])
@@ -73,19 +77,22 @@ def study(
         return
     begun = time.monotonic()
     told, lost = [], False
-    for number, plan in enumerate(plans):
-        later = frozenset(step for other in plans[number + 1 :] for step in other.steps)
-        results, report = _run(plan, folder, workers, keep, later)
-        lost |= results.count('failed') > 0 or bool(results.problems)
-        content = results.to_json()
-        told.append(
-            {
-                **{key: content[key] for key in ('study', 'seeds', 'points', 'notes')},
-                'results': str(report),
-                'steps': len(plan.steps),
-                **{state: results.count(state) for state in ('finished', 'diverged', 'failed')},
-            }
-        )
+    kept: set[str] = set()
+    with alone_in(folder):
+        for number, plan in enumerate(plans):
+            later = {step for other in plans[number + 1 :] for step in other.steps} | kept
+            results, report = _run(plan, folder, workers, keep, later)
+            kept |= needed_by_failed(plan, results.outcomes)
+            lost |= results.count('failed') > 0 or bool(results.problems)
+            content = results.to_json()
+            told.append(
+                {
+                    **{key: content[key] for key in ('study', 'seeds', 'points', 'notes')},
+                    'results': str(report),
+                    'steps': len(plan.steps),
+                    **{state: results.count(state) for state in ('finished', 'diverged', 'failed')},
+                }
+            )
     if as_json:
         print_json({'out': str(folder), 'studies': told, 'seconds': round(time.monotonic() - begun, 1)})
     if lost:
@@ -93,7 +100,7 @@ def study(
 
 
 def _run(
-    plan: 'Plan', folder: Path, workers: int, keep: Literal['models', 'all'], later: frozenset[str]
+    plan: 'Plan', folder: Path, workers: int, keep: Literal['models', 'all'], later: set[str]
 ) -> tuple['Results', Path]:
     """Run one study, print its table and write its results; steps that are needed later keep what is temporary."""
     from radio_visual_ssl.study.curves import draw_results
@@ -157,15 +164,10 @@ def _list(plans: Sequence['Plan'], folder: Path, workers: int, as_json: bool) ->
     """Print the steps of plans, and whether they are done; what several have in common once."""
     from radio_visual_ssl.study.running import known_outcomes, steps_to_run
 
-    steps: set[str] = set()
-    to_run: set[str] = set()
-    for plan in plans:
-        own = steps_to_run(plan, known_outcomes(plan, folder))
-        for place, planned in plan.steps.items():
-            if place not in steps:
-                _say(f'# {planned.title}{"" if place in own else ": done"}\n{shlex.join(planned.command(workers))}')
-        steps.update(plan.steps)
-        to_run |= own
+    to_run = {step for plan in plans for step in steps_to_run(plan, known_outcomes(plan, folder))}
+    steps = {place: planned for plan in plans for place, planned in plan.steps.items()}
+    for place, planned in steps.items():
+        _say(f'# {planned.title}{"" if place in to_run else ": done"}\n{shlex.join(planned.command(workers))}')
     seeds = sorted({seed for plan in plans for seed in plan.seeds if seed >= 0})
     points = sum(len(plan.points) for plan in plans)
     _say(f'{len(steps)} steps, {len(to_run)} of them to be run: {points} points, {len(seeds)} seeds')

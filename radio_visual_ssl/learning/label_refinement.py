@@ -40,9 +40,9 @@ class RefinementSettings:
     Attributes:
         towards_peaks: weigh the map's answer and the likeliest radar peak by their variances.
         person_depth, vehicle_depth: m, from where the target reflects on average to its middle, added along the range;
-            0 = labels stay where it reflects. What is a vehicle is told by the mask's class where it has one of
-            ``vehicle_classes`` or another one, else by its silhouette.
-        vehicle_classes: names of classes of vehicles, as detectors have them.
+            0 = labels stay where it reflects. What is a vehicle is told by the mask's class, where it is one of these
+            below in whatever case, else by its silhouette.
+        vehicle_classes, small_classes: names of classes, as detectors have them, of vehicles and of all that is small.
         vehicle_silhouette: m^2, from which a target is a vehicle, of the mask's area times the share of its box that it
             fills: masks of moving cars from behind have about 3, of cyclists from the side 1.4 at most.
         vehicle_ground: m^2 that a vehicle covers, 4.4 m by 1.8 m: one that looks narrow is the longer along the range.
@@ -54,7 +54,10 @@ class RefinementSettings:
     towards_peaks: bool = True
     person_depth: float = 0.0
     vehicle_depth: float = 0.0
-    vehicle_classes: tuple[str, ...] = ('car', 'van', 'truck', 'bus', 'vehicle', 'train', 'tram')
+    vehicle_classes: tuple[str, ...] = ('car', 'van', 'truck', 'bus', 'vehicle', 'trailer', 'train', 'tram')
+    small_classes: tuple[str, ...] = (
+        'person', 'pedestrian', 'cyclist', 'rider', 'bicycle', 'motorcycle', 'motorcyclist', 'scooter', 'dog',
+    )  # fmt: skip
     vehicle_silhouette: float = 1.8
     vehicle_ground: float = 8.0
 
@@ -119,9 +122,9 @@ def refine_labels(
             left.append(group)
             continue
         metres = scale * labels.range[own]
-        by_class = np.isin(masks.label[own], settings.vehicle_classes)
-        by_silhouette = masks.compact_area[own] * metres**2 >= settings.vehicle_silhouette
-        vehicle = np.where(masks.label[own] != '', by_class, by_silhouette)
+        large = masks.compact_area[own] * metres**2 >= settings.vehicle_silhouette
+        name = np.char.lower(masks.label[own])
+        vehicle = np.isin(name, settings.vehicle_classes) | (large & ~np.isin(name, settings.small_classes))
         if settings.towards_peaks:
             across = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
             depth = np.clip(settings.vehicle_ground / across, *_VEHICLE_DEPTHS)

@@ -343,13 +343,18 @@ def _parts(word: str, where: str) -> list[tuple[str, str | None]]:
 
 
 def _digests(words: Sequence[str]) -> list[str]:
-    """Hashes of the files that a command names: absolute paths, also behind an equals sign."""
+    """What tells apart the files that a command names: absolute paths, also behind the last equals sign.
+
+    Hashes of files; of folders, such as bags, their path.
+    """
     digests = []
     for word in words:
-        for text in (word, word.partition('=')[2]):
+        for text in dict.fromkeys((word, word.rpartition('=')[2])):
             path = Path(text)
             if path.is_absolute() and path.is_file():
                 digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
+            elif path.is_absolute() and path.is_dir():
+                digests.append(str(path))
     return digests
 
 

@@ -9,8 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -123,7 +123,7 @@ def run_plan(
 
     Args:
         plan: of the study.
-        out: folder of studies.
+        out: folder of studies; no other process may run one there, see `alone_in`.
         workers: commands at once; each has one thread. Their number changes no result.
         keep: models: what steps call temporary is removed once no step of the plan needs it. all: nothing is.
         later: folders of steps of which studies that are run after this one have a part: nothing of them is removed.
@@ -134,12 +134,28 @@ def run_plan(
         By the steps' folders.
 
     Raises:
-        StudyError: another process is at work in the folder.
         KeyboardInterrupt: on Ctrl-C, after all commands have been ended.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with only_process(out, StudyError(f'{out}: another process is running a study here')):
-        return _Run(plan, out, workers, keep, later, tell, progress).run()
+    return _Run(plan, out, workers, keep, later, tell, progress).run()
+
+
+def needed_by_failed(plan: Plan, outcomes: Mapping[str, Outcome]) -> set[str]:
+    """Folders of the steps that failed ones need, and that another run will want to find."""
+    failed = (folder for folder, outcome in outcomes.items() if outcome.state == 'failed')
+    return {needed for folder in failed for needed in plan.steps[folder].inputs}
+
+
+@contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Keeps other processes from running studies in a folder, which is made.
+
+    Raises:
+        StudyError: another one does.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with only_process(out, StudyError(f'{out}: another process is running studies here')):
+        yield
 
 
 class _Run:

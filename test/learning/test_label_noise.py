@@ -25,7 +25,7 @@ def many_labels(content='hash'):
         instance=np.tile(np.arange(OF_EACH), FRAMES),
         range=20 + frame / 1000,
         azimuth=frame / 10000,
-        variance=np.tile([0.25, 0.01], (count, 1)),
+        variance=np.column_stack((0.25 + frame / 1000, np.full(count, 0.01))),
         confidence=np.linspace(0, 1, count),
         kept=np.arange(count) % 4 != 0,
     )
@@ -102,8 +102,9 @@ def test_wrong_labels_are_kept_ones_at_places_of_other_frames():
         moved = after.range != before.range
         assert not np.any(moved & ~before.kept)
         assert np.mean(moved[before.kept]) == pytest.approx(0.3, abs=0.002)
-        # range and azimuth are those of one other label
+        # range, azimuth and variance are those of one other label
         np.testing.assert_allclose((after.range - 20) * 1000, after.azimuth * 10000, atol=1e-6)
+        np.testing.assert_allclose((after.variance[:, 0] - 0.25) * 1000, after.azimuth * 10000, atol=1e-6)
         assert sorted(after.range) == sorted(before.range)
 
 

@@ -84,14 +84,14 @@ def test_nothing_is_known_of_pixels_without_labels_to_learn_from(change):
 
 @pytest.mark.parametrize(
     ('width', 'height', 'depth'),
-    [(0.6, 1.8, 0.6), (1.0, 1.5, 1.0), (1.8, 1.4, 8 / 1.8), (4.0, 1.5, 2.0)],
-    ids=['pedestrian', 'cyclist', 'car from behind', 'car from the side'],
+    [(0.6, 1.8, 0.6), (1.0, 1.5, 1.0), (1.8, 1.4, 8 / 1.8), (4.0, 1.5, 2.0), (1.2, 2.2, 6.0), (6.0, 2.2, 1.8)],
+    ids=['pedestrian', 'cyclist', 'car from behind', 'car from the side', 'cut off', 'two vehicles'],
 )
 def test_map_and_peak_are_weighed_by_their_variances(width, height, depth):
     evidence, labels = world(width, height, offset=(0.8, 0.0))
     labels = replace(labels, variance=4 * labels.variance)
     found = refined(evidence, labels)
-    wandering = depth**2 / 12
+    wandering = min(depth**2 / 12, 0.75 * 4 * MAP_VARIANCE[0])
     of_map, of_peak = 4 * MAP_VARIANCE[0] - wandering, wandering + PEAK_VARIANCE[0]
     np.testing.assert_allclose(found.range, 20 + 0.8 * of_map / (of_map + of_peak), rtol=1e-3)
     np.testing.assert_allclose(found.variance[:, 0], of_map * of_peak / (of_map + of_peak), rtol=1e-2)
@@ -144,7 +144,9 @@ def test_depth_is_added_by_the_silhouette(width, height, fill, depth):
     np.testing.assert_allclose(found.range, 20 + depth)
 
 
-@pytest.mark.parametrize(('label', 'depth'), [('van', 0.9), ('bicycle', 0.2), ('', 0.9)])
+@pytest.mark.parametrize(
+    ('label', 'depth'), [('Van', 0.9), ('bicycle', 0.2), ('', 0.9), ('2', 0.9), ('vehicle.car', 0.9)]
+)
 def test_a_class_that_is_known_tells_what_is_a_vehicle_before_the_size_does(label, depth):
     evidence, labels = world(2.4, 1.6, label=label)
     found = refined(evidence, labels, towards_peaks=False, person_depth=0.2, vehicle_depth=0.9)

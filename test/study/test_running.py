@@ -13,7 +13,7 @@ import pytest
 
 from radio_visual_ssl.study.description import StudyError
 from radio_visual_ssl.study.outcomes import lookup
-from radio_visual_ssl.study.running import known_outcomes, run_plan, steps_to_run
+from radio_visual_ssl.study.running import alone_in, known_outcomes, needed_by_failed, run_plan, steps_to_run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -275,6 +275,20 @@ def test_what_is_temporary_stays_for_steps_that_failed_and_where_all_is_kept(wor
     assert output.exists()
 
 
+def test_what_is_temporary_stays_for_studies_that_are_run_later_and_for_steps_that_failed(workshop):
+    plan = workshop.plan()
+    data = {plan.of[point, 0, 'data'] for point in (0, 1)}
+    outputs = [workshop.folder / 'out' / plan.steps[folder].output for folder in sorted(data)]
+    outcomes = run_plan(plan, workshop.folder / 'out', keep='models', later=data)
+    assert all(output.exists() for output in outputs)
+    assert needed_by_failed(plan, outcomes) == set()
+    run_plan(plan, workshop.folder / 'out', keep='models')
+    assert not any(output.exists() for output in outputs)
+    workshop.content['recipe']['train']['run'] += ' status=bad'
+    plan = workshop.plan()
+    assert needed_by_failed(plan, run_plan(plan, workshop.folder / 'out', keep='models')) >= data
+
+
 def test_a_step_spreads_over_the_processes_that_are_free(workshop):
     workshop.content['recipe']['data']['run'] += ' processes={workers}'
     results = workshop.run(workers=3)
@@ -284,13 +298,16 @@ def test_a_step_spreads_over_the_processes_that_are_free(workshop):
     assert 'processes=3' in log.read_text()
 
 
-def test_two_studies_in_one_folder_are_refused(workshop):
+def test_two_processes_in_one_folder_are_refused(workshop):
     workshop.content['recipe']['data']['run'] += ' until=never.txt'
     process = start(workshop)
     try:
         until((workshop.folder / 'ran.txt').exists, process)
-        with pytest.raises(StudyError, match='another process is running a study here'):
-            run_plan(workshop.plan(), workshop.folder / 'out')
+        with (
+            pytest.raises(StudyError, match='another process is running studies here'),
+            alone_in(workshop.folder / 'out'),
+        ):
+            pass
     finally:
         process.kill()
         process.wait()

@@ -95,8 +95,7 @@ def test_what_studies_have_in_common_is_run_once_and_kept_until_none_needs_it(st
     folder = tmp_path / 'out' / 'studies'
     steps = sorted(path.name.partition('-')[0] for path in (folder / 'steps').iterdir())
     assert steps == ['judge', 'judge', 'simulate']
-    log = next((folder / 'steps').glob('simulate-*/log.txt')).read_text()
-    assert log.count('$ radio-visual-ssl simulate') == 1
+    assert result.stderr.count('] simulate (antennas=8)') == 1
     assert not list(folder.glob('steps/*/simulate'))
     listed = json.loads(command(study, other, '--dry-run', '--json').stdout.splitlines()[-1])
     assert (listed['steps'], listed['to_run']) == (6, 3)
