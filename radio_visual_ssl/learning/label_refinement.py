@@ -44,7 +44,7 @@ class RefinementSettings:
             below in whatever case, else by its silhouette.
         vehicle_classes, small_classes: names of classes, as detectors have them, of vehicles and of all that is small.
         vehicle_silhouette: m^2, from which a target is a vehicle, of the mask's area times the share of its box that it
-            fills: in the median 3 for masks of cars that move, 1.4 for far cyclists from the side, whose masks are too wide.
+            fills: in the median 3 of cars that move, 1.4 of far cyclists from the side, whose masks are too wide.
         vehicle_ground: m^2 that a vehicle covers, 4.4 m by 1.8 m: one that looks narrow is the longer along the range.
 
     Raises:
