@@ -5,7 +5,7 @@
 #   make lint   ruff and mypy
 #   make bench  the benchmarks, each printing ratios
 #   make evidence, make evidence-short  the main table of the results; goes on where it was interrupted (docs/studies.md)
-#   make ablations  all other studies, some hours; likewise
+#   make ablations  all other studies but `renderer`, some hours; likewise
 #   make build  the workspace alone; `. ./env.sh` then puts it on a shell's path
 #   make lock   resolve requirements/*.lock anew
 #   make clean  remove everything that was made
@@ -40,7 +40,7 @@ evidence-short: $(BUILT)
 	@$(ENVIRONMENT) && radio-visual-ssl study evidence --short
 
 ablations: $(BUILT)
-	@$(ENVIRONMENT) && radio-visual-ssl study $(filter-out evidence,$(basename $(notdir $(wildcard config/studies/*.yaml))))
+	@$(ENVIRONMENT) && radio-visual-ssl study $(filter-out evidence renderer,$(basename $(notdir $(wildcard config/studies/*.yaml))))
 
 build: $(BUILT)
 
