@@ -31,6 +31,7 @@ Sector = Callable[[Target], bool]
 View = Literal['camera', 'radar', 'all']
 VIEWS: tuple[View, ...] = ('camera', 'radar', 'all')
 HIT_DISTANCE = 2.0  # m
+BESIDE = 4.0  # m, nearer to a footprint than which a false alarm is a target's echo found twice, or misplaced
 FALSE_PER_EMPTY_FRAME = (0.02, 0.05, 0.1, 0.2)
 FALSE_PER_FRAME = (0.02, 0.05, 0.1, 0.2, 0.5)
 _NO_PAIR = 1e6  # m, dearer than any number of true pairs in a frame
@@ -100,6 +101,12 @@ class FrameMatch:
     ignored: list[Target]
     ranked: list[tuple[float, bool]]
     pairings: list[tuple[float, float, float, int]]
+
+    @property
+    def beside(self) -> int:
+        """How many of ``false`` lie within `BESIDE` of the footprint of a counted target."""
+        counted = [target for _, target in self.hits] + self.misses
+        return int(_hits(self.false, counted, BESIDE).any(axis=1).sum())
 
 
 def match_frame(
@@ -276,6 +283,8 @@ class Metrics:
         ap_2m: average precision by score under the hit rule above, whose distance is 2 m unless set otherwise.
         empty_frames: frames without a target that counts.
         false_per_empty_frame: false alarms in those, per frame.
+        false_beside_share: of all false alarms, those within `BESIDE` of the footprint of a target that counts: second
+            detections of it, or first ones that lie too far off; None without false alarms.
         recall_at_false: recall at the lowest score with no more false alarms per empty frame than the key
             (`FALSE_PER_EMPTY_FRAME`); None without targets or empty frames.
         recall_at_false_bounds: keys of those that are lower bounds, for all detections together, the withheld ones
@@ -299,6 +308,7 @@ class Metrics:
     p90_footprint_error_m: float | None
     empty_frames: int
     false_per_empty_frame: float | None
+    false_beside_share: float | None
     recall_at_false: dict[str, float | None]
     recall_at_false_bounds: tuple[str, ...]
     at_false_per_frame: dict[str, OperatingPoint]

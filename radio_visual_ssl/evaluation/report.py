@@ -21,7 +21,7 @@ from radio_visual_ssl.evaluation.breakdown import (
 from radio_visual_ssl.evaluation.comparison import FIGURES, TITLES, Comparison, Difference
 from radio_visual_ssl.evaluation.evaluate import AnyLocalizer, Evaluation
 from radio_visual_ssl.evaluation.examples import RULES, Example
-from radio_visual_ssl.evaluation.metrics import Metrics
+from radio_visual_ssl.evaluation.metrics import BESIDE, Metrics
 from radio_visual_ssl.evaluation.pictures import draw_example
 from radio_visual_ssl.evaluation.plots import (
     draw_bias,
@@ -162,6 +162,7 @@ _FIGURE_FIELDS = (
     ('precision', 'precision'),
     ('false alarms per frame', 'false_per_frame'),
     ('false alarms per empty frame', 'false_per_empty_frame'),
+    (f'false alarms within {BESIDE:g} m of a target, share', 'false_beside_share'),
     ('average precision', 'ap_2m'),
     ('error to the centre, median (m)', 'median_error_m'),
     ('error to the centre, p90 (m)', 'p90_error_m'),

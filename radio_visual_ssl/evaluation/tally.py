@@ -34,7 +34,7 @@ def _row(*names: str) -> np.dtype[np.void]:
     return np.dtype([(name, np.float64) for name in names])
 
 
-FRAME = _row('recording', 'stamp', 'targets', 'false')
+FRAME = _row('recording', 'stamp', 'targets', 'false', 'beside')
 TARGET = _row('frame', 'range', 'azimuth', 'visibility', 'label',
               'error', 'footprint_error', 'range_error', 'azimuth_error', 'deviation', 'named')  # fmt: skip
 DETECTION = _row('frame', 'score', 'outcome')
@@ -46,7 +46,8 @@ class Records:
     """Everything that is kept of the frames: structured arrays of float64, in the order in which frames were added.
 
     Attributes:
-        frames: recording (number from 0), stamp (s, NaN where unknown), targets that count, false alarms.
+        frames: recording (number from 0), stamp (s, NaN where unknown), targets that count, false alarms, and
+            those of them that lie beside a target (`FrameMatch.beside`).
         targets: each that counts: frame (row of ``frames``), range m, azimuth rad, visibility in [0, 1] (NaN: unknown),
             label (place in ``labels``); of its hit error m to the centre, footprint_error m, range_error m and
             azimuth_error rad (detection minus truth), deviation (see `Tally.squared_deviations`) and named (place in
@@ -75,7 +76,7 @@ class Records:
 class Tally:
     """Collects frames and sums them up at any time, live or over a recording.
 
-    Of the frames only figures are kept: 32 bytes for each, 88 per target that counts, 40 per pair of detection and
+    Of the frames only figures are kept: 40 bytes for each, 88 per target that counts, 40 per pair of detection and
     target that some threshold makes, and 24 per detection. One thread may add frames while another one reads the
     figures.
 
@@ -126,7 +127,8 @@ class Tally:
         empty = match.targets == 0
         with self._lock:
             frame = self.frames
-            self._frames.extend((self._recordings() - 1 if frame else 0, stamp, match.targets, len(match.false)))
+            recording = self._recordings() - 1 if frame else 0
+            self._frames.extend((recording, stamp, match.targets, len(match.false), match.beside))
             for detection, target in match.hits:
                 named = self._place(detection.label)
                 self._targets.extend((frame, *self._target_row(target), *_error_row(detection, target), named))
@@ -233,6 +235,7 @@ class Tally:
             p90_footprint_error_m=of_hits(lambda values: np.quantile(values, 0.9), 'footprint_error'),
             empty_frames=empty_frames,
             false_per_empty_frame=float(false_of[is_empty].sum()) / empty_frames if empty_frames else None,
+            false_beside_share=float(records.frames['beside'].sum()) / false if false else None,
             recall_at_false={rate: at.recall for rate, at in in_empty.items()},
             recall_at_false_bounds=tuple(rate for rate, at in in_empty.items() if at.bound),
             at_false_per_frame={f'{rate:g}': point(codes != FOUND, frames, rate) for rate in FALSE_PER_FRAME},

@@ -119,7 +119,7 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
     keys = {
         'frames', 'targets', 'recall', 'precision', 'false_per_frame', 'median_error_m', 'p90_error_m',
         'median_footprint_error_m', 'bias_range_m', 'bias_azimuth_deg', 'ap_2m', 'mean_footprint_error_m',
-        'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'recall_at_false',
+        'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'false_beside_share', 'recall_at_false',
         'recall_at_false_bounds', 'at_false_per_frame',
     }  # fmt: skip
     assert keys == {field.name for field in fields(Metrics)}

@@ -143,6 +143,22 @@ def test_figures_counted_by_hand():
     assert result.ap_2m == pytest.approx(0.25 * 1 + 0.25 * 2 / 3)
 
 
+def test_false_alarms_beside_a_target_are_told_from_those_of_clutter():
+    box, end = car(20, 0), 22.0
+    result = metrics(
+        [
+            ([found(20, 0, 0.9), found(end + 3.9, 0, 0.8), found(end + 4.1, 0, 0.7)], [box]),  # one too far
+            ([found(end + 2.5, 0, 0.6)], [box]),  # misplaced, and not a hit within 2 m
+            ([found(20, 0, 0.5)], []),
+        ]
+    )
+    assert result.false_per_frame == pytest.approx(4 / 3)
+    assert result.false_beside_share == pytest.approx(2 / 4)
+    assert metrics([([found(20, 0)], [box])]).false_beside_share is None
+    beside_what_does_not_count = metrics([([found(end + 3, 0)], [car(20, 0, in_camera_view=False)])])
+    assert beside_what_does_not_count.false_beside_share == 0.0
+
+
 def test_a_long_watch_keeps_figures_and_no_targets():
     tally = Tally()
     for _ in range(50):
