@@ -249,12 +249,16 @@ def _planes(
     from radio_visual_ssl.learning.ground_plane_labels import CalibrationError, read_ground_plane
 
     planes: list[GroundPlane | None] = []
+    lacking: list[CalibrationError] = []
     for recording in recordings:
         try:
             planes.append(read_ground_plane(recording, ground_frame, radar_above_ground))
         except CalibrationError as error:
             planes.append(None)
-            _say(f'note: no labels by ground_plane: {error}')
+            lacking.append(error)
+    if lacking:
+        others = f' (and {len(lacking) - 1} more bags lack something)' if lacking[1:] else ''
+        _say(f'note: no labels by ground_plane: {lacking[0]}{others}')
     return planes
 
 
