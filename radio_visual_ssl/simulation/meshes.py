@@ -97,7 +97,9 @@ def _block(lower: Rectangle, upper: Rectangle, z: tuple[float, float], colour: C
     def corner(rectangle: Rectangle, x: int, y: int, height: float) -> tuple[float, float, float]:
         return rectangle[x], rectangle[2 + y], height
 
-    inside = np.array([(lower[0] + lower[1]) / 2, (lower[2] + lower[3]) / 2, (z[0] + z[1]) / 2])
+    # halfway between both ends: a limb that swings is not above its foot
+    middle = np.add(lower, upper) / 4
+    inside = np.array([middle[0] + middle[1], middle[2] + middle[3], (z[0] + z[1]) / 2])
     edges = {
         'back': ((0, 1), (0, 0)),
         'left': ((0, 1), (1, 1)),

@@ -20,7 +20,7 @@ from radio_visual_ssl.vision.camera import CameraModel
 
 OVERSAMPLING = 2  # pixels are drawn twice as fine and averaged
 CLUTTER = 255  # owner of what stands still
-GAITS = 12  # shapes of a walking or pedalling body in one cycle
+GAITS = 36  # shapes of a walking or pedalling body in one cycle
 FAR = 250.0  # m, beyond which nothing is drawn
 SHADOWS = 12.0  # m, out of the image, from where shadows are looked for
 ASPHALT = np.array([98.0, 99.0, 102.0])
@@ -142,7 +142,7 @@ class Renderer:
     def _shape(self, body: Body, pose: Pose) -> Solid:
         """A mover as it is at that point of its walk."""
         cycle = {'pedestrian': STRIDE, 'cyclist': PEDALLING}.get(body.kind)
-        gait = 0 if cycle is None else int(pose.walked / cycle * GAITS) % GAITS
+        gait = 0 if cycle is None else round(pose.walked / cycle * GAITS) % GAITS
         shape = _shaped(replace(body, number=0, rcs=0.0), gait / GAITS * (cycle or 0.0))
         return replace(shape, owner=np.full(len(shape.owner), body.number, dtype=np.uint8))
 

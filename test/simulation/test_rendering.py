@@ -6,7 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from radio_visual_ssl.simulation.layout import lay_out
+from radio_visual_ssl.simulation.boxes import rotated
+from radio_visual_ssl.simulation.kinds import KINDS
+from radio_visual_ssl.simulation.layout import Body, lay_out
+from radio_visual_ssl.simulation.meshes import STRIDE, mesh
+from radio_visual_ssl.simulation.rasterizer import Canvas, Pinhole, Solid
 from radio_visual_ssl.simulation.rendering import Renderer, camera_on
 from radio_visual_ssl.simulation.scene import CameraMount, Mover, Scene, Wall, load_scene
 
@@ -68,6 +72,32 @@ def test_objects_beside_and_behind_the_camera_do_no_harm():
     renderer = Renderer(lay_out(scene), camera_on(scene))
     empty, *images = (renderer.image(time) for time in np.arange(0.0, 5.5, 0.25))
     assert any(np.any(image != empty) for image in images)
+
+
+@pytest.mark.parametrize('kind', ['pedestrian', 'cyclist', 'car', 'van', 'cart'])
+@pytest.mark.parametrize('heading', [0.0, 0.8, 1.6, 3.1])
+def test_no_side_of_a_body_is_taken_for_its_back(kind, heading):
+    """What is seen of facets from outside alone is what is seen of them from both sides."""
+    pinhole = Pinhole(320, 240, (600.0, 600.0), (160.0, 120.0))
+    body = Body(kind, KINDS[kind].size, 1.0, (90, 90, 90), 1)
+    for walked in np.arange(8) / 8 * STRIDE:
+        solid = Solid.of(mesh(body, float(walked)), 1)
+        places = rotated(solid.points, heading)
+        # 8 m ahead and 3 m below a camera that looks along x and 20 degrees down
+        optical = np.column_stack((-places[:, 1], 3.0 - places[:, 2], places[:, 0] + 8.0))
+        tilt = np.array([[1, 0, 0], [0, np.cos(0.35), -np.sin(0.35)], [0, np.sin(0.35), np.cos(0.35)]])
+        masks = []
+        for normals in (rotated(solid.normals, heading), np.zeros_like(solid.normals)):
+            turned = np.column_stack((-normals[:, 1], -normals[:, 2], normals[:, 0])) @ tilt.T
+            canvas = Canvas(pinhole)
+            canvas.draw(
+                replace(solid, points=optical @ tilt.T, normals=turned),
+                solid.colours,
+                np.ones(len(solid.starts), dtype=bool),
+            )
+            masks.append(canvas.owner == 1)
+        assert masks[1].sum() > 500
+        assert (masks[0] ^ masks[1]).sum() <= 0.01 * masks[1].sum()
 
 
 def test_the_parking_lot_shows_sky_ground_and_cars():
