@@ -257,7 +257,7 @@ def _planes(
             planes.append(None)
             lacking.append(error)
     if lacking:
-        others = f' (and {len(lacking) - 1} more bags lack something)' if lacking[1:] else ''
+        others = f' (one of {len(lacking)} such bags)' if lacking[1:] else ''
         _say(f'note: no labels by ground_plane: {lacking[0]}{others}')
     return planes
 

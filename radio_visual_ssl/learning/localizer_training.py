@@ -56,7 +56,7 @@ class NetworkSettings:
     """Size of the network, see `LocalizerNetwork`.
 
     Attributes:
-        width: channels inside; a multiple of 16, for which a CPU has whole vectors, costs the least for each.
+        width: channels inside; multiples of 16 suit a CPU whose vectors hold as many (AVX-512).
         kernel, stride: of the first convolution, (range, azimuth).
         dilations: of the residual blocks.
         coordinate_bands: octaves of the coordinate features.

@@ -128,7 +128,7 @@ class Study:
     Attributes:
         name: of the study and its folder.
         title: of the results.
-        takeaway: what was learned from it; empty = not yet known.
+        takeaway: what was learned from all of it; empty = not yet known, or a short version, which tells less.
         axes: whose combinations are the points; none = one point.
         seeds: of each point.
         settings: further placeholders.
@@ -233,7 +233,7 @@ class _Reader:
         study = Study(
             name,
             self._text('title', content['title']),
-            self._text('takeaway', content.get('takeaway', '')).strip(),
+            '' if short else self._text('takeaway', content.get('takeaway', '')).strip(),
             tuple(axes),
             tuple(seeds),
             settings,

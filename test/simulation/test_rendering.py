@@ -9,7 +9,7 @@ import pytest
 from radio_visual_ssl.simulation.boxes import rotated
 from radio_visual_ssl.simulation.kinds import KINDS
 from radio_visual_ssl.simulation.layout import Body, lay_out
-from radio_visual_ssl.simulation.meshes import STRIDE, mesh
+from radio_visual_ssl.simulation.meshes import PEDALLING, STRIDE, mesh
 from radio_visual_ssl.simulation.rasterizer import Canvas, Pinhole, Solid
 from radio_visual_ssl.simulation.rendering import Renderer, camera_on
 from radio_visual_ssl.simulation.scene import CameraMount, Mover, Scene, Wall, load_scene
@@ -80,7 +80,8 @@ def test_no_side_of_a_body_is_taken_for_its_back(kind, heading):
     """What is seen of facets from outside alone is what is seen of them from both sides."""
     pinhole = Pinhole(320, 240, (600.0, 600.0), (160.0, 120.0))
     body = Body(kind, KINDS[kind].size, 1.0, (90, 90, 90), 1)
-    for walked in np.arange(8) / 8 * STRIDE:
+    cycle = PEDALLING if kind == 'cyclist' else STRIDE
+    for walked in np.arange(8) / 8 * cycle:
         solid = Solid.of(mesh(body, float(walked)), 1)
         places = rotated(solid.points, heading)
         # 8 m ahead and 3 m below a camera that looks along x and 20 degrees down

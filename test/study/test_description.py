@@ -18,6 +18,7 @@ def test_values_bring_placeholders_and_the_short_version_replaces_what_it_names(
         }
     ]
     workshop.content['settings'] = {'frames': 100, 'rate': 2}
+    workshop.content['takeaway'] = 'All of it tells.'
     workshop.content['short'] = {'seeds': [7], 'settings': {'frames': 10}, 'axes': {'size': [{'value': 4, 'pose': []}]}}
     study = load_study(workshop.write())
     assert (study.name, study.seeds, study.settings) == ('sums', (0, 1, 2), {'frames': 100, 'rate': 2})
@@ -26,6 +27,7 @@ def test_values_bring_placeholders_and_the_short_version_replaces_what_it_names(
         {'size': 4, 'pose': ()},
     ]
     short = load_study(workshop.file, short=True)
+    assert (load_study(workshop.file).takeaway, short.takeaway) == ('All of it tells.', '')
     assert (short.name, short.seeds, short.settings) == ('sums_short', (7,), {'frames': 10, 'rate': 2})
     assert [each.value for each in short.axes[0].values] == [4]
     assert (short.axes[0].unit, short.axes[0].scale) == ('m', 'log')
