@@ -2,6 +2,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 # threads of a matrix product that wait for each other make it 20 times slower where other processes are busy; numpy
 # reads this when it is first imported, which pytest plugins must not do before (see addopts)
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+
+# a background job, or one under nohup, ignores these, and so would all processes that tests start and interrupt; a
+# handler that does nothing is not handed down
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda number, frame: None)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
