@@ -15,7 +15,7 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 # handler that does nothing is not handed down
 for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, lambda number, frame: None)
+        signal.signal(number, lambda *_: None)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -105,6 +105,8 @@ class FrameMatch:
     @property
     def beside(self) -> int:
         """How many of ``false`` lie within `BESIDE` of the footprint of a counted target."""
+        if not self.false:
+            return 0
         counted = [target for _, target in self.hits] + self.misses
         return int(_hits(self.false, counted, BESIDE).any(axis=1).sum())
 

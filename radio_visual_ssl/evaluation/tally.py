@@ -124,11 +124,11 @@ class Tally:
 
         match = matched(detections)
         ranking = matched([*detections, *withheld]) if withheld else match
-        empty = match.targets == 0
+        empty, beside = match.targets == 0, match.beside
         with self._lock:
             frame = self.frames
             recording = self._recordings() - 1 if frame else 0
-            self._frames.extend((recording, stamp, match.targets, len(match.false), match.beside))
+            self._frames.extend((recording, stamp, match.targets, len(match.false), beside))
             for detection, target in match.hits:
                 named = self._place(detection.label)
                 self._targets.extend((frame, *self._target_row(target), *_error_row(detection, target), named))
