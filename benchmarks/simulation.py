@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument('--radar', default='ofdm_28ghz_400mhz_16rx', help='radar profile')
     parser.add_argument('--frames', type=int, default=1200, help='of the data set')
     parser.add_argument('--raytraced-frames', type=int, default=60, help='of the ray-traced one; 0 = none')
+    parser.add_argument('--device', default='cpu', help='torch device, such as cuda, on which cubes are timed, too')
     parser.add_argument('--workers', type=int, default=2)
     parser.add_argument('--sets', type=int, default=1, help='data sets that are written; the fastest counts')
     parser.add_argument('--seed', type=int, default=5, help='draws the layout of the timed frame')
@@ -125,11 +126,17 @@ def main() -> None:
         'heatmap': lambda _: former.form(cube),
         'frame': simulator.frame,
     }
+    if arguments.device != 'cpu':
+        other = Simulator(simulator.scene, profile, arguments.seed, former.grid, plan.image_size, arguments.device)
+        parts[f'cube on {arguments.device}'] = other.cube
     shape = ' x '.join(map(str, cube.shape))
     print(f'{arguments.scene}, {arguments.radar}, cube {shape}, {len(simulator.layout.movers)} targets')
     for name, seconds in best_at_moments(parts, arguments.moments, arguments.repeats).items():
         print(f'{name:>7} {1e3 * seconds:7.2f} ms')
-        result[f'{name}_ms'] = 1e3 * seconds
+        result[f'{name.replace(" ", "_")}_ms'] = 1e3 * seconds
+    if arguments.device != 'cpu':
+        result['device_times_cpu'] = result[f'cube_on_{arguments.device}_ms'] / result['cube_ms']
+        print(f'cube on {arguments.device}: {result["device_times_cpu"]:.2f} times the time on one core')
     written = f'pairs/s written (heatmap, velocity, 320x240 JPEG, mask, truth), {arguments.workers} processes'
     print(f'{result["scatter_fps"]:.1f} {written}')
     try:

@@ -50,6 +50,12 @@ def simulate(
             '--set', metavar='NAME=VALUE', help='Override a value of the scene, as in movers_present=[0,3]; repeatable.'
         ),
     ] = NOTHING,
+    device: Annotated[
+        str,
+        typer.Option(
+            help='That computes what the radar measures: cpu, or cuda; bags of the two differ in the last bits.'
+        ),
+    ] = 'cpu',
     cube: Annotated[bool, typer.Option('--cube', help='Raw cubes instead of heatmaps.')] = False,
     raw_images: Annotated[bool, typer.Option('--raw-images', help='Raw images instead of JPEG.')] = False,
     compress: Annotated[bool, typer.Option('--compress', help='Compress the bags with zstd.')] = False,
@@ -78,6 +84,7 @@ def simulate(
         compress=compress,
         camera_shift=camera_shift,
         camera_turn_deg=camera_turn,
+        device=device,
         overrides=tuple(overrides),
     )
     start = time.perf_counter()

@@ -23,7 +23,7 @@ class TorchPipeline:
 
     def __init__(self, plan: FormationPlan) -> None:
         settings, shape = plan.settings, plan.cube_shape
-        self._device = _device(settings.device)
+        self._device = torch_device(settings.device)
         if settings.beamformer == 'capon':
             raise ValueError(f'beamformer: expected fft on device {settings.device!r}, got capon (cpu only)')
         self._plan = plan
@@ -73,7 +73,12 @@ class TorchPipeline:
         return torch.from_numpy(values).to(self._device)
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
+    """A device by its name: that of torch, or ``torch:cpu`` for torch on the CPU.
+
+    Raises:
+        ValueError: torch does not know it, or it is not there.
+    """
     try:
         device = torch.device(name.removeprefix('torch:'))
         torch.empty(0, device=device)

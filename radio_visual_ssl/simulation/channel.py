@@ -98,18 +98,26 @@ class Channel:
         returning = positions if returning is None else returning
         if velocities is None:
             still = (1, len(self._tx), *positions.shape)
-            delays = self._delays(np.broadcast_to(positions, still), np.broadcast_to(returning, still))
+            places, back = np.broadcast_to(positions, still), np.broadcast_to(returning, still)
         else:
             moved = self._times[:, :, None, None] * velocities
-            back = moved if returning_velocities is None else self._times[:, :, None, None] * returning_velocities
-            delays = self._delays(positions + moved, returning + back)
-        delays = delays.reshape(-1, len(positions))
-        amplitudes = np.asarray(amplitudes, dtype=np.complex64)
-        measured = np.empty((len(delays), fast), dtype=np.complex64)
-        block = max(BLOCK // (TAPS * len(positions)), 1)
+            places = positions + moved
+            back = returning + (
+                moved if returning_velocities is None else self._times[:, :, None, None] * returning_velocities
+            )
+        measured = self._measure(places, back, np.asarray(amplitudes, dtype=np.complex64))
+        return np.broadcast_to(measured.reshape(-1, channels, fast), (slow, channels, fast))
+
+    def _measure(
+        self, places: NDArray[np.float64], returning: NDArray[np.float64], amplitudes: NDArray[np.complex64]
+    ) -> NDArray[np.complex64]:
+        """(slow * slot * receiver, fast_time) of scatterers at (slow, slot, scatterer, 3) m, out and back."""
+        delays = self._delays(places, returning).reshape(-1, len(amplitudes))
+        measured = np.empty((len(delays), self.shape[2]), dtype=np.complex64)
+        block = max(BLOCK // (TAPS * len(amplitudes)), 1)
         for start in range(0, len(delays), block):
             self._transform(delays[start : start + block], amplitudes, measured[start : start + block])
-        return np.broadcast_to(measured.reshape(-1, channels, fast), (slow, channels, fast))
+        return measured
 
     def _delays(self, places: NDArray[np.float64], returning: NDArray[np.float64]) -> NDArray[np.float64]:
         """(slow, slot, receiver, scatterer) s of scatterers at (slow, slot, scatterer, 3) m, out and back."""

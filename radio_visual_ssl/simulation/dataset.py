@@ -45,6 +45,8 @@ DESCRIPTION = 'dataset.yaml'
 FORMAT = 1  # of the description
 INSTANCES = 60  # of a standard set: 40 to train on, 10 to validate, 10 to test
 LEAST_FRAMES = 10  # of an instance, unless the instances are counted
+LATER_SETTINGS: dict[str, Any] = {'overrides': [], 'begin_s': 0.0, 'device': 'cpu'}
+"""Told only where they are not as usual, so that sets of before there were any are gone on with."""
 BACKENDS = {
     'scatter': 'radio_visual_ssl.simulation.simulator:Simulator',
     'raytraced': 'radio_visual_ssl.simulation.raytraced:RaytracedSimulator',
@@ -80,6 +82,8 @@ class DatasetPlan:
         camera_turn_deg: by how much it may turn it; 0 = as the scene says.
         begin_s: time in the scene of the first pair; with half the time between pairs, those of a set that begins at 0
             and those of this one are of other moments of the same scenes.
+        device: that computes what the radar measures: cpu, or a torch device such as cuda, on which heatmaps differ in
+            the last bits.
         overrides: of the scene's values, each ``name.of.field=value``.
 
     Raises:
@@ -100,6 +104,7 @@ class DatasetPlan:
     camera_shift: float = 0.0
     camera_turn_deg: float = 0.0
     begin_s: float = 0.0
+    device: str = 'cpu'
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -112,6 +117,13 @@ class DatasetPlan:
             raise DatasetError(f'seed: expected 0 or more, got {self.seed}')
         if not 0 < self.rate <= 1000:
             raise DatasetError(f'rate: expected more than 0 and at most 1000 pairs a second, got {self.rate}')
+        if self.device != 'cpu':
+            from radio_visual_ssl.radar.torch_formation import torch_device
+
+            try:
+                torch_device(self.device)
+            except ValueError as error:
+                raise DatasetError(str(error)) from error
         if not 0 <= self.begin_s < _SECONDS_APART:
             raise DatasetError(f'begin_s: expected from 0 to less than {_SECONDS_APART} s, got {self.begin_s}')
         if min(self.image_size) < 16:
@@ -243,8 +255,8 @@ def describe(plan: DatasetPlan) -> dict[str, Any]:
         'scene': scene.name,
         'radar': profile.name,
     }
-    for name in ('overrides', 'begin_s'):  # so that sets of before there were any are gone on with
-        if not settings[name]:
+    for name, usual in LATER_SETTINGS.items():
+        if settings[name] == usual:
             del settings[name]
     return {
         'format': FORMAT,
@@ -289,7 +301,7 @@ def _take_over(folder: Path, content: dict[str, Any]) -> None:
         raise DatasetError(f'{path}: not a YAML file: {error}') from error
     if not isinstance(found, dict):
         raise DatasetError(f'{path}: expected a mapping, got {type(found).__name__}')
-    for key in dict.fromkeys((*content, 'begin_s')):  # which is told only where it is not 0
+    for key in dict.fromkeys((*content, *LATER_SETTINGS)):
         there, asked = found.get(key), content.get(key)
         if key != 'complete' and there != asked:
             raise DatasetError(
@@ -326,7 +338,7 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
     Returns:
         Frames written.
     """
-    former = _former(plan.radar)
+    former = _former(plan.radar, plan.device)
     profile = former.profile
     module, _, name = BACKENDS[plan.backend].partition(':')
     player = getattr(importlib.import_module(module), name)
@@ -336,6 +348,7 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
         instance.seed,
         former.grid,
         plan.image_size,
+        plan.device,
     )
     first_ns = (instance.index + 1) * _SECONDS_APART * 1_000_000_000
     with BagWriter(folder / instance.bag, plan.compress) as bag:
@@ -365,11 +378,11 @@ def _loose_camera(scene: Scene, shift: float, turn_deg: float) -> Scene:
 
 
 @cache
-def _former(radar: str) -> HeatmapFormer:
+def _former(radar: str, device: str) -> HeatmapFormer:
     """One of each radar for all bags of a process; FFTW measures which plan is fast: it would not repeat to the bit."""
     profile = load_profile(radar)
     beams = max(64, 2 * profile.num_virtual_channels)
-    return HeatmapFormer(profile, FormationSettings(azimuth_bins=beams, transform='scipy', threads=1))
+    return HeatmapFormer(profile, FormationSettings(azimuth_bins=beams, transform='scipy', threads=1, device=device))
 
 
 class _FrameWriter:

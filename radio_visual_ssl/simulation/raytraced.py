@@ -41,7 +41,9 @@ class RaytracedSimulator(Simulator):
     _renderer: RaytracedRenderer
 
     def _back_ends(self) -> tuple[RaytracedChannel, RaytracedRenderer]:
-        return RaytracedChannel(self.layout, self.profile), RaytracedRenderer(self.layout, self.camera)
+        return RaytracedChannel(self.layout, self.profile, device=self._device), RaytracedRenderer(
+            self.layout, self.camera
+        )
 
     def view(self, time: float) -> RaytracedView:
         """Image, target masks and depth at a time in s."""

@@ -69,14 +69,18 @@ class RaytracedChannel:
         layout: of the scene.
         profile: of the radar.
         rays: sent out for the movers of each frame, and for what stands still.
+        device: that sums the echoes: cpu, or a torch device such as cuda.
 
     Attributes:
         mover_tracer: of what moves among what stands still; None where nothing moves.
+
+    Raises:
+        ValueError: a device that torch does not know or that is not there.
     """
 
-    def __init__(self, layout: Layout, profile: RadarProfile, rays: int = RAYS) -> None:
+    def __init__(self, layout: Layout, profile: RadarProfile, rays: int = RAYS, device: str = 'cpu') -> None:
         self._layout, self._rays = layout, rays
-        self._receiver = Receiver(layout, profile)
+        self._receiver = Receiver(layout, profile, device)
         self._height = layout.scene.mast.height
         self._frequency = profile.waveform.centre_frequency
         # amplitude of the path to REFERENCE_RCS at REFERENCE_RANGE between isotropic antennas

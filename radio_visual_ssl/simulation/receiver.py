@@ -21,15 +21,19 @@ class Receiver:
     Args:
         layout: of the scene.
         profile: of the radar.
+        device: that sums the echoes: cpu, or a torch device such as cuda.
 
     Attributes:
         channel: of point scatterers.
         front_end: of the radar.
         gain: amplitude of the echo of 10 m^2 at 30 m on boresight; the noise has variance 1.
+
+    Raises:
+        ValueError: a device that torch does not know or that is not there.
     """
 
-    def __init__(self, layout: Layout, profile: RadarProfile) -> None:
-        self.channel = Channel(profile)
+    def __init__(self, layout: Layout, profile: RadarProfile, device: str = 'cpu') -> None:
+        self.channel = _channel(profile, device)
         self.front_end = profile.front_end or FrontEnd()
         self.gain = np.float32(np.sqrt(reference_snr(layout, profile)))
         self._seed = layout.seed
@@ -72,6 +76,14 @@ class Receiver:
         gain = 10 ** (rng.normal(0.0, front_end.gain_error_db, count) / 20)
         phase = rng.normal(0.0, np.radians(front_end.phase_error_deg), count)
         return (gain * np.exp(1j * phase)).astype(np.complex64)[None, :, None]
+
+
+def _channel(profile: RadarProfile, device: str) -> Channel:
+    if device == 'cpu':
+        return Channel(profile)
+    from radio_visual_ssl.simulation.torch_channel import TorchChannel
+
+    return TorchChannel(profile, device)
 
 
 def reference_snr(layout: Layout, profile: RadarProfile) -> float:

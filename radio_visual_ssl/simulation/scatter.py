@@ -24,12 +24,16 @@ class ScattererChannel:
     Args:
         layout: of the scene.
         profile: of the radar.
+        device: that sums the echoes: cpu, or a torch device such as cuda.
+
+    Raises:
+        ValueError: a device that torch does not know or that is not there.
     """
 
-    def __init__(self, layout: Layout, profile: RadarProfile) -> None:
+    def __init__(self, layout: Layout, profile: RadarProfile, device: str = 'cpu') -> None:
         self._layout = layout
         self._height, self._ground = layout.scene.mast.height, layout.scene.ground
-        self._receiver = Receiver(layout, profile)
+        self._receiver = Receiver(layout, profile, device)
         self._surfaces = {body.number: Scatterers.on_body(body, layout.seed) for body, _ in layout.movers}
         self._clutter = Scatterers.join(
             [Scatterers.on_ground(self._ground, layout.seed).lowered(self._height)]

@@ -159,9 +159,11 @@ class Simulator:
         seed: draws what the scene leaves open and the noise; not negative.
         grid: heatmap grid that decides what is in the radar's view; that of `HeatmapFormer` by default.
         image_size: (width, height) px of the images; the scene's own by default.
+        device: that sums the radar's echoes: cpu, or a torch device such as cuda, on which cubes differ in the
+            last bits.
 
     Raises:
-        ValueError: negative seed.
+        ValueError: negative seed, or a device that torch does not know or that is not there.
     """
 
     def __init__(
@@ -171,8 +173,9 @@ class Simulator:
         seed: int = 0,
         grid: PolarGrid | None = None,
         image_size: tuple[int, int] | None = None,
+        device: str = 'cpu',
     ) -> None:
-        self.profile = profile
+        self.profile, self._device = profile, device
         self.layout = lay_out(scene, seed)
         self.scene = self.layout.scene
         self.camera = camera_on(self.scene, image_size)
@@ -181,7 +184,7 @@ class Simulator:
 
     def _back_ends(self) -> tuple[RadarBackend, CameraBackend]:
         """What makes the cubes and the images of this layout."""
-        return ScattererChannel(self.layout, self.profile), Renderer(self.layout, self.camera)
+        return ScattererChannel(self.layout, self.profile, self._device), Renderer(self.layout, self.camera)
 
     @property
     def cube_axes(self) -> tuple[Axis, ...]:

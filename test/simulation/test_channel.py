@@ -6,6 +6,7 @@ import pytest
 
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
 from radio_visual_ssl.simulation.channel import Channel, frequencies, slow_times
+from radio_visual_ssl.simulation.torch_channel import TorchChannel
 
 
 def uniform_line(count, spacing):
@@ -54,9 +55,13 @@ def random_scatterers(count=60, seed=1):
     [ofdm_profile(), ofdm_profile(num_subcarriers=63), ofdm_profile(bandwidth=2e9), fmcw_profile()],
     ids=['ofdm', 'ofdm with an odd number of subcarriers', 'ofdm of 2 GHz', 'fmcw tdm'],
 )
-def test_cube_equals_its_definition_with_moving_scatterers(profile):
+def test_cube_equals_its_definition_with_moving_scatterers(profile, monkeypatch):
     positions, amplitudes, velocities = random_scatterers()
     expected = defined_cube(profile, positions, amplitudes, velocities)
+    monkeypatch.setattr('radio_visual_ssl.simulation.torch_channel.LARGEST_BLOCK', 10_000)  # several blocks
+    exact = TorchChannel(profile, 'torch:cpu').response(positions, amplitudes, velocities)
+    assert exact.dtype == np.complex64
+    assert np.linalg.norm(exact - expected) < 1e-6 * np.linalg.norm(expected)
     cube = Channel(profile).response(positions, amplitudes, velocities)
     assert cube.dtype == np.complex64
     assert cube.shape == Channel(profile).shape == expected.shape
@@ -72,6 +77,21 @@ def test_scatterers_at_rest_repeat_over_slow_time(profile):
         still, defined_cube(profile, positions, amplitudes, np.zeros_like(positions)), atol=1e-3 * len(amplitudes)
     )
     assert np.array_equal(still[0], still[-1])
+
+
+def test_what_receivers_see_elsewhere_is_the_same_on_either_device():
+    profile, (positions, amplitudes, velocities) = fmcw_profile(), random_scatterers()
+    mirrored, turned = positions * (1, 1, -1), velocities * (1, 1, -1)
+    echoes = [
+        channel.response(positions, amplitudes, velocities, mirrored, turned)
+        for channel in (Channel(profile), TorchChannel(profile, 'torch:cpu'))
+    ]
+    assert np.linalg.norm(echoes[0] - echoes[1]) < 3e-5 * np.linalg.norm(echoes[1])
+    still = [
+        channel.response(positions, amplitudes, None, mirrored)
+        for channel in (Channel(profile), TorchChannel(profile, 'torch:cpu'))
+    ]
+    assert np.linalg.norm(still[0] - still[1]) < 3e-5 * np.linalg.norm(still[1])
 
 
 def test_range_migration_over_aperture_and_frame_is_kept():

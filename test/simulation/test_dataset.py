@@ -217,6 +217,22 @@ def test_a_set_that_begins_later_holds_the_same_scenes_at_other_moments(made, fi
             plan_of(files, begin_s=begin)
 
 
+def test_another_device_measures_the_same(made, files, tmp_path):
+    first, _ = made
+    generate(plan_of(files, device='torch:cpu'), tmp_path / 'torch')
+    assert yaml.safe_load((tmp_path / 'torch' / 'dataset.yaml').read_text())['device'] == 'torch:cpu'
+    for name in ('yard_0000', 'yard_0003'):
+        one, other = (list(BagReader(folder / name).frames()) for folder in (first, tmp_path / 'torch'))
+        assert len(one) == len(other) == 2
+        for frame, again in zip(one, other, strict=True):
+            np.testing.assert_allclose(again.heatmap.values, frame.heatmap.values, atol=0.01)
+            assert not np.array_equal(again.heatmap.values, frame.heatmap.values)  # it was used
+            assert np.array_equal(again.image, frame.image)
+            assert [(target.x, target.y) for target in again.truth] == [(target.x, target.y) for target in frame.truth]
+    with pytest.raises(DatasetError, match="other settings: device is None there, 'torch:cpu' was asked"):
+        generate(plan_of(files, device='torch:cpu'), first)
+
+
 def test_two_runs_in_one_folder_do_not_mix(files, tmp_path):
     handle = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -273,6 +289,7 @@ def test_a_standard_set_has_enough_instances_of_each_split():
         ({'backend': 'magic'}, "backend: expected one of scatter.*, got 'magic'"),
         ({'rate': 0.0}, 'rate: expected more than 0'),
         ({'image_size': (8, 8)}, 'image_size: expected at least 16 x 16 px'),
+        ({'device': 'nonsense'}, "device: expected cpu or a torch device that is there, got 'nonsense'"),
         ({'instances': 11}, 'instances: expected from 1 to the 10 frames, got 11'),
     ],
 )
