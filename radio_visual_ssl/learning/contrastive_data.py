@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from radio_visual_ssl.learning.recordings import Recording, derived_array
-from radio_visual_ssl.learning.training_run import TrainingError, process_rank
+from radio_visual_ssl.learning.training_run import BatchSampler, TrainingError, process_rank
 from radio_visual_ssl.models.radar_input import RadarInputSettings, recording_inputs
 
 _VERSION = 1  # of the small pictures and masks
@@ -178,7 +178,7 @@ class ContrastiveFrames(Dataset[ContrastiveBatch]):
         )
 
 
-class SceneSampler(Sampler[list[tuple[int, int, tuple[int, ...]]]]):
+class SceneSampler(BatchSampler[tuple[int, int, tuple[int, ...]]]):
     """Batches of several frames from each of several scenes.
 
     Frames of one scene are the negatives that teach: across scenes, what stands around gives a frame away, and the
@@ -213,11 +213,7 @@ class SceneSampler(Sampler[list[tuple[int, int, tuple[int, ...]]]]):
             names = ', '.join(recording.name for recording in frames.recordings[:4])
             raise TrainingError(f'{names}: expected frames in which a target has a clear mask, got none')
         self._scenes, self._frames, self._steps = min(scenes, len(self._usable)), frames_per_scene, steps
-        self._seed, self._empty_share, self._epoch = seed, empty_share, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self._epoch = epoch
+        self._seed, self._empty_share = seed, empty_share
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -225,7 +221,7 @@ class SceneSampler(Sampler[list[tuple[int, int, tuple[int, ...]]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, int, tuple[int, ...]]]]:
         """Items of each batch: recording, frame, and the number of the instance that is asked for."""
-        rng = np.random.default_rng((self._seed, self._epoch, process_rank()))
+        rng = np.random.default_rng((self._seed, self.epoch, process_rank()))
         empty = round(self._empty_share * self._frames)
         for _ in range(self._steps):
             batch: list[tuple[int, int, tuple[int, ...]]] = []

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
@@ -25,6 +25,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 MONITOR = 'validation_loss'
 """What a module logs after each epoch: the smaller, the better; computed without ground truth."""
+
+Item = TypeVar('Item')
 
 _LAST, _BEST, _SETTINGS = 'last', 'best', 'run.json'
 
@@ -115,7 +117,23 @@ class RunResult:
     samples_per_s: float
 
 
-class EpochSampler(Sampler[list[int]]):
+class BatchSampler(Sampler[list[Item]]):
+    """Base of samplers whose batches are drawn anew in each epoch."""
+
+    epoch = 0
+    """That the next iteration is of."""
+
+    @property
+    def sampler(self) -> 'BatchSampler[Item]':
+        """Where Lightning looks for `set_epoch`: of what gives batches it asks this attribute alone."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+
+class EpochSampler(BatchSampler[int]):
     """Batches of a shuffled epoch, each epoch anew, the same after a resumption; each process gets its part.
 
     Args:
@@ -129,11 +147,6 @@ class EpochSampler(Sampler[list[int]]):
     def __init__(self, size: int, batch_size: int, seed: int = 0, shuffle: bool = True, split: bool = True) -> None:
         self._size, self._batch_size, self._seed, self._shuffle = size, batch_size, seed, shuffle
         self._processes = world_size() if split else 1
-        self._epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self._epoch = epoch
 
     def __len__(self) -> int:
         """Batches of an epoch, the same in every process."""
@@ -141,7 +154,7 @@ class EpochSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Numbers of the samples of each batch; what is missing to fill the last ones is taken from the beginning."""
-        generator = torch.Generator().manual_seed(self._seed * 100_003 + self._epoch)
+        generator = torch.Generator().manual_seed(self._seed * 100_003 + self.epoch)
         order = torch.randperm(self._size, generator=generator) if self._shuffle else torch.arange(self._size)
         processes = self._processes
         if processes > 1:
@@ -197,7 +210,8 @@ def fit(
     if settings.accelerator == 'gpu' and not torch.cuda.is_available():
         raise TrainingError('accelerator: expected auto or cpu, for there is no GPU that torch can use, got gpu')
     last = folder / f'{_LAST}.ckpt'
-    resumed = _begin(folder, {**fingerprint, 'run': _plain(settings)}, resume) and last.is_file()
+    wanted = {**fingerprint, 'run': _plain(settings), 'processes': world_size()}
+    resumed = _begin(folder, wanted, resume) and last.is_file()
     if resumed:
         _state(last)
     # save_last would keep the best epochs alone; the last comes second, for it holds what the best one knows

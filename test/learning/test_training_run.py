@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop with a module that does nothing but count."""
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule
+from torch.utils.data import Dataset
+
+from radio_visual_ssl.learning.training_run import (
+    MONITOR,
+    EpochSampler,
+    RunSettings,
+    TrainingError,
+    batch_loader,
+    fit,
+)
+
+
+class Numbers(Dataset):
+    def __getitems__(self, numbers):
+        return (torch.tensor(numbers),)
+
+
+class Counter(LightningModule):
+    """Remembers which samples came in which epoch, and ends a run in an epoch if told to."""
+
+    def __init__(self, end_in=None):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.seen, self.end_in = {}, end_in
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def training_step(self, batch, number):
+        if self.current_epoch == self.end_in:
+            raise KeyboardInterrupt
+        self.seen.setdefault(self.current_epoch, []).append(batch[0].tolist())
+        return self.weight.sum()
+
+    def validation_step(self, batch, number):
+        self.log(MONITOR, self.weight.sum(), batch_size=1)
+
+
+def run(folder, module=None, workers=0, resume=False, epochs=3):
+    module = module or Counter()
+    loaders = [batch_loader(Numbers(), EpochSampler(12, 4, 5, shuffle), workers) for shuffle in (True, False)]
+    fit(module, *loaders, RunSettings(epochs=epochs, accelerator='cpu'), folder, fingerprint={}, resume=resume)
+    return module.seen
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_each_epoch_draws_its_batches_anew(tmp_path, workers):
+    seen = run(tmp_path, workers=workers)
+    assert list(seen) == [0, 1, 2]
+    for batches in seen.values():
+        assert sorted(number for batch in batches for number in batch) == list(range(12))
+    assert len({str(batches) for batches in seen.values()}) == 3
+
+
+def test_a_resumed_run_goes_on_with_the_batches_of_its_epoch(tmp_path):
+    whole = run(tmp_path / 'whole')
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(tmp_path / 'broken', Counter(end_in=1))
+    assert run(tmp_path / 'broken', resume=True) == {epoch: whole[epoch] for epoch in (1, 2)}
+
+
+def test_a_run_of_several_processes_is_not_gone_on_with_by_one(tmp_path, monkeypatch):
+    run(tmp_path, epochs=1)
+    monkeypatch.setattr('radio_visual_ssl.learning.training_run.world_size', lambda: 2)
+    with pytest.raises(TrainingError, match='processes'):
+        run(tmp_path, epochs=1, resume=True)
