@@ -99,12 +99,20 @@ def automatic_backend(heatmap: Heatmap) -> tuple[str, str]:
     return 'network', f'{file} ships for radar {heatmap.radar!r}'
 
 
-def shipped_settings(backend: str, name: str) -> Path | None:
+def shipped_settings(backend: str, name: str, model: str = 'auto') -> Path | None:
     """The file in config/<backend>/ that is named after a radar, or after the beginning of its name.
 
     Letter case and punctuation do not count: the radar 'Navtech CTS350-X' finds navtech.yaml, or rather
-    navtech_cts350_x.yaml where there is one. None where the package has neither.
+    navtech_cts350_x.yaml where there is one. None where the package has neither. Settings of back end 'network' hold
+    the threshold and the mounting of the model that ships for the radar: another model has none.
+
+    Args:
+        backend: one of `BACKENDS`.
+        name: of the radar, as in HeatmapInfo.
+        model: that back end 'network' runs: 'auto', a path, or a name in models/.
     """
+    if backend == 'network' and model != 'auto' and not _ships_for(model, name):
+        return None
     words = re.findall('[a-z0-9]+', name.lower())
     for count in range(len(words), 0, -1):
         try:
@@ -112,6 +120,15 @@ def shipped_settings(backend: str, name: str) -> Path | None:
         except FileNotFoundError:
             continue
     return None
+
+
+def _ships_for(model: str, radar: str) -> bool:
+    """Whether a model is the one that ships for a radar."""
+    shipped = shipped_model(radar)
+    try:
+        return shipped is not None and shipped.samefile(model_file(model))
+    except ValueError:
+        return False
 
 
 def settings_file(backend: str, name: str) -> Path:
@@ -134,7 +151,7 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
 
     Args:
         backend: one of `BACKENDS`, or `FUSION`.
-        settings: 'auto' (those shipped for the radar, if any), 'default', a name in config/<backend>/, or a path.
+        settings: 'auto' (those shipped for the radar and, of networks, its model, if any), 'default', a name in config/<backend>/, or a path.
         radar: name of the radar, as in HeatmapInfo.
         model: of back ends 'network' and 'fusion': path of a checkpoint or name of one in models/, in place of the
             settings' own.
@@ -149,7 +166,7 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
     backend = 'network' if name == FUSION else name
     chosen = BACKENDS[backend]
     if settings == 'auto':
-        file = shipped_settings(backend, radar)
+        file = shipped_settings(backend, radar, model or 'auto')
     elif settings == 'default':
         file = None
     else:

@@ -60,7 +60,7 @@ PARAMETERS = (
         'backend_settings',
         'auto',
         "Settings under the back end's own parameters: 'auto' (those shipped for the radar that the heatmap info "
-        "names, if any), 'default', a name in config/<backend>/, or a path.",
+        "names and, of networks, for its model, if any), 'default', a name in config/<backend>/, or a path.",
     ),
     ParameterSpec('use_velocity', True, 'Use radar/velocity where somebody publishes it.', static=True),
     ParameterSpec(
@@ -185,7 +185,9 @@ class LocalizerNode(ManagedNode):
         self._backend = _named_backend(self.values()) or before
         if not self._backend:
             return
-        if 'backend_settings' in names or self._backend != before:
+        # settings that ship go with the model that ships
+        asked = 'backend_settings' in names or ('network.model' in names and self.value('backend_settings') == 'auto')
+        if asked or self._backend != before:
             self._load_settings(self._info.radar if self._info is not None else '')
             self._build(self._localizer if self._backend == before else None)
         elif any(name.startswith(f'{self._backend}.') for name in names):
@@ -220,7 +222,7 @@ class LocalizerNode(ManagedNode):
         """Put the settings file under the parameters that the user did not choose."""
         chosen = self.value('backend_settings')
         if chosen == 'auto':
-            file = shipped_settings(self._backend, radar)
+            file = shipped_settings(self._backend, radar, self.value('network.model'))
             chosen = 'default' if file is None else file.stem
         settings = self._read_settings(self._backend, chosen)
         self._settings_of = chosen

@@ -15,6 +15,7 @@ from radio_visual_ssl.evaluation.backends import (
     settings_file,
     shipped_settings,
 )
+from radio_visual_ssl.models.network_settings import model_file
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.peak_localizer import PeakLocalizer
@@ -66,6 +67,18 @@ def test_a_network_is_made_of_its_model_and_its_settings(tmp_path):
     localizer = load_localizer('network', str(tmp_path / 'mine.yaml'))
     assert [len(localizer.localize(heatmap(seed))) for seed in range(2)] == [2, 2]
     assert load_localizer('network', 'default', model=str(model)).settings.max_targets == 32
+
+
+def test_settings_of_the_network_that_ships_are_not_those_of_another_one(tmp_path):
+    radar = 'ofdm_28ghz_400mhz_16rx'
+    own = tmp_path / 'mine.safetensors'
+    shipped = model_file(radar)
+    own.write_bytes(shipped.read_bytes())
+    for model in ('', radar, str(shipped)):
+        assert load_localizer('network', radar=radar, model=model).settings.threshold == 0.21
+    settings = load_localizer('network', radar=radar, model=str(own)).settings
+    assert (settings.threshold, settings.radar_height) == (0, 0)
+    assert load_localizer('network', 'mast', radar, str(own)).settings.radar_height == 3.2
 
 
 def test_a_model_that_is_missing_or_not_the_back_ends_is_refused(tmp_path):

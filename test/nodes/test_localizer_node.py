@@ -376,12 +376,15 @@ def test_the_network_that_ships_for_a_radar_is_taken_where_it_fits_and_else_cfar
     shipped = tmp_path / 'share/radio_visual_ssl/models/test.safetensors'
     shipped.parent.mkdir(parents=True)
     shipped.write_bytes(model.read_bytes())
+    settings = tmp_path / 'share/radio_visual_ssl/config/network/test.yaml'
+    settings.parent.mkdir(parents=True)
+    settings.write_text('max_targets: 5\n')
     prefix = {'AMENT_PREFIX_PATH': f'{os.environ["AMENT_PREFIX_PATH"]}:{tmp_path}'}
     node = graph.start_node('localizer_node', '-r', '__ns:=/auto', environment=prefix, expected_radar='test')
     localizer = Localizer(graph, '/auto')
     localizer.send_info()
     assert found(localizer.send(localizer.message()))
-    node.wait_for_line(f"radar 'test': .* backend network with settings default \\({shipped} ships for radar 'test'")
+    node.wait_for_line(f"radar 'test': .* backend network with settings test \\({shipped} ships for radar 'test'")
     narrow = heatmap(grid=PolarGrid(GRID.range, GRID.azimuth / 2))
     localizer.send_info(narrow)
     localizer.send(localizer.message(narrow))
@@ -389,6 +392,12 @@ def test_the_network_that_ships_for_a_radar_is_taken_where_it_fits_and_else_cfar
     localizer.send_info(heatmap(radar='another'))
     node.wait_for_line("backend cfar with .*no model ships for radar 'another'")
     localizer.send_info()
+    assert found(localizer.send(localizer.message()))
+    name = '/auto/localizer_node'
+    assert graph.get_parameter(name, 'network.max_targets') == 5
+    # settings that ship for a model are not those of another one
+    assert graph.set_parameter(name, 'network.model', str(model)).successful
+    assert graph.get_parameter(name, 'network.max_targets') == 32
     assert found(localizer.send(localizer.message()))
     assert node.stop() == 0
     assert 'Traceback' not in node.output
