@@ -151,7 +151,8 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
 
     Args:
         backend: one of `BACKENDS`, or `FUSION`.
-        settings: 'auto' (those shipped for the radar and, of networks, its model, if any), 'default', a name in config/<backend>/, or a path.
+        settings: 'auto' (those shipped for the radar and, of networks, its model, if any), 'default', a name in
+            config/<backend>/, or a path.
         radar: name of the radar, as in HeatmapInfo.
         model: of back ends 'network' and 'fusion': path of a checkpoint or name of one in models/, in place of the
             settings' own.

@@ -18,6 +18,7 @@ from radio_visual_ssl.evaluation.metrics import FALSE_PER_FRAME, Metrics
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings
 
 CHOICES: dict[str, list[Any]] = {
+    'background_warmup': [1, 3, 10],  # what is judged from a bag's first frame on is to answer soon
     'method': ['ca', 'go', 'os'],
     'guard_cells': [(1, 1), (2, 2), (3, 3), (4, 4)],
     'training_cells': [(4, 4), (8, 3), (8, 6), (12, 6)],

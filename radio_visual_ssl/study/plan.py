@@ -8,14 +8,18 @@ import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from radio_visual_ssl import __version__
+from radio_visual_ssl.share import share_path
 from radio_visual_ssl.study.description import AxisValue, Scalar, Step, Study, StudyError, Value, Words, plain
 
 CACHE = 'cache'
 """Folder beside a step's output, ``{step.cache}``, for what is derived from it."""
+_NAMED = ('cfar', 'learning', 'network', 'peak', 'radars', 'scenes')  # of config/: what commands know by name
+_UNNAMED = {'train': ('contrastive', 'localizer')}  # what a verb reads of them unless told otherwise
 _DIGITS = 12  # of the hash in the name of a step's folder
 _NAME_LENGTH = 100  # of the folder of results, at most; file systems take 255
 
@@ -26,7 +30,8 @@ class PlannedStep:
 
     Attributes:
         step: of the recipe.
-        key: hash of the command, of the steps that it needs, of the files that it names and of the package's version.
+        key: hash of the command, of the steps that it needs, of the files that it names (those that ship, too) and of
+            the package's version.
         words: the command, whose paths are relative to the folder of studies; ``{workers}`` is still in it.
         inputs: folders of the steps that it needs.
         about: axes and seed that it depends on, as 'antennas=8, seed=1'.
@@ -343,19 +348,31 @@ def _parts(word: str, where: str) -> list[tuple[str, str | None]]:
 
 
 def _digests(words: Sequence[str]) -> list[str]:
-    """What tells apart the files that a command names: absolute paths, also behind the last equals sign.
+    """What tells apart the files that a command names: absolute paths, and scenes, radars and settings that ship.
 
-    Hashes of files; of folders, such as bags, their path.
+    Hashes of files; of folders, such as bags, their path. A name may stand behind the last equals sign.
     """
-    digests = []
+    shipped = _shipped_settings()
+    digests = [each for verb in words for name in _UNNAMED.get(verb, ()) for each in shipped[name]]
     for word in words:
         for text in dict.fromkeys((word, word.rpartition('=')[2])):
+            digests += shipped.get(text, [])
             path = Path(text)
             if path.is_absolute() and path.is_file():
                 digests.append(hashlib.sha256(path.read_bytes()).hexdigest())
             elif path.is_absolute() and path.is_dir():
                 digests.append(str(path))
     return digests
+
+
+@cache
+def _shipped_settings() -> dict[str, list[str]]:
+    """Hashes of the files in config/ that commands know by name, by that name."""
+    files: dict[str, list[str]] = {}
+    for folder in _NAMED:
+        for path in sorted(share_path('config', folder).glob('*.yaml')):
+            files.setdefault(path.stem, []).append(hashlib.sha256(path.read_bytes()).hexdigest())
+    return files
 
 
 def value_text(value: Scalar) -> str:

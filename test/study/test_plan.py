@@ -13,6 +13,7 @@ from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.dataset import DatasetPlan
 from radio_visual_ssl.simulation.layout import lay_out
 from radio_visual_ssl.simulation.scene import load_scene
+from radio_visual_ssl.study import plan as plan_module
 from radio_visual_ssl.study.description import StudyError, load_study, study_names
 from radio_visual_ssl.study.plan import make_plan
 from radio_visual_ssl.study.running import PROGRAM
@@ -79,6 +80,36 @@ def test_equal_commands_on_folders_of_other_places_are_not_the_same(workshop, tm
         plan = make_plan(load_study(other / 'sums.yaml'))
         keys.add(plan.of[0, 0, 'data'])
     assert len(keys) == 2
+
+
+def test_settings_that_ship_have_their_part_in_the_key(workshop, monkeypatch, tmp_path):
+    """A scene, radar or setting that was changed is another one, though its name is the same."""
+    for folder in ('cfar', 'learning', 'network', 'peak', 'radars', 'scenes'):
+        (tmp_path / 'config' / folder).mkdir(parents=True)
+    for name in ('network/mast', 'learning/contrastive', 'learning/localizer', 'scenes/yard', 'radars/other'):
+        (tmp_path / f'config/{name}.yaml').write_text('a: 1\n')
+    monkeypatch.setattr('radio_visual_ssl.study.plan.share_path', tmp_path.joinpath)
+    recipe = workshop.content['recipe']
+    recipe['data']['run'] += ' yard'
+    recipe['judge']['run'] += ' --settings network=mast'
+
+    def keys():
+        plan_module._shipped_settings.cache_clear()
+        plan = workshop.plan()
+        return [plan.of[1, 2, name] for name in ('data', 'train', 'judge')]
+
+    def changed(name):
+        before = keys()
+        (tmp_path / f'config/{name}.yaml').write_text('a: 2\n')
+        return [one != other for one, other in zip(before, keys(), strict=True)]
+
+    try:
+        assert changed('radars/other') == [False, False, False]
+        assert changed('network/mast') == [False, False, True]
+        assert changed('learning/localizer') == [False, True, True]  # which train reads unless told otherwise
+        assert changed('scenes/yard') == [True, True, True]
+    finally:
+        plan_module._shipped_settings.cache_clear()
 
 
 def test_a_part_of_a_study_says_so_and_has_a_folder_of_its_own(workshop):
