@@ -18,7 +18,6 @@ from radio_visual_ssl.evaluation.metrics import FALSE_PER_FRAME, Metrics
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings
 
 CHOICES: dict[str, list[Any]] = {
-    'background_warmup': [1, 3, 10],  # what is judged from a bag's first frame on is to answer soon
     'method': ['ca', 'go', 'os'],
     'guard_cells': [(1, 1), (2, 2), (3, 3), (4, 4)],
     'training_cells': [(4, 4), (8, 3), (8, 6), (12, 6)],
@@ -29,6 +28,7 @@ CHOICES: dict[str, list[Any]] = {
     'extent_db': [6.0, 12.0],
     'min_cells': [1, 2, 3],
     'sidelobe_rejection': [10.0, 12.0, 15.0, 18.0],
+    'background_warmup': [1, 3, 10],  # what is judged from a bag's first frame on is to answer soon
 }
 """What is drawn from, by field of `CfarLocalizerSettings`."""
 SURFACE_TO_CENTRE = (0.0, 0.3, 0.6, 0.9)
