@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment, minimize, minimize_scalar
 from scipy.special import log_softmax
 
-from radio_visual_ssl.learning.localizer_data import LabelledBatch
+from radio_visual_ssl.learning.localizer_data import LabelledBatch, in_sector
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, decode
 from radio_visual_ssl.models.network_localizer import LocalizerCalibration
 
@@ -206,9 +206,7 @@ def compare(detections: list[Detections], batch: LabelledBatch, settings: Calibr
         hit[rows] = True
         errors = np.full((len(hit), 2), np.nan)
         errors[rows] = np.stack((step[rows, columns], turn[rows, columns]), axis=1)
-        low_range, high_range, low, high = sectors[frame]
-        seen = (found.range >= low_range) & (found.range <= high_range)
-        seen &= (found.azimuth >= low) & (found.azimuth <= high)
+        seen = in_sector(found.range, found.azimuth, sectors[frame])
         reach = settings.dropped_radius + np.minimum(2 * spread[own], settings.dropped_radius)
         excused = np.any((distance <= reach) & ~kept[own], axis=1) | ~seen
         weight = np.where(excused, 0.0, 1.0)
@@ -338,9 +336,8 @@ def _agreement(scores: NDArray[np.float64], hit: NDArray[np.bool_], labels: int,
 
 def _inside(batch: LabelledBatch) -> torch.Tensor:
     """(L,) labels in the part that the camera is known to see."""
-    low_range, high_range, low, high = batch.sector[batch.frame].unbind(1)
-    inside = (batch.range >= low_range) & (batch.range <= high_range)
-    return inside & (batch.azimuth >= low) & (batch.azimuth <= high)
+    inside: torch.Tensor = in_sector(batch.range, batch.azimuth, batch.sector[batch.frame].unbind(1))
+    return inside
 
 
 def _joined(parts: list[Outcomes]) -> Outcomes:

@@ -4,7 +4,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class SectorSettings:
 
 
 def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -> dict[str, NDArray[np.float64]]:
-    """(4,) lowest and highest range and azimuth of each map group.
+    """(4,) lowest and highest range and azimuth of each map group; see `in_sector`.
 
     Raises:
         TrainingError: not one kept label.
@@ -103,6 +103,9 @@ def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -
         range_ = np.concatenate([labels[number].range[kept[number]] for number in chosen])
         azimuth = np.concatenate([labels[number].azimuth[kept[number]] for number in chosen])
         tails = [np.quantile(range_, (settings.range_tail, 1 - settings.range_tail))]
+        # around their mean direction, for a camera may look across the +-180 degrees of a radar that sees all round
+        direction = np.angle(np.mean(np.exp(1j * azimuth)))
+        azimuth = azimuth - 2 * np.pi * np.rint((azimuth - direction) / (2 * np.pi))
         return np.concatenate((*tails, np.quantile(azimuth, (settings.tail, 1 - settings.tail))))
 
     everything = sector(list(range(len(labels))))
@@ -112,6 +115,18 @@ def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -
         enough = sum(np.count_nonzero(kept[number]) for number in own) >= settings.labels
         sectors[group] = sector(own) if enough else everything
     return sectors
+
+
+def in_sector(range_: Any, azimuth: Any, sector: Sequence[Any]) -> Any:
+    """Whether places (m, rad) lie in a sector, whose azimuths may reach beyond +-pi; arrays or tensors alike.
+
+    Args:
+        range_: m.
+        azimuth: rad.
+        sector: lowest and highest range, lowest and highest azimuth.
+    """
+    low_range, high_range, low, high = sector
+    return (range_ >= low_range) & (range_ <= high_range) & ((azimuth - low) % (2 * math.pi) <= high - low)
 
 
 def learned_classes(
@@ -303,8 +318,7 @@ def encode_batch(
     )
     range_ = torch.from_numpy(cells.range).to(batch.sector)[:, None]
     azimuth = torch.from_numpy(cells.azimuth).to(batch.sector)[None]
-    low_range, high_range, low, high = (each[:, None, None] for each in batch.sector.unbind(1))
-    weight = ((range_ >= low_range) & (range_ <= high_range) & (azimuth >= low) & (azimuth <= high)).float()
+    weight = in_sector(range_, azimuth, [each[:, None, None] for each in batch.sector.unbind(1)]).float()
     dropped = ~kept
     if bool(dropped.any()):
         place, turn = batch.range[dropped, None, None], azimuth - batch.azimuth[dropped, None, None]

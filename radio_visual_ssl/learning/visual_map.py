@@ -162,19 +162,24 @@ class VisualMap:
         observed = np.column_stack((range_, azimuth))
         variance = _variance(design, self.log_variance) + extra_variance
         coefficients, covariance = self.coefficients.copy(), self.coefficient_covariance.copy()
+        begun = self
+        if not coefficients.any() and np.ptp(azimuth) > np.pi:
+            # the radar sees all round: a camera may look across its cut at +-180 degrees
+            direction = np.angle(np.sum(weight * np.exp(1j * azimuth)))
+            begun = replace(self, offset=np.array([self.offset[0], direction]))
         columns = np.ascontiguousarray(terms.T)
         for _ in range(_GAUSS_NEWTON_STEPS):
-            place = replace(self, coefficients=coefficients)._place(terms)
+            place = replace(begun, coefficients=coefficients)._place(terms)
             slope = np.column_stack((-(place[:, 0] ** 2) * self.spread[0], np.full(len(terms), self.spread[1])))
             # Residuals of several deviations are cut, so that one wrong pair cannot turn the map over.
-            residual = np.clip((observed - place) / np.sqrt(variance), -3, 3) * np.sqrt(variance)
+            residual = np.clip(_difference(observed, place) / np.sqrt(variance), -3, 3) * np.sqrt(variance)
             for side in (0, 1):
                 row_weight = weight * slope[:, side] ** 2 / variance[:, side]
                 pseudo = terms @ coefficients[side] + residual[:, side] / slope[:, side]
                 covariance[side] = np.linalg.inv(_gram(columns, row_weight) + np.diag(prior[side] ** -2))
                 coefficients[side] = covariance[side] @ np.einsum('kn,n->k', columns, row_weight * pseudo)
-        fitted = replace(self, coefficients=coefficients, coefficient_covariance=covariance)
-        squared = (observed - fitted._place(terms)) ** 2
+        fitted = replace(begun, coefficients=coefficients, coefficient_covariance=covariance)
+        squared = _difference(observed, fitted._place(terms)) ** 2
         extra = np.broadcast_to(extra_variance, squared.shape)
         log_variance = np.stack(
             [
@@ -192,6 +197,13 @@ class VisualMap:
         answers = terms @ self.coefficients.T * self.spread + self.offset
         limits = 1 / self.settings.max_range, 1 / self.settings.min_range
         return np.column_stack((1 / np.clip(answers[:, 0], *limits), answers[:, 1]))
+
+
+def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2) m and rad from other places to ones, the short way round."""
+    difference = one - other
+    difference[:, 1] -= 2 * np.pi * np.rint(difference[:, 1] / (2 * np.pi))
+    return difference
 
 
 @lru_cache(maxsize=16)

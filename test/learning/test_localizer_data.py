@@ -12,6 +12,7 @@ from radio_visual_ssl.learning.localizer_data import (
     SectorSettings,
     encode_batch,
     frame_loader,
+    in_sector,
     learn_sectors,
     truth_labels,
 )
@@ -87,6 +88,12 @@ def test_the_sector_is_learned_from_labels_and_outliers_do_not_widen_it(scenes):
     assert sectors['pose'] == pytest.approx([3, 15, -0.4, 0.3], abs=0.1)
     assert sectors['turned'] == pytest.approx([3, 15, -0.2, 0.5], abs=0.1)
     assert sectors['rare'] == pytest.approx([3, 15, -0.4, 0.5], abs=0.1)
+    behind = np.where(azimuth < 0, azimuth + np.pi, azimuth - np.pi)  # across the cut of a radar that sees all round
+    sector = learn_sectors([replace(many, azimuth=behind)], SectorSettings())['pose']
+    assert sector[3] - sector[2] == pytest.approx(0.7, abs=0.1)
+    looked = np.array([-np.pi + 0.2, np.pi - 0.3, -np.pi + 0.5, np.pi - 0.6, 0.0])
+    assert in_sector(10.0, looked, sector).tolist() == [True, True, False, False, False]
+    assert in_sector(torch.tensor(10.0), torch.from_numpy(looked), sector).tolist() == [True, True, False, False, False]
     with pytest.raises(TrainingError, match='labels: expected at least one that was kept'):
         learn_sectors([replace(labels, kept=np.zeros(len(labels), bool))], SectorSettings())
 

@@ -44,6 +44,18 @@ def test_learns_a_camera_over_flat_ground_from_few_points():
     assert np.quantile(np.degrees(np.abs(place[:, 1] - true[:, 1])), 0.95) < 0.7
 
 
+@pytest.mark.parametrize('turn', [np.pi, -2.5])
+def test_a_camera_may_look_across_the_cut_of_a_radar_that_sees_all_round(turn):
+    features, places = ground(80)
+    turned = places + (0.0, turn)
+    turned[:, 1] = (turned[:, 1] + np.pi) % (2 * np.pi) - np.pi
+    unseen, true = ground(300, seed=1)
+    error = fit(features, turned).predict(unseen)[0] - true - (0.0, turn)
+    error[:, 1] = (error[:, 1] + np.pi) % (2 * np.pi) - np.pi
+    assert np.quantile(np.degrees(np.abs(error[:, 1])), 0.95) < 0.7
+    assert np.median(np.abs(error[:, 0])) < 0.25
+
+
 def test_noise_is_averaged_and_told_as_variance():
     features, places = ground(600)
     noise = np.random.default_rng(2).normal(0, [0.8, 0.03], places.shape)
