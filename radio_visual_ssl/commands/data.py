@@ -32,10 +32,15 @@ def simulate(
         str, typer.Option(help='scatter: fast point scatterers and rasteriser. raytraced: Sionna RT and Mitsuba, slow.')
     ] = 'scatter',
     instances: Annotated[
-        int, typer.Option(help='Of the scene, a bag each. Default: 60 (train 40, val 10, test 10), 10 frames or more.')
+        int,
+        typer.Option(
+            help='Scenes, one bag each; 0: 60 (train 40, val 10, test 10), or fewer so that each has 10 pairs.'
+        ),
     ] = 0,
     workers: Annotated[int, typer.Option(help='Processes; their number changes nothing in the bags.', min=1)] = 1,
-    rate: Annotated[float, typer.Option(help='Pairs a second.')] = 10.0,
+    rate: Annotated[
+        float, typer.Option(help='Pairs a second; 2 for sets to train on: their bags should last 20 s or more.')
+    ] = 10.0,
     begin_s: Annotated[
         float, typer.Option(help='Time of the first pair in the scene: other moments of scenes that are known.', min=0)
     ] = 0.0,

@@ -56,7 +56,11 @@ def label(
         Path | None, typer.Option(help='Contrastive checkpoint. Default: none, labels by EM alone.')
     ] = None,
     method: Annotated[
-        str, typer.Option(help="That the labels are saved of. 'auto': mcl_em with a model, em without.")
+        str,
+        typer.Option(
+            help='How labels are made: auto (mcl_em with --model, else em), mcl_em, em, attention, '
+            'attention_candidate, background_peak or ground_plane.'
+        ),
     ] = 'auto',
     split: Annotated[
         list[str],
@@ -66,14 +70,18 @@ def label(
         ),
     ] = ALL_PARTS,
     masks: Annotated[
-        str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
+        str,
+        typer.Option(help="'motion' (what moves before a camera that stands), or a topic with masks or detections."),
     ] = 'motion',
     wrong_masks: Annotated[
         float,
         typer.Option(help='Share of the masks to be exchanged between frames, to study what that costs.', min=0, max=1),
     ] = 0.0,
     camera_pose: Annotated[
-        str, typer.Option(help='A name, if the camera stood alike in all bags. Default: a map for each bag.')
+        str,
+        typer.Option(
+            help='Any name, if the camera stood alike in all bags; the same in train. Default: a map for each bag.'
+        ),
     ] = '',
     background: Annotated[
         Literal['static', 'raw'],
@@ -83,7 +91,9 @@ def label(
     confidence: Annotated[
         float, typer.Option(help='Least confidence of a label instead; 0 = --coverage counts.', min=0, max=1)
     ] = 0.0,
-    least_masks: Annotated[int, typer.Option(help='That a camera pose must have to be labelled.', min=1)] = 100,
+    least_masks: Annotated[
+        int, typer.Option(help='Fewest masks of a camera pose; bags of one with fewer get no labels.', min=1)
+    ] = 100,
     person_depth: Annotated[
         float, typer.Option(help='m from where people and cyclists reflect on average to their middle, added.')
     ] = 0.0,

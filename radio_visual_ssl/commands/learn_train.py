@@ -58,7 +58,10 @@ def train(
         ),
     ] = None,
     config: Annotated[
-        str, typer.Option(help='Experiment: YAML file, or a name in config/learning/. Default: as is trained.')
+        str,
+        typer.Option(
+            help='Experiment: YAML file, or a name in config/learning/. Default: contrastive; with labels localizer.'
+        ),
     ] = '',
     overrides: Annotated[
         list[str],
@@ -70,9 +73,15 @@ def train(
     ] = NO_BAGS,
     seed: Annotated[int | None, typer.Option(help='Of weights, order and variation: run.seed.', min=0)] = None,
     masks: Annotated[
-        str, typer.Option(help="'motion' (what moves before the camera), or a topic with masks or detections.")
+        str,
+        typer.Option(
+            help="'motion' (what moves before a camera that stands), a topic with masks or detections, or 'none' (with "
+            '--truth).'
+        ),
     ] = 'motion',
-    camera_pose: Annotated[str, typer.Option(help='A name, if the camera stood alike in all bags.')] = '',
+    camera_pose: Annotated[
+        str, typer.Option(help='Any name, if the camera stood alike in all bags; the same in label. Default: none.')
+    ] = '',
     wrong_masks: Annotated[
         float,
         typer.Option(help='Share of the masks to be exchanged between frames, to study what that costs.', min=0, max=1),

@@ -24,7 +24,7 @@ def tune(
     out: Annotated[Path, typer.Option(help='YAML file of the best settings; replaced.', show_default=False)],
     split: Annotated[str | None, typer.Option(help='Part of the data sets: train, val or test. Default: all.')] = None,
     tries: Annotated[int, typer.Option(help='Settings that are tried, the defaults among them.', min=1)] = 48,
-    seed: Annotated[int, typer.Option(help='Draws them.', min=0)] = 0,
+    seed: Annotated[int, typer.Option(help='Of the random search.', min=0)] = 0,
     false_per_frame: Annotated[
         float, typer.Option(help='False alarms per frame at which recall counts: 0.02, 0.05, 0.1, 0.2 or 0.5.')
     ] = 0.1,

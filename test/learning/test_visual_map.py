@@ -47,10 +47,10 @@ def test_learns_a_camera_over_flat_ground_from_few_points():
 @pytest.mark.parametrize('turn', [np.pi, -2.5])
 def test_a_camera_may_look_across_the_cut_of_a_radar_that_sees_all_round(turn):
     features, places = ground(80)
-    turned = places + (0.0, turn)
+    turned = places + np.array([0.0, turn])
     turned[:, 1] = (turned[:, 1] + np.pi) % (2 * np.pi) - np.pi
     unseen, true = ground(300, seed=1)
-    error = fit(features, turned).predict(unseen)[0] - true - (0.0, turn)
+    error = fit(features, turned).predict(unseen)[0] - true - np.array([0.0, turn])
     error[:, 1] = (error[:, 1] + np.pi) % (2 * np.pi) - np.pi
     assert np.quantile(np.degrees(np.abs(error[:, 1])), 0.95) < 0.7
     assert np.median(np.abs(error[:, 0])) < 0.25
