@@ -47,6 +47,10 @@ class Channel:
     OFDM: ``H = sum_k a_k exp(-j 2 pi f_n tau_k)``; FMCW after dechirp: ``s = sum_k a_k exp(+j 2 pi f_n tau_k)``, f_n
     from `frequencies`, ``tau_k = (|p_k - tx| + |p_k - rx|) / c`` at the time the chirp or symbol is sent.
 
+    An FMCW receiver filters the beat before its ADC: scatterers whose beat at the start of the frame, seen from the
+    origin, lies outside the ADC's band (beyond the waveform's max_range) are left out whole, the others are not
+    weakened. On OFDM's comb they fold back, as they do in reality.
+
     Args:
         profile: waveform and antennas.
     """
@@ -93,9 +97,14 @@ class Channel:
             slow time.
         """
         slow, channels, fast = self.shape
+        returning = positions if returning is None else returning
+        passed = self._passes_filter(positions, returning)
+        if not np.all(passed):
+            positions, amplitudes, returning = positions[passed], amplitudes[passed], returning[passed]
+            velocities = None if velocities is None else velocities[passed]
+            returning_velocities = None if returning_velocities is None else returning_velocities[passed]
         if len(positions) == 0:
             return np.zeros(self.shape, dtype=np.complex64)
-        returning = positions if returning is None else returning
         if velocities is None:
             still = (1, len(self._tx), *positions.shape)
             places, back = np.broadcast_to(positions, still), np.broadcast_to(returning, still)
@@ -107,6 +116,14 @@ class Channel:
             )
         measured = self._measure(places, back, np.asarray(amplitudes, dtype=np.complex64))
         return np.broadcast_to(measured.reshape(-1, channels, fast), (slow, channels, fast))
+
+    def _passes_filter(self, positions: NDArray[np.float64], returning: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(scatterer,) whether the echoes of scatterers at (scatterer, 3) m, out and back, reach the samples."""
+        waveform = self.profile.waveform
+        if isinstance(waveform, OfdmWaveform):
+            return np.ones(len(positions), dtype=np.bool_)
+        way = np.linalg.norm(positions, axis=1) + np.linalg.norm(returning, axis=1)
+        return way < 2 * waveform.max_range
 
     def _measure(
         self, places: NDArray[np.float64], returning: NDArray[np.float64], amplitudes: NDArray[np.complex64]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fast channel against its definition, summed scatterer by scatterer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -21,9 +23,10 @@ def ofdm_profile(num_subcarriers=64, num_symbols=4, bandwidth=400e6):
     return RadarProfile('ofdm', waveform, np.zeros((1, 3)), uniform_line(16, wavelength / 2), (0,))
 
 
-def fmcw_profile():
+def fmcw_profile(**changes):
+    """Unambiguous to 75 m: all scatterers of these tests lie within."""
     wavelength = SPEED_OF_LIGHT / 77e9
-    waveform = FmcwWaveform(77.4201e9, 60e12, 2.5e6, 92e-6, 16, 96)
+    waveform = replace(FmcwWaveform(77.4201e9, 20e12, 10e6, 92e-6, 16, 96), **changes)
     transmitters, receivers = uniform_line(3, 2 * wavelength), uniform_line(4, wavelength / 2)
     return RadarProfile('fmcw', waveform, transmitters, receivers, (2, 0, 1))
 
@@ -92,6 +95,37 @@ def test_what_receivers_see_elsewhere_is_the_same_on_either_device():
         for channel in (Channel(profile), TorchChannel(profile, 'torch:cpu'))
     ]
     assert np.linalg.norm(still[0] - still[1]) < 3e-5 * np.linalg.norm(still[1])
+
+
+@pytest.mark.parametrize('channel', [Channel, lambda profile: TorchChannel(profile, 'torch:cpu')], ids=['cpu', 'torch'])
+@pytest.mark.parametrize('complex_samples', [True, False])
+def test_the_filter_before_the_adc_keeps_echoes_beyond_its_band_from_folding_back(channel, complex_samples):
+    """A beat of 0.9 of the band is at full level, one of 1.2 of it would show at 0.2 of it: nothing is left."""
+    profile = fmcw_profile(complex_samples=complex_samples)
+    farthest = profile.waveform.max_range
+    assert farthest == pytest.approx(SPEED_OF_LIGHT * 10e6 / (2 * 20e12) / (1 if complex_samples else 2))
+    places = np.array([[0.9, 0.0, 0.0], [0.8, 0.4, 0.2], [1.02, 0.0, 0.0], [0.9, -0.8, 0.0]]) * farthest
+    one, moving = np.ones(1, np.complex64), np.full((1, 3), 3.0)
+    for place, level in zip(places, (1.0, 1.0, 0.0, 0.0), strict=True):
+        for cube in (
+            channel(profile).response(place[None], one),
+            channel(profile).response(place[None], one, moving),
+            # the mirror image makes the way back as long as the way out
+            channel(profile).response(place[None], one, moving, place[None] * (1, 1, -1), moving * (1, 1, -1)),
+        ):
+            assert cube.shape == (16, 12, 96)
+            np.testing.assert_allclose(np.abs(cube), level, atol=1e-3)
+    both = channel(profile).response(places[[0, 2]], np.ones(2, np.complex64), np.zeros((2, 3)))
+    np.testing.assert_allclose(both, channel(profile).response(places[:1], one, np.zeros((1, 3))), atol=1e-3)
+    # of 0.9 out and another way back, the sum counts
+    back = [channel(profile).response(places[:1], one, None, longer * places[:1]) for longer in (1.2, 1.3)]
+    assert [bool(cube.any()) for cube in back] == [True, False]
+
+
+def test_echoes_beyond_the_unambiguous_range_fold_on_a_comb_of_subcarriers():
+    profile = ofdm_profile(bandwidth=2e9)
+    place, one = np.array([[1.3 * profile.waveform.max_range, 0.0, 0.0]]), np.ones(1, np.complex64)
+    np.testing.assert_allclose(np.abs(Channel(profile).response(place, one)), 1.0, atol=1e-3)
 
 
 def test_range_migration_over_aperture_and_frame_is_kept():

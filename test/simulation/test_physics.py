@@ -126,6 +126,18 @@ def test_the_noise_floor_is_what_the_link_budget_says(name):
     assert level == pytest.approx(expected, abs=1.0)
 
 
+def test_an_fmcw_radar_shows_no_phantom_of_what_is_beyond_its_unambiguous_range():
+    """A strong reflector at 1.2 of it would fold to 0.2 of it."""
+    profile, mast = load_profile('fmcw_60ghz_3tx4rx'), Mast(height=1.0, reference_snr_db=0.0)
+    former = HeatmapFormer(profile)
+    levels = []
+    for share in (0.9, 1.2):
+        layout = lay_out(reflector_at(share * profile.waveform.max_range, mast))
+        levels.append(former.form(ScattererChannel(layout, profile).cube(0.0)).values.max())
+    assert levels[0] > 45
+    assert levels[1] < 15
+
+
 def test_a_scene_may_state_its_own_ratio_and_profiles_without_a_front_end_have_a_default():
     stated = lay_out(reflector_at(20.0, Mast(height=1.0, reference_snr_db=7.0)))
     open_ = lay_out(reflector_at(20.0))
