@@ -14,7 +14,7 @@ from typing import Any
 
 from radio_visual_ssl import __version__
 from radio_visual_ssl.study.description import Figure, Value, plain
-from radio_visual_ssl.study.outcomes import NEEDS, Outcome, lookup, write_atomically
+from radio_visual_ssl.study.outcomes import NEEDS, Outcome, code_digest, lookup, write_atomically
 from radio_visual_ssl.study.plan import Plan, value_text
 
 RESULTS, REPORT = 'results.json', 'results.md'
@@ -147,9 +147,10 @@ class Results:
             if outcome is not None and outcome.state != 'finished' and not outcome.reason.startswith(NEEDS):
                 reason = outcome.reason.splitlines()[-1]
                 notes.append(f'{planned.title} {outcome.state}: {reason}')
-        codes = {outcome.code for outcome in self.outcomes.values() if outcome.code}
-        if len(codes) > 1:
-            notes.append(f"the steps were run with {len(codes)} states of the package's code")
+        codes = [outcome.code for outcome in self.outcomes.values() if outcome.code]
+        older = sum(code != code_digest() for code in codes)
+        if older:
+            notes.append(f"{older} of {len(codes)} steps were run with another state of the package's code than this one")
         return notes
 
     def to_json(self) -> dict[str, Any]:

@@ -192,7 +192,10 @@ def test_what_ended_with_the_status_of_a_divergence_stays_diverged_and_old_marke
     (folder / 'train').write_text('1')
     read = known_outcomes(workshop.plan(), workshop.folder / 'out')[results.plan.of[0, 0, 'train']]
     assert (read.state, read.reason, read.seconds, read.code) == ('finished', '', 2.0, 'abc')
-    assert workshop.run().cells[0, '', 'sum'].text(1) == '1.0 (n 1; diverged: 2 of 3)'
+    results = workshop.run()
+    assert results.cells[0, '', 'sum'].text(1) == '1.0 (n 1; diverged: 2 of 3)'
+    run = sum(bool(each.code) for each in results.outcomes.values())
+    assert f"1 of {run} steps were run with another state of the package's code than this one" in results.notes
 
 
 RESUMING = """
