@@ -11,7 +11,7 @@ from radio_visual_ssl.commands.output import console, print_json, progress_bar
 
 NOTHING: list[str] = []
 
-import_app = typer.Typer(help='Turn a public data set into a paired bag.', no_args_is_help=True)
+import_app = typer.Typer(help='Turn a raw capture or a public data set into a bag.', no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
@@ -105,6 +105,42 @@ def simulate(
     )
     if as_json:
         print_json({**vars(report), 'path': str(report.path), 'seconds': round(seconds, 3)})
+
+
+@import_app.command('capture')
+def import_capture_command(
+    capture: Annotated[
+        Path, typer.Argument(help='Raw samples: .npy, or .bin of a DCA1000 capture card.', show_default=False)
+    ],
+    radar: Annotated[
+        str, typer.Option(help='Radar profile: a name in config/radars/ or a YAML file.', show_default=False)
+    ],
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar='TIME',
+            help="When the first frame began, by the camera's clock: seconds since 1970, or as in "
+            '2026-05-04T10:11:12.5+02:00.',
+            show_default=False,
+        ),
+    ],
+    period: Annotated[float, typer.Option(metavar='S', help='Seconds between the starts of frames.', min=0)],
+    out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a bag of radar cubes of a raw capture; `pair` puts it together with the camera's."""
+    from radio_visual_ssl.datasets.raw_capture import import_capture, parse_time
+
+    try:
+        start_ns = parse_time(start)
+    except ValueError as error:
+        raise ValueError(f'--start: {error}') from error
+    with progress_bar('importing') as progress:
+        report = import_capture(capture, radar, out, start_ns, period, progress, compress=compress)
+    console.print(f'{report.path}: {report.frames} frames of radar {report.radar!r}', highlight=False)
+    if as_json:
+        print_json({**vars(report), 'path': str(report.path)})
 
 
 @import_app.command('radiate')

@@ -69,6 +69,14 @@ class CaptureFormat:
             raise ProfileError(f'capture.q_first: expected true or false, got {self.q_first!r}')
 
 
+def count_frames(path: str | Path, profile: RadarProfile) -> int:
+    """Frames of a raw capture; arguments and errors are those of `load_capture`."""
+    layout, path = CaptureFormat.of(profile.capture), _file(path)
+    if path.suffix.lower() == '.npy':
+        return len(_npy_frames(path, profile, layout)[0])
+    return path.stat().st_size // _dca1000_frame_bytes(path, profile, layout)
+
+
 def load_capture(path: str | Path, profile: RadarProfile, frame: int = 0) -> RadarCube:
     """One frame of a raw capture.
 
@@ -82,20 +90,25 @@ def load_capture(path: str | Path, profile: RadarProfile, frame: int = 0) -> Rad
             without such a frame.
         ProfileError: a wrong ``capture`` part.
     """
-    path = Path(path)
-    layout = CaptureFormat.of(profile.capture)
-    if not path.is_file():
-        raise CaptureError(f'capture {path}: no such file')
+    layout, path = CaptureFormat.of(profile.capture), _file(path)
     if path.suffix.lower() == '.npy':
         return _load_npy(path, profile, layout, frame)
-    if path.suffix.lower() == '.bin':
-        return _load_dca1000(path, profile, layout, frame)
-    raise CaptureError(
-        f'capture {path}: expected a .npy array or a DCA1000 .bin file, got {path.suffix or "no suffix"}'
-    )
+    return _load_dca1000(path, profile, layout, frame)
 
 
-def _load_npy(path: Path, profile: RadarProfile, layout: CaptureFormat, frame: int) -> RadarCube:
+def _file(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise CaptureError(f'capture {path}: no such file')
+    if path.suffix.lower() not in ('.npy', '.bin'):
+        raise CaptureError(
+            f'capture {path}: expected a .npy array or a DCA1000 .bin file, got {path.suffix or "no suffix"}'
+        )
+    return path
+
+
+def _npy_frames(path: Path, profile: RadarProfile, layout: CaptureFormat) -> tuple[NDArray[Any], tuple[Axis, ...]]:
+    """The frames as they lie in the file, and the axes of each."""
     try:
         frames = np.load(path, mmap_mode='r', allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
@@ -113,6 +126,11 @@ def _load_npy(path: Path, profile: RadarProfile, layout: CaptureFormat, frame: i
         raise CaptureError(
             f'capture {path}: expected {len(axes)} axes ({names}), or frames before them, got shape {frames.shape}'
         )
+    return frames, axes
+
+
+def _load_npy(path: Path, profile: RadarProfile, layout: CaptureFormat, frame: int) -> RadarCube:
+    frames, axes = _npy_frames(path, profile, layout)
     _check_frame(path, frame, len(frames))
     data = np.array(frames[frame])
     if data.dtype.kind not in 'iufc':
@@ -133,8 +151,8 @@ def _unwrap(data: NDArray[Any], bits: int) -> NDArray[Any]:
     return np.where(data >= 2 ** (bits - 1), data - 2**bits, data)
 
 
-def _load_dca1000(path: Path, profile: RadarProfile, layout: CaptureFormat, frame: int) -> RadarCube:
-    """Frame of a DCA1000 file (TI, 'Mmwave Radar Device ADC Raw Data Capture', SWRA581)."""
+def _dca1000_frame_bytes(path: Path, profile: RadarProfile, layout: CaptureFormat) -> int:
+    """Bytes of a frame of a file that holds whole ones."""
     waveform = profile.waveform
     if not isinstance(waveform, FmcwWaveform):
         raise CaptureError(f'capture {path}: expected an FMCW radar for a DCA1000 file, got radar {profile.name!r}')
@@ -152,7 +170,16 @@ def _load_dca1000(path: Path, profile: RadarProfile, layout: CaptureFormat, fram
             f'{samples} {"complex " if parts == 2 else ""}samples of int16), got {size} bytes: '
             f'{size // frame_bytes} whole frames and {size % frame_bytes} bytes'
         )
-    _check_frame(path, frame, size // frame_bytes)
+    return frame_bytes
+
+
+def _load_dca1000(path: Path, profile: RadarProfile, layout: CaptureFormat, frame: int) -> RadarCube:
+    """Frame of a DCA1000 file (TI, 'Mmwave Radar Device ADC Raw Data Capture', SWRA581)."""
+    frame_bytes, waveform = _dca1000_frame_bytes(path, profile, layout), profile.waveform
+    assert isinstance(waveform, FmcwWaveform)
+    chirps, receivers = waveform.num_chirps * len(profile.tx_order), len(profile.rx_positions)
+    samples, parts = waveform.num_samples, 2 if waveform.complex_samples else 1
+    _check_frame(path, frame, path.stat().st_size // frame_bytes)
     words = np.fromfile(path, '<i2', frame_bytes // 2, offset=frame * frame_bytes)
     axes = (Axis.CHIRP, Axis.RX, Axis.SAMPLE)
     if layout.lanes == 4:
