@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from radio_visual_ssl.radar.cube import RadarCube, canonical
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 from radio_visual_ssl.radar.profile import OfdmWaveform, RadarProfile, load_profile
 from radio_visual_ssl.simulation import llvm
@@ -118,7 +119,7 @@ def main() -> None:
     profile = load_profile(arguments.radar)
     former = HeatmapFormer(profile, FormationSettings(threads=1))
     simulator = Simulator(load_scene(arguments.scene), profile, arguments.seed, former.grid, plan.image_size)
-    cube = simulator.cube(0.0)
+    cube = canonical(RadarCube(simulator.cube(0.0), simulator.cube_axes), profile)
     parts = {
         'cube': simulator.cube,
         'image': simulator.view,

@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.radar.cube import RadarCube, canonical
 from radio_visual_ssl.radar.formation import HeatmapFormer
 from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, RadarProfile, load_profile
 from radio_visual_ssl.simulation.kinds import KINDS
 from radio_visual_ssl.simulation.layout import Body, lay_out
@@ -25,10 +27,11 @@ from radio_visual_ssl.simulation.radio_materials import directivity, permittivit
 from radio_visual_ssl.simulation.raytraced import RaytracedSimulator
 from radio_visual_ssl.simulation.raytraced_camera import RaytracedRenderer
 from radio_visual_ssl.simulation.raytraced_channel import RaytracedChannel
+from radio_visual_ssl.simulation.receiver import Samples
 from radio_visual_ssl.simulation.rendering import Renderer, camera_on
 from radio_visual_ssl.simulation.scatter import ScattererChannel
 from radio_visual_ssl.simulation.scene import Ground, Mast, Mover, Scene, load_scene
-from radio_visual_ssl.simulation.simulator import Simulator
+from radio_visual_ssl.simulation.simulator import Simulator, cube_axes
 from radio_visual_ssl.simulation.trajectory import Pose
 from radio_visual_ssl.simulation.triangles import Triangles
 
@@ -78,6 +81,11 @@ def loop(kind: str) -> Mover:
     return Mover(kind, path, 4.0, jitter=0.0)
 
 
+def formed(former: HeatmapFormer, cube: Samples) -> Heatmap:
+    """Heatmap of what a back end delivers."""
+    return former.form(canonical(RadarCube(cube, cube_axes(former.profile)), former.profile))
+
+
 def reflectors(profile: RadarProfile) -> Json:
     """Peaks of a point reflector at 40 places."""
     layout, former = lay_out(field(loop('reflector')), 1), HeatmapFormer(profile)
@@ -85,7 +93,7 @@ def reflectors(profile: RadarProfile) -> Json:
     times = np.linspace(0.0, layout.movers[0][1].period, 40, endpoint=False)
     levels = []
     for time in times.tolist():
-        maps = [former.form(back_end.cube(time)).values for back_end in back_ends]
+        maps = [formed(former, back_end.cube(time)).values for back_end in back_ends]
         peaks = np.array([np.unravel_index(np.argmax(values), values.shape) for values in maps])
         within += bool(np.all(np.abs(peaks[0] - peaks[1]) <= 1))
         levels.append(maps[1].max() - maps[0].max())
@@ -115,7 +123,7 @@ def targets(profile: RadarProfile) -> Json:
         for draw in range(DRAWS):
             fast = ScattererChannel(replace(layout, seed=draw), profile)
             for index, time in enumerate(times):
-                cube = fast.cube(time)
+                cube = canonical(RadarCube(fast.cube(time), cube_axes(profile)), profile)
                 power[0, index] += spread(former, cube)
                 total[0, index] += np.sum(np.abs(cube) ** 2)
         for fast_map, traced_map in zip(*power, strict=True):
@@ -200,7 +208,7 @@ def pictures(profile: RadarProfile) -> Json:
             axis.set_xticks([])
             axis.set_yticks([])
         for axis, frame, title in zip(row[3:], frames, ('scatter', 'raytraced'), strict=True):
-            heatmap = former.form(frame.cube)
+            heatmap = formed(former, frame.cube)
             seen = heatmap.grid.range < 60
             axis.pcolormesh(
                 np.degrees(heatmap.grid.azimuth), heatmap.grid.range[seen], heatmap.values[seen], vmin=-5, vmax=45

@@ -31,7 +31,7 @@ from radio_visual_ssl.bags.messages import (
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.radar.cube import RadarCube
+from radio_visual_ssl.radar.cube import RadarCube, canonical
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.layout import Layout, lay_out
@@ -412,11 +412,11 @@ class _FrameWriter:
         if self._simulator.layout.ego is not None:
             transform = self._radar_in(ODOM_FRAME, time, stamp_ns)
             self._put('/tf', stamp_ns, types('tf2_msgs/msg/TFMessage')(transforms=[transform]))
+        cube = RadarCube(frame.cube, self._simulator.cube_axes)
         if self._plan.cube:
-            cube = RadarCube(frame.cube, self._simulator.cube_axes)
             self._put('/radar/cube', stamp_ns, cube_to_message(cube, stamp_ns, RADAR_FRAME, types))
         else:
-            heatmap = self._former.form(frame.cube)
+            heatmap = self._former.form(canonical(cube, self._simulator.profile))
             if not self._described:
                 info = heatmap_to_info(heatmap, stamp_ns, RADAR_FRAME, types)
                 self._put('/radar/heatmap_info', stamp_ns, info)

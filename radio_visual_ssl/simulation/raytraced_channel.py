@@ -21,7 +21,7 @@ from radio_visual_ssl.simulation.radio_materials import (
     permittivity,
     scattering_coefficient,
 )
-from radio_visual_ssl.simulation.receiver import Receiver
+from radio_visual_ssl.simulation.receiver import Receiver, Samples
 from radio_visual_ssl.simulation.scatterers import REFERENCE_RANGE, REFERENCE_RCS
 from radio_visual_ssl.simulation.trajectory import Pose
 from radio_visual_ssl.simulation.triangles import Triangles
@@ -42,7 +42,7 @@ class Echoes:
     Attributes:
         out, back: (K, 3) m, where the transmitters and the receivers see the scatterer: itself or a mirror image.
         velocity_out, velocity_back: (K, 3) m/s, of these.
-        amplitude: (K,) complex64; the noise has variance 1.
+        amplitude: (K,) complex64, in the units of `Receiver.gain`.
         body: (K,) number of the scatterer; 0 = ground.
     """
 
@@ -111,17 +111,18 @@ class RaytracedChannel:
         """(slow_time, virtual_channel, fast_time) of a cube."""
         return self._receiver.channel.shape
 
-    def cube(self, time: float) -> NDArray[np.complex64]:
-        """Raw samples of the frame that begins at a time in s, with thermal noise of variance 1.
+    def cube(self, time: float) -> Samples:
+        """Raw samples of the frame that begins at a time in s.
 
-        Over the frame every point moves with constant velocity. The same time gives the same cube.
+        Over the frame every point moves with constant velocity. The thermal noise has variance 1 before the
+        calibration's factors are divided out; the same time gives the same cube.
 
         Returns:
-            (slow_time, virtual_channel, fast_time) complex64.
+            (slow_time, virtual_channel, fast_time) complex64, or float32 where the waveform's samples are real.
         """
         return self.cube_and_counts(time)[0]
 
-    def cube_and_counts(self, time: float) -> tuple[NDArray[np.complex64], dict[int, int]]:
+    def cube_and_counts(self, time: float) -> tuple[Samples, dict[int, int]]:
         """The cube, and how many paths lead to each mover that is present (1 for a point reflector in sight)."""
         movers, counts = self.mover_echoes(time)
         echoes = [self.response(movers)]

@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.link_budget import sample_snr
-from radio_visual_ssl.radar.profile import FrontEnd, RadarProfile
+from radio_visual_ssl.radar.profile import FmcwWaveform, FrontEnd, RadarProfile
 from radio_visual_ssl.simulation.channel import Channel
 from radio_visual_ssl.simulation.layout import Layout
 from radio_visual_ssl.simulation.scatterers import REFERENCE_RANGE, REFERENCE_RCS
+
+Samples = NDArray[np.complex64] | NDArray[np.float32]
+"""Of one radar: complex, or real where its ADC is."""
 
 NO_LINK_SNR_DB = -10.0  # of a profile without a front end, for 10 m^2 at 30 m
 
@@ -26,7 +29,8 @@ class Receiver:
     Attributes:
         channel: of point scatterers.
         front_end: of the radar.
-        gain: amplitude of the echo of 10 m^2 at 30 m on boresight; the noise has variance 1.
+        gain: amplitude of the echo of 10 m^2 at 30 m on boresight; the noise has variance 1 before the calibration's
+            factors are divided out.
 
     Raises:
         ValueError: a device that torch does not know or that is not there.
@@ -38,19 +42,23 @@ class Receiver:
         self.gain = np.float32(np.sqrt(reference_snr(layout, profile)))
         self._seed = layout.seed
         self._calibration = profile.calibration
+        # chirps or symbols of one slow time
+        self._slots = len(profile.tx_order) if isinstance(profile.waveform, FmcwWaveform) else 1
+        self._complex_samples = getattr(profile.waveform, 'complex_samples', True)
         self._errors = self._draw_errors()
 
-    def samples(self, echoes: Iterable[NDArray[np.complex64]], time: float) -> NDArray[np.complex64]:
-        """Raw samples of the frame that begins at a time in s, with thermal noise of variance 1.
+    def samples(self, echoes: Iterable[NDArray[np.complex64]], time: float) -> Samples:
+        """Raw samples of the frame that begins at a time in s, with thermal noise.
 
-        The noise is drawn from the seed and the time: the same time gives the same cube.
+        The noise has variance 1 before the calibration's factors are divided out. It is drawn from the seed and the
+        time: the same time gives the same cube. Real samples are the real part, at the power of the complex ones.
 
         Args:
             echoes: noiseless cubes that add up.
             time: s.
 
         Returns:
-            (slow_time, virtual_channel, fast_time) complex64.
+            (slow_time, virtual_channel, fast_time) complex64, or float32 where the waveform's samples are real.
         """
         rng = np.random.default_rng((self._seed, round(time * 1e9) % 2**63))
         parts = rng.standard_normal((*self.channel.shape, 2), dtype=np.float32)
@@ -58,14 +66,16 @@ class Receiver:
         cube = parts.view(np.complex64)[..., 0]
         errors = self._errors
         if self.front_end.phase_noise_deg > 0:
-            jitter = rng.normal(0.0, np.radians(self.front_end.phase_noise_deg), (self.channel.shape[0], 1, 1))
-            errors = errors * np.exp(1j * jitter).astype(np.complex64)
+            slow, channels, _ = self.channel.shape
+            jitter = rng.normal(0.0, np.radians(self.front_end.phase_noise_deg), (slow, self._slots, 1))
+            # the receivers share one oscillator
+            errors = errors * np.repeat(np.exp(1j * jitter).astype(np.complex64), channels // self._slots, axis=1)
         ideal = errors.size == 1 and errors.item() == 1
         for echo in echoes:
             cube += echo if ideal else echo * errors
         if self._calibration is not None:
             cube /= self._calibration[None, :, None]
-        return cube
+        return cube if self._complex_samples else np.float32(np.sqrt(2)) * cube.real
 
     def _draw_errors(self) -> NDArray[np.complex64]:
         """(1, virtual_channel, 1) gain and phase of each channel that the calibration does not know."""

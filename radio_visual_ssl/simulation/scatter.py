@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.radar.profile import RadarProfile
 from radio_visual_ssl.simulation.boxes import Boxes
 from radio_visual_ssl.simulation.layout import Layout, Placed
-from radio_visual_ssl.simulation.receiver import Receiver
+from radio_visual_ssl.simulation.receiver import Receiver, Samples
 from radio_visual_ssl.simulation.scatterers import SHADOW, Scatterers
 from radio_visual_ssl.simulation.trajectory import Pose
 
@@ -51,14 +51,15 @@ class ScattererChannel:
         """(slow_time, virtual_channel, fast_time) of a cube."""
         return self._receiver.channel.shape
 
-    def cube(self, time: float) -> NDArray[np.complex64]:
-        """Raw samples of the frame that begins at a time in s, with thermal noise of variance 1.
+    def cube(self, time: float) -> Samples:
+        """Raw samples of the frame that begins at a time in s.
 
-        Over the frame every point moves with constant velocity. The noise is drawn from the seed and the time: the
-        same time gives the same cube.
+        Over the frame every point moves with constant velocity. The thermal noise has variance 1 before the
+        calibration's factors are divided out, and is drawn from the seed and the time: the same time gives the same
+        cube.
 
         Returns:
-            (slow_time, virtual_channel, fast_time) complex64.
+            (slow_time, virtual_channel, fast_time) complex64, or float32 where the waveform's samples are real.
         """
         return self._receiver.samples(self._echoes(time), time)
 

@@ -14,6 +14,7 @@ from radio_visual_ssl.radar.profile import OfdmWaveform, RadarProfile
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.simulation.boxes import Boxes, raster, rotated, to_radar
 from radio_visual_ssl.simulation.layout import Body, Layout, Placed, lay_out
+from radio_visual_ssl.simulation.receiver import Samples
 from radio_visual_ssl.simulation.rendering import Renderer, View, camera_on
 from radio_visual_ssl.simulation.scatter import ScattererChannel
 from radio_visual_ssl.simulation.scene import Scene
@@ -27,7 +28,8 @@ class SimulatedFrame:
 
     Attributes:
         time: s.
-        cube: (slow_time, virtual_channel, fast_time) complex64; the variance of the noise is 1.
+        cube: (slow_time, virtual_channel, fast_time) complex64, or float32 where the waveform's samples are real; the
+            variance of the noise is 1 before the calibration's factors are divided out.
         image: (H, W, 3) uint8 rgb.
         mask: (H, W) uint8, track id of the target that each pixel shows; 0 = none.
         targets: ground truth in the radar frame: the movers that are present.
@@ -35,18 +37,25 @@ class SimulatedFrame:
     """
 
     time: float
-    cube: NDArray[np.complex64]
+    cube: Samples
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     targets: list[Target]
     camera: CameraModel
 
 
+def cube_axes(profile: RadarProfile) -> tuple[Axis, ...]:
+    """What the axes of the cubes of a radar are."""
+    if isinstance(profile.waveform, OfdmWaveform):
+        return (Axis.SYMBOL, Axis.VIRTUAL_CHANNEL, Axis.SUBCARRIER)
+    return (Axis.CHIRP, Axis.VIRTUAL_CHANNEL, Axis.SAMPLE)
+
+
 class RadarBackend(Protocol):
     """Makes the radar's raw samples."""
 
-    def cube(self, time: float) -> NDArray[np.complex64]:
-        """(slow_time, virtual_channel, fast_time) of the frame that begins at a time in s; noise of variance 1."""
+    def cube(self, time: float) -> Samples:
+        """(slow_time, virtual_channel, fast_time) of the frame that begins at a time in s; see `Receiver.samples`."""
         ...
 
 
@@ -189,9 +198,7 @@ class Simulator:
     @property
     def cube_axes(self) -> tuple[Axis, ...]:
         """What the axes of the cubes are."""
-        if isinstance(self.profile.waveform, OfdmWaveform):
-            return (Axis.SYMBOL, Axis.VIRTUAL_CHANNEL, Axis.SUBCARRIER)
-        return (Axis.CHIRP, Axis.VIRTUAL_CHANNEL, Axis.SAMPLE)
+        return cube_axes(self.profile)
 
     def radar_in_scene(self, time: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Rotation (3, 3), radar frame to scene frame, and the radar's place (3,) m in the scene at a time in s."""
@@ -199,8 +206,8 @@ class Simulator:
         turn = rotated(np.eye(3), pose.heading).T
         return turn, np.array([pose.x, pose.y, self.scene.mast.height])
 
-    def cube(self, time: float) -> NDArray[np.complex64]:
-        """(slow_time, virtual_channel, fast_time) complex64 of the frame that begins at a time in s."""
+    def cube(self, time: float) -> Samples:
+        """(slow_time, virtual_channel, fast_time) of the frame that begins at a time in s; see `SimulatedFrame`."""
         return self._channel.cube(time)
 
     def image(self, time: float) -> NDArray[np.uint8]:

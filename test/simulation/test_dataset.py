@@ -39,6 +39,15 @@ rx_positions: {count: 8, spacing: 0.5}
 front_end: {tx_power_dbm: 30}
 """
 
+REAL_RADAR = """
+waveform: {type: fmcw, carrier_frequency: 77.0e+9, slope: 10.0e+12, sample_rate: 5.0e+6, chirp_period: 20.0e-6,
+           num_chirps: 8, num_samples: 64, complex_samples: false}
+position_unit: wavelength
+tx_positions: {count: 2, spacing: 2.0}
+rx_positions: {count: 4, spacing: 0.5}
+front_end: {tx_power_dbm: 30}
+"""
+
 
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
@@ -254,6 +263,22 @@ def test_raw_cubes_and_images_are_written_where_asked_for(files, tmp_path):
     cubes = [canonical(cube_from_message(message), profile) for _, message in bag.messages('/radar/cube')]
     assert [cube.shape for cube in cubes] == [(8, 8, 64)] * 2
     assert len(list(bag.frames())) == 2
+
+
+@pytest.mark.parametrize('cube', [True, False])
+def test_a_radar_with_a_real_adc_writes_real_cubes_that_fit_its_description(files, tmp_path, cube):
+    radar = tmp_path / 'real.yaml'
+    radar.write_text(REAL_RADAR)
+    settings = {'instances': 1, 'image_size': (64, 48), 'seed': 3, 'cube': cube}
+    generate(DatasetPlan(str(files / 'yard.yaml'), str(radar), 2, **settings), tmp_path / 'set')
+    bag = BagReader(tmp_path / 'set' / 'yard_0000')
+    profile = profile_from_info(next(bag.messages('/radar/info'))[1])
+    assert not profile.waveform.complex_samples
+    if cube:
+        cubes = [cube_from_message(message) for _, message in bag.messages('/radar/cube')]
+        assert [made.data.dtype for made in cubes] == [np.float32] * 2
+        assert [canonical(made, profile).shape for made in cubes] == [(8, 8, 64)] * 2
+    assert [frame.heatmap.values.shape for frame in bag.frames()] == [(32, 64)] * 2
 
 
 def test_sensors_that_move_tell_where_they_are(files, tmp_path):

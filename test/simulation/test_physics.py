@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from radio_visual_ssl.radar.cube import Axis, RadarCube, canonical
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 from radio_visual_ssl.radar.link_budget import sample_snr
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FrontEnd, OfdmWaveform, RadarProfile, load_profile
@@ -23,6 +24,7 @@ from radio_visual_ssl.simulation.simulator import GroundTruth, Simulator
 from radio_visual_ssl.simulation.trajectory import Pose, Trajectory
 
 ONE = np.ones(1, dtype=np.complex64)
+FMCW_AXES = (Axis.CHIRP, Axis.VIRTUAL_CHANNEL, Axis.SAMPLE)
 SMALL = OfdmWaveform(28e9, 3.125e6, 125e-6, 8, 64)
 
 
@@ -126,6 +128,47 @@ def test_the_noise_floor_is_what_the_link_budget_says(name):
     assert level == pytest.approx(expected, abs=1.0)
 
 
+@pytest.mark.parametrize('name', ['fmcw_77ghz_2tx4rx', 'fmcw_60ghz_3tx4rx'])
+def test_real_samples_have_the_same_peak_over_noise_as_complex_ones(name):
+    """Half the noise bandwidth doubles a sample's ratio, and half of its power is in the other half of the spectrum."""
+    iq = load_profile(name)
+    real = replace(iq, waveform=replace(iq.waveform, complex_samples=False))
+    distance = HeatmapFormer(real).grid.range[25]
+    layout, levels = lay_out(reflector_at(distance)), []
+    for profile in (iq, real):
+        cube = ScattererChannel(layout, profile).cube(0.0)
+        assert cube.dtype == (np.complex64 if profile is iq else np.float32)
+        samples = canonical(RadarCube(cube, FMCW_AXES), profile)
+        levels.append(HeatmapFormer(profile).range_doppler(samples).values[25].max())
+    assert sample_snr(real, 10.0, distance) == pytest.approx(2 * sample_snr(iq, 10.0, distance))
+    assert levels[0] > 30
+    assert levels[1] == pytest.approx(levels[0], abs=0.3)
+
+
+@pytest.mark.parametrize('complex_samples', [True, False])
+def test_noise_has_variance_one_before_the_calibration_is_divided_out(complex_samples):
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    factors = np.linspace(0.5, 2.0, 8) * np.exp(1j * np.arange(8))
+    waveform = replace(profile.waveform, complex_samples=complex_samples)
+    profile = replace(profile, waveform=waveform, calibration=factors)
+    silent = lay_out(Scene('silent', movers=(), ground=Ground(rcs_db_per_m2=-200.0)))
+    cube = ScattererChannel(silent, profile).cube(0.0)
+    power = np.mean(np.abs(cube) ** 2, axis=(0, 2))
+    np.testing.assert_allclose(power * np.abs(factors) ** 2, 1.0, rtol=0.03)
+
+
+def test_calibration_undoes_itself_on_real_samples():
+    profile, mast = load_profile('fmcw_77ghz_2tx4rx'), Mast(height=1.0, reference_snr_db=60.0)
+    profile = replace(profile, waveform=replace(profile.waveform, complex_samples=False))
+    factors = np.linspace(0.5, 2.0, 8) * np.exp(1j * np.arange(8))
+    layout, spectra = lay_out(reflector_at(20.0, mast)), []
+    for radar in (profile, replace(profile, calibration=factors)):
+        cube = canonical(RadarCube(ScattererChannel(layout, radar).cube(0.0), FMCW_AXES), radar)
+        spectra.append(HeatmapFormer(radar).spectrum(cube)[0])
+    strong = np.abs(spectra[0]) > 0.5 * np.abs(spectra[0]).max()
+    np.testing.assert_allclose(spectra[1][strong], spectra[0][strong], rtol=1e-3)
+
+
 def test_an_fmcw_radar_shows_no_phantom_of_what_is_beyond_its_unambiguous_range():
     """A strong reflector at 1.2 of it would fold to 0.2 of it."""
     profile, mast = load_profile('fmcw_60ghz_3tx4rx'), Mast(height=1.0, reference_snr_db=0.0)
@@ -188,6 +231,23 @@ def test_phase_noise_and_channel_errors_do_what_they_are_called_after():
     errors = ScattererChannel(layout, small_profile(front_end=wrong)).cube(0.0) / ideal
     assert np.allclose(errors, errors[:1, :, :1], atol=0.02)
     assert abs(errors[0, 0, 0] - errors[0, 1, 0]) > 0.02
+
+
+def test_phase_noise_differs_from_chirp_to_chirp_and_is_one_for_all_receivers():
+    """Transmitters in turn send a chirp each; OFDM's send one symbol at once."""
+    layout = lay_out(reflector_at(20.0, Mast(height=1.0, reference_snr_db=80.0)))
+    noise = FrontEnd(phase_noise_deg=5.0)
+    fmcw = replace(load_profile('fmcw_60ghz_3tx4rx'), front_end=None)
+    for profile, chirps in ((fmcw, 3), (small_profile(), 1)):
+        ideal, noisy = (
+            ScattererChannel(layout, radar).cube(0.0) for radar in (profile, replace(profile, front_end=noise))
+        )
+        turns = np.angle(np.mean(noisy * ideal.conj(), axis=2), deg=True).reshape(len(ideal), chirps, -1)
+        np.testing.assert_allclose(turns, np.broadcast_to(turns[..., :1], turns.shape), atol=0.1)
+        assert turns[..., 0].std() == pytest.approx(5.0, rel=0.1 if chirps > 1 else 0.6)
+        if chirps > 1:
+            between = np.corrcoef(turns[..., 0].T)[np.triu_indices(chirps, 1)]
+            assert np.abs(between).max() < 0.3
 
 
 def test_the_cross_section_of_a_body_depends_on_the_aspect_and_has_its_mean():
