@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.radar.background import Background, EwmaBackground, MedianBackground, noise_floor
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
+from radio_visual_ssl.radar.grid import turned_towards
 from radio_visual_ssl.radar.ground import targets_on_ground
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
@@ -252,7 +253,7 @@ class CfarLocalizer:
         settings, grid = self._settings, heatmap.grid
         near_enough = grid.range <= settings.max_range if settings.max_range else True
         rows = (grid.range >= settings.min_range) & near_enough
-        azimuth_deg = np.degrees(grid.azimuth)
+        azimuth_deg = np.degrees(turned_towards(grid.azimuth))
         columns = (azimuth_deg >= settings.min_azimuth_deg) & (azimuth_deg <= settings.max_azimuth_deg)
         within = rows[:, None] & columns
         if settings.min_speed > 0 and heatmap.velocity is not None:

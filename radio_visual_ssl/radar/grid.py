@@ -74,14 +74,18 @@ class PolarGrid:
         return range_, azimuth
 
     def index(self, range_: ArrayLike, azimuth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Fractional (row, column) of a range (m) and azimuth (rad): NaN outside the grid by more than half a bin."""
+        """Fractional (row, column) of a range (m) and azimuth (rad): NaN outside the grid by more than half a bin.
+
+        Azimuths that differ by whole turns are the same.
+        """
         row = _fractional_index(np.asarray(range_, dtype=np.float64), self.range)
         azimuth = np.asarray(azimuth, dtype=np.float64)
         if self.wraps:
             centres = np.append(self.azimuth, self.azimuth[0] + 2 * np.pi)
             turned = self.azimuth[0] + np.mod(azimuth - self.azimuth[0], 2 * np.pi)
             return row, np.interp(turned, centres, np.arange(centres.size))
-        return row, _fractional_index(azimuth, self.azimuth)
+        middle = (self.azimuth[0] + self.azimuth[-1]) / 2
+        return row, _fractional_index(turned_towards(azimuth, middle), self.azimuth)
 
     def cell_size(self, row: ArrayLike, column: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Distance (m) and angle (rad) from bin to bin at whole or fractional indices."""
@@ -128,8 +132,8 @@ class CartesianGrid:
         """The smallest grid of such cells that holds all bin centres of a polar grid and its origin."""
         azimuth = grid.azimuth
         # The outline's extremes lie at the outer azimuths or where it crosses an axis.
-        crossings = np.arange(-4, 5) * np.pi / 2
-        crossings = crossings[(crossings > azimuth[0]) & (crossings < azimuth[-1])]
+        quarters = azimuth[[0, -1]] / (np.pi / 2)
+        crossings = np.arange(np.ceil(quarters[0]), np.floor(quarters[1]) + 1) * np.pi / 2
         outline = np.linspace(-np.pi, np.pi, 5) if grid.wraps else np.concatenate((azimuth[[0, -1]], crossings))
         x = np.append(grid.range[-1] * np.cos(outline), 0.0)
         y = np.append(grid.range[-1] * np.sin(outline), 0.0)
@@ -145,6 +149,11 @@ class CartesianGrid:
     def y(self) -> NDArray[np.floating]:
         """Cell centres along y, m."""
         return self.y_min + self.cell_size * np.arange(self.shape[1])
+
+
+def turned_towards(azimuth: NDArray[np.float64], middle: float = 0.0) -> NDArray[np.float64]:
+    """The same azimuths (rad) within half a turn of a middle (rad); those that are there already keep every bit."""
+    return azimuth - 2 * np.pi * np.rint((azimuth - middle) / (2 * np.pi))
 
 
 def polar_to_cartesian(

@@ -168,6 +168,26 @@ def test_range_and_azimuth_limits_leave_out_what_is_beyond():
     assert are_at(CfarLocalizer(replace(PLAIN, **limits)).localize(scene(*spots)), (20, 0), (20, 40))
 
 
+@pytest.mark.parametrize('first', [0.0, -360.0, -90.0])
+def test_azimuth_limits_mean_the_same_on_a_circle_that_begins_elsewhere(first):
+    grid = PolarGrid(GRID.range, np.radians(first + 1.0 + 2 * np.arange(180)), wraps=True)
+    spots = ((14.0, -120.0, 35.0), (18.0, -40.0, 35.0), (22.0, 50.0, 35.0), (26.0, 170.0, 35.0))
+    shown = scene(*spots, grid=grid)
+    assert are_at(CfarLocalizer(PLAIN).localize(shown), (14, -120), (18, -40), (22, 50), (26, 170))
+    limits = {'min_azimuth_deg': -60.0, 'max_azimuth_deg': 45.0}
+    assert are_at(CfarLocalizer(replace(PLAIN, **limits)).localize(shown), (18, -40))
+
+
+def test_azimuth_limits_hold_for_a_sector_from_200_to_340_degrees():
+    grid = PolarGrid(GRID.range, np.radians(200.0 + np.arange(141.0)))
+    beam = np.exp(-(((np.degrees(grid.azimuth) - 270) / 3) ** 2 + ((grid.range[:, None] - 20.0) / 0.45) ** 2) / 2)
+    values = 10 * np.log10(1e3 * beam + np.random.default_rng(0).exponential(size=grid.shape))
+    heatmap = Heatmap(values.astype(np.float32), grid, Reference.NOISE_FLOOR, noise_floor=0.0)
+    for limits in ({}, {'min_azimuth_deg': -100.0, 'max_azimuth_deg': -80.0}):
+        assert are_at(CfarLocalizer(replace(PLAIN, **limits)).localize(heatmap), (20, -90))
+    assert CfarLocalizer(replace(PLAIN, min_azimuth_deg=-80.0)).localize(heatmap) == []
+
+
 def test_a_target_straight_behind_is_one_on_a_radar_that_looks_all_around():
     (target,) = CfarLocalizer(PLAIN).localize(scene((20.0, 180.0, 35.0), grid=CIRCLE))
     assert (target.x, target.y) == pytest.approx((-20.0, 0.0), abs=0.4)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from radio_visual_ssl.radar.grid import CartesianGrid, PolarGrid, cartesian_to_polar, polar_to_cartesian
+from radio_visual_ssl.radar.grid import CartesianGrid, PolarGrid, cartesian_to_polar, polar_to_cartesian, turned_towards
 
 SECTORS = {
     'uniform': PolarGrid(np.arange(1, 81) * 0.5, np.linspace(-1.0, 1.0, 121)),
@@ -67,6 +67,50 @@ class TestResampling:
         rng = np.random.default_rng(2)
         row, column = rng.uniform(0, grid.shape[0] - 1, 500), rng.uniform(0, grid.shape[1] - 1, 500)
         assert np.allclose(grid.index(*grid.position(row, column)), (row, column))
+
+
+@pytest.mark.parametrize('turns', [-2, -1, 1, 2])
+@pytest.mark.parametrize('grid', SECTORS.values(), ids=SECTORS)
+def test_a_grid_turned_by_whole_turns_is_the_same(grid, turns):
+    turned = PolarGrid(grid.range, grid.azimuth + turns * 2 * np.pi, grid.wraps)
+    rng = np.random.default_rng(3)
+    range_, azimuth = rng.uniform(0, 45, 1000), rng.uniform(-np.pi, np.pi, 1000)
+    np.testing.assert_allclose(turned.index(range_, azimuth), grid.index(range_, azimuth), atol=1e-9)
+    np.testing.assert_array_equal(turned.contains(range_, azimuth), grid.contains(range_, azimuth))
+    cartesian = CartesianGrid.around(grid, 0.4)
+    assert CartesianGrid.around(turned, 0.4).shape == cartesian.shape
+    values = waves(grid.range[:, None] * np.cos(grid.azimuth), grid.range[:, None] * np.sin(grid.azimuth))
+    images = [polar_to_cartesian(values, each, cartesian) for each in (grid, turned)]
+    np.testing.assert_allclose(images[1], images[0], atol=1e-4)
+
+
+@pytest.mark.parametrize('first', [100.0, -260.0, 460.0])
+def test_a_sector_that_looks_back_holds_what_is_behind(first):
+    """160 degrees about straight behind: arctan2 tells its left and right half apart by a whole turn."""
+    grid = PolarGrid(np.arange(1, 81) * 0.5, np.radians(first + np.arange(161.0)))
+    for degrees, column in ((100.0, 0), (179.0, 79), (180.0, 80), (-180.0, 80), (-179.0, 81), (-100.0, 160)):
+        assert np.allclose(grid.index(10.0, np.radians(degrees)), (19, column))
+    assert np.isnan(grid.index(10.0, np.radians([0.0, 99.4, -99.4]))[1]).all()
+    cartesian = CartesianGrid.around(grid, 0.5)
+    assert cartesian.x[0] == pytest.approx(-40.0)
+    x, y = ground(cartesian)
+    image = polar_to_cartesian(np.broadcast_to(grid.range[:, None], grid.shape), grid, cartesian)
+    whole = (np.hypot(x, y) >= 0.5) & (np.hypot(x, y) <= 40) & (np.cos(np.arctan2(y, x)) < np.cos(np.radians(100)))
+    np.testing.assert_allclose(image[whole], np.hypot(x, y)[whole], atol=0.02)
+
+
+def test_a_circle_from_0_to_359_degrees_that_does_not_wrap_holds_every_direction():
+    grid = PolarGrid(np.arange(1, 81) * 0.5, np.radians(np.arange(360.0)))
+    degrees = np.array([-180.0, -90.0, -1.0, -0.7, -0.3, 0.0, 90.0, 180.0, 359.0])
+    columns = [180.0, 270.0, 359.0, 359.3, -0.3, 0.0, 90.0, 180.0, 359.0]
+    np.testing.assert_allclose(grid.index(10.0, np.radians(degrees))[1], columns, atol=1e-9)
+    assert CartesianGrid.around(grid, 0.5).shape == (161, 161)
+
+
+def test_azimuths_within_a_grid_keep_every_bit():
+    azimuth = np.random.default_rng(4).uniform(-np.pi, np.pi, 1000)
+    assert np.array_equal(turned_towards(azimuth), azimuth)
+    np.testing.assert_allclose(turned_towards(azimuth + 4 * np.pi), azimuth, atol=1e-14)
 
 
 def test_the_seam_of_a_circle_is_interpolated_across():
