@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.radar.windows import Window, window
 
 SAME_PLACE = 0.02  # wavelengths: antennas nearer than this are taken to be at the same place
+FINEST_GRID = 0.2  # wavelengths: any places lie within SAME_PLACE of a grid of twice that; of this one, a fifth of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +35,19 @@ class VirtualArray:
     def of(cls, positions: NDArray[np.float64], sign: int) -> 'VirtualArray':
         """Array of positions in wavelengths; finds the grid, where there is one."""
         y = positions[:, 1] - positions[:, 1].min()
-        steps = np.diff(np.sort(y))
-        steps = steps[steps > SAME_PLACE]
-        if steps.size == 0:
+        if y.max() <= SAME_PLACE:
             raise ValueError(
                 'tx_positions, rx_positions: expected virtual antennas (transmitter + receiver) apart along y to tell '
                 f'the azimuth, got the same y for all {len(y)}'
             )
-        on_line = np.ptp(positions[:, 0]) <= SAME_PLACE
-        spacing = float(y.max() / np.rint(y.max() / steps.min()))
+        steps = np.diff(np.sort(y))
+        # nearer to each other than the neighbours on any grid are antennas at the same place, or on no grid at all
+        neighbours = steps[steps > FINEST_GRID - SAME_PLACE]
+        if neighbours.size == 0 or np.ptp(positions[:, 0]) > SAME_PLACE:
+            return cls(positions, sign)
+        spacing = float(y.max() / np.rint(steps / neighbours.min()).sum())
         index = np.rint(y / spacing).astype(np.int64)
-        if not on_line or np.max(np.abs(y - index * spacing)) > SAME_PLACE:
+        if spacing < FINEST_GRID or np.max(np.abs(y - index * spacing)) > SAME_PLACE:
             return cls(positions, sign)
         return cls(positions, sign, spacing, index)
 

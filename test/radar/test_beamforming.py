@@ -45,6 +45,40 @@ def test_gaps_and_antennas_at_the_same_place_stay_on_the_grid():
     assert not array.is_uniform_line
 
 
+@pytest.mark.parametrize('apart', [0.0, 0.015, 0.021, 0.03, 0.045, 0.1])
+@pytest.mark.parametrize('share', [0.0, 0.5])
+def test_two_antennas_that_are_hardly_apart_leave_the_azimuth_bins_as_they_are(apart, share):
+    whole = VirtualArray.of(line(*np.arange(8) / 2), -1)
+    array = VirtualArray.of(line(*np.arange(8) / 2, 1.5 - share * apart, 1.5 + (1 - share) * apart), -1)
+    np.testing.assert_allclose(array.azimuth(64), whole.azimuth(64))
+    assert (array.spacing is None) is (max(share, 1 - share) * apart > 0.02)
+
+
+@pytest.mark.parametrize('seed', range(20))
+def test_rounded_positions_of_overlapping_transmitters_give_the_same_bins_and_beams(seed):
+    """Three transmitters 1.5 wavelengths apart and four receivers: two virtual places are held twice."""
+    transmitters, receivers = np.arange(3) * 1.5, np.arange(4) * 0.5
+    exact = VirtualArray.of(line(*np.add.outer(transmitters, receivers).ravel()), -1)
+    generator = np.random.default_rng(seed)
+    rounded = [values + generator.uniform(-0.015, 0.015, values.size) for values in (transmitters, receivers)]
+    array = VirtualArray.of(line(*np.add.outer(*rounded).ravel()), -1)
+    azimuth = array.azimuth(64)
+    assert azimuth.size == 64
+    np.testing.assert_allclose(np.sin(azimuth), np.sin(exact.azimuth(64)), atol=0.02)
+    sample = array.steering_vectors(azimuth[[45]])
+    plan = BeamPlan.of(array, azimuth, 'taylor', np.ones((1, 12), np.complex64))
+    parts = sample.astype(np.complex64).view(np.float32)
+    power = (parts @ plan.real[0]) ** 2 + (parts @ plan.imaginary[0]) ** 2
+    assert np.argmax(power if plan.spread is None else power @ plan.spread) in (44, 45, 46)
+
+
+def test_antennas_closer_than_a_fifth_of_a_wavelength_are_on_no_grid():
+    for spacing, on_grid in ((0.25, True), (0.2, True), (0.15, False), (0.05, False)):
+        array = VirtualArray.of(line(*np.arange(8) * spacing), -1)
+        assert (array.spacing is not None) is on_grid
+        assert array.azimuth(64).size == (round(128 * spacing) if on_grid else 64)
+
+
 @pytest.mark.parametrize('positions', [line(0, 0.5, 1.2), np.array([[0, 0, 0], [0.3, 0.5, 0], [0, 1, 0]])])
 def test_other_arrays_have_no_grid(positions):
     assert VirtualArray.of(positions, -1).spacing is None
