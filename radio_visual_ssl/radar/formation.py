@@ -36,7 +36,8 @@ class FormationSettings:
         max_range: m, bins beyond are left out; 0 = all.
         beamformer: fft for conventional beams, capon for the narrower adaptive ones.
         diagonal_loading: Capon only, multiple of the mean channel power added to the covariance; less is narrower, but
-            beams then cancel targets that lie between two of them (use more azimuth bins).
+            beams then cancel targets that lie between two of them (use more azimuth bins); 0 only where a frame has as
+            many snapshots (slow times, times the parts of the array) as a part has elements.
         forward_backward: Capon only, average the covariance with its mirror image (uniform line arrays).
         subarray_length: Capon only, elements of the parts that the array is smoothed over, 0 = no smoothing (uniform
             line arrays).
@@ -170,7 +171,7 @@ class FormationPlan:
         array = VirtualArray.of(
             profile.virtual_positions / profile.wavelength, 1 if isinstance(waveform, OfdmWaveform) else -1
         )
-        _check_capon(settings, array)
+        _check_capon(settings, array, slow)
         order = np.rint(np.fft.fftfreq(doppler_bins) * doppler_bins)
         velocity = order * (profile.wavelength / (2 * doppler_bins * profile.slow_time_period))
         phase = None
@@ -376,7 +377,7 @@ class HeatmapFormer:
 
     Raises:
         ValueError: an array without extent along y, transforms shorter than the data, a max_range within the first
-            range bins, or Capon options that the array does not allow.
+            range bins, or Capon options that the array or the number of slow times does not allow.
     """
 
     def __init__(self, profile: RadarProfile, settings: FormationSettings | None = None) -> None:
@@ -555,7 +556,7 @@ def _range_bins(waveform: FmcwWaveform | OfdmWaveform, length: int, max_range: f
     return np.arange(count, dtype=np.float64) * step
 
 
-def _check_capon(settings: FormationSettings, array: VirtualArray) -> None:
+def _check_capon(settings: FormationSettings, array: VirtualArray, slow: int) -> None:
     if settings.beamformer != 'capon':
         return
     if (settings.forward_backward or settings.subarray_length) and not array.is_uniform_line:
@@ -565,6 +566,15 @@ def _check_capon(settings: FormationSettings, array: VirtualArray) -> None:
         raise ValueError(
             f'subarray_length: expected 0 or from 2 to the {array.count} virtual antennas, '
             f'got {settings.subarray_length}'
+        )
+    length = settings.subarray_length or array.count
+    # each slow time of each part of the array is a snapshot, and again in its mirror image
+    independent = slow - settings.remove_static_clutter
+    snapshots = independent * (array.count - length + 1) * (1 + settings.forward_backward)
+    if settings.diagonal_loading == 0 and snapshots < length:
+        raise ValueError(
+            f'diagonal_loading: expected more than 0, as a frame has {snapshots} snapshots of {length} antennas, whose '
+            f'covariance has no inverse, got {settings.diagonal_loading:g}'
         )
 
 

@@ -384,6 +384,31 @@ def test_smoothing_wants_a_uniform_line(option):
         HeatmapFormer(profile, FormationSettings(beamformer='capon', **option))
 
 
+@pytest.mark.parametrize(
+    ('slow', 'options', 'snapshots'),
+    [
+        (7, {}, '7 snapshots of 8 antennas'),
+        (8, {}, ''),
+        (8, {'remove_static_clutter': True}, '7 snapshots of 8 antennas'),
+        (3, {'forward_backward': True}, '6 snapshots of 8 antennas'),
+        (4, {'forward_backward': True}, ''),
+        (1, {'subarray_length': 5}, '4 snapshots of 5 antennas'),
+        (2, {'subarray_length': 5}, ''),
+    ],
+)
+def test_capon_without_loading_wants_as_many_snapshots_as_antennas(complex_noise, slow, options, snapshots):
+    """With fewer the covariance has no inverse, however the transform is padded."""
+    profile = small_ofdm(waveform=OfdmWaveform(28e9, 2e6, 2e-4, slow, 64))
+    settings = FormationSettings(beamformer='capon', diagonal_loading=0.0, doppler_bins=64, **options)
+    if snapshots:
+        with pytest.raises(ValueError, match=f'diagonal_loading: expected more than 0, as .* {snapshots}, .* got 0'):
+            HeatmapFormer(profile, settings)
+        HeatmapFormer(profile, dataclasses.replace(settings, diagonal_loading=0.1))
+    else:
+        values = HeatmapFormer(profile, settings).form(complex_noise((slow, 8, 64), seed=1)).values
+        assert values.max() < 30
+
+
 def test_an_array_without_extent_along_y_is_refused():
     with pytest.raises(ValueError, match='tx_positions, rx_positions: expected virtual antennas .* apart along y'):
         HeatmapFormer(small_ofdm(rx_positions=[[0, 0, 0], [0, 0, 0.005]]))
