@@ -9,6 +9,10 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.target import Target
 
+LEAST_COSINE = (
+    0.1  # of an azimuth: within 6 degrees of the line of antennas the arcsine is nowhere near a straight line
+)
+
 
 def to_ground(
     slant_range: NDArray[np.float64], azimuth: NDArray[np.float64], height: float | NDArray[np.float64], *, cone: bool
@@ -53,19 +57,51 @@ def targets_on_ground(
     slant = np.array([(target.range, target.azimuth) for target in targets]).reshape(-1, 2)
     ground, azimuth = to_ground(slant[:, 0], slant[:, 1], height, cone=cone)
     moved = np.maximum(ground + depth, 0.0)
+    jacobian = _jacobian(slant[:, 0], slant[:, 1], ground, azimuth, moved, cone=cone and height != 0)
+    turn = _rotation(azimuth) @ jacobian @ _rotation(-slant[:, 1])
     extent = extent_std**2 * np.eye(2)
-    placed = []
-    for target, before, after, range_, stretch in zip(
-        targets, slant[:, 1], azimuth, moved, slant[:, 0] / ground, strict=True
-    ):
-        # the covariance turns with the target, and its part along the range is stretched
-        turn = _rotation(after) @ np.diag((stretch, 1.0)) @ _rotation(before).T
-        covariance = turn @ (target.covariance - extent) @ turn.T + extent
-        x, y = float(range_ * np.cos(after)), float(range_ * np.sin(after))
-        placed.append(replace(target, x=x, y=y, z=-height, covariance=covariance))
-    return placed
+    read = np.array([target.covariance for target in targets]).reshape(-1, 2, 2) - extent
+    covariance = turn @ read @ turn.swapaxes(-1, -2) + extent
+    x, y = moved * np.cos(azimuth), moved * np.sin(azimuth)
+    return [
+        replace(target, x=float(x[number]), y=float(y[number]), z=-height, covariance=covariance[number])
+        for number, target in enumerate(targets)
+    ]
 
 
-def _rotation(angle: float) -> NDArray[np.float64]:
-    """(2, 2), anticlockwise."""
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+def _jacobian(
+    slant: NDArray[np.float64],
+    read: NDArray[np.float64],
+    ground: NDArray[np.float64],
+    azimuth: NDArray[np.float64],
+    moved: NDArray[np.float64],
+    *,
+    cone: bool,
+) -> NDArray[np.float64]:
+    """(N, 2, 2) steps on the ground by steps as read, each along the range and across it, m by m.
+
+    From ``ground^2 = slant^2 - height^2`` and, of cone angles, ``ground sin(azimuth) = slant sin(read)``.
+
+    Args:
+        slant: (N,) m, as read.
+        read: (N,) rad, as read.
+        ground: (N,) m, see `to_ground`.
+        azimuth: (N,) rad, see `to_ground`.
+        moved: (N,) m, ground range with the depth of the targets.
+        cone: whether ``read`` are cone angles.
+    """
+    jacobian = np.zeros((len(slant), 2, 2))
+    jacobian[:, 0, 0] = slant / ground
+    jacobian[:, 1, 1] = moved / slant
+    if cone:
+        cosine = np.maximum(np.cos(azimuth), LEAST_COSINE)
+        # no less than 1 but where nothing on the ground reads so
+        jacobian[:, 1, 1] = moved / ground * np.maximum(np.cos(read) / cosine, 1.0)
+        jacobian[:, 1, 0] = moved / ground * (np.sin(read) - np.sin(azimuth) * slant / ground) / cosine
+    return jacobian
+
+
+def _rotation(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2, 2), anticlockwise."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack((cos, -sin, sin, cos), axis=-1).reshape(-1, 2, 2)
