@@ -205,12 +205,14 @@ class Occluders:
         self._scene = mi.load_dict({'type': 'scene', 'surface': as_mesh('surface', Triangles.join(surfaces))})
 
     def between(self, eye: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """(P,) whether something stands between an eye (3,) and points (P, 3), m."""
+        """(P,) whether something stands between an eye, (3,) or one for each point, and points (P, 3), m."""
+        if len(points) == 0:
+            return np.zeros(0, dtype=np.bool_)  # Dr.Jit aborts on no rays
         sight = points - eye
         distance = np.linalg.norm(sight, axis=1)
         direction = sight / distance[:, None]
         ray = mi.Ray3f(
-            mi.Point3f(*(float(value) for value in eye)),
+            mi.Point3f(*(mi.Float(value.astype(np.float32)) for value in np.broadcast_to(eye, points.shape).T)),
             mi.Vector3f(*(mi.Float(d.astype(np.float32)) for d in direction.T)),
         )
         ray.maxt = mi.Float((distance - 0.01).astype(np.float32))

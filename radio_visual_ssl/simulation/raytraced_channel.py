@@ -44,6 +44,8 @@ class Echoes:
         velocity_out, velocity_back: (K, 3) m/s, of these.
         amplitude: (K,) complex64, in the units of `Receiver.gain`.
         body: (K,) number of the scatterer; 0 = ground.
+        first: (K, 3) m, the first spot on the way, which goes on to `back` where that is another one; `out` is then as
+            far off as the way is long, in the direction of the first.
     """
 
     out: NDArray[np.float64]
@@ -52,6 +54,7 @@ class Echoes:
     velocity_back: NDArray[np.float64]
     amplitude: NDArray[np.complex64]
     body: NDArray[np.int64]
+    first: NDArray[np.float64]
 
     def chosen(self, index: NDArray) -> 'Echoes':
         """Some of the paths."""
@@ -330,9 +333,10 @@ class RaytracedChannel:
         between = np.where(twice, np.linalg.norm(traced.vertices[1] - traced.vertices[0], axis=1), 0.0)
         out = first * (1 + between / np.linalg.norm(first, axis=1))[:, None]
         back = self._seen(last, sensors)
-        return self._echoes(
+        echoes = self._echoes(
             out, back, -self._own_motion(first, time), -self._own_motion(back, time), amplitude, phase, owner
         )
+        return replace(echoes, first=first)
 
     def _shadow(self, time: float) -> NDArray[np.complex64]:
         """What the clutter loses behind the movers, seen from a mast."""
@@ -340,9 +344,10 @@ class RaytracedChannel:
         if not surfaces:
             return np.zeros((1, 1, 1), dtype=np.complex64)
         occluders, radar = Occluders(surfaces), np.array([0.0, 0.0, self._height])
-        hidden = occluders.between(radar, self._clutter.out + radar) | occluders.between(
-            radar, self._clutter.back + radar
-        )
+        first, last = self._clutter.first + radar, self._clutter.back + radar
+        hidden = occluders.between(radar, first) | occluders.between(radar, last)
+        twice = np.flatnonzero(np.any(first != last, axis=1))
+        hidden[twice] |= occluders.between(first[twice], last[twice])
         lost = self._clutter.chosen(np.flatnonzero(hidden))
         return self.response(replace(lost, amplitude=-lost.amplitude), moving=False)
 
@@ -392,7 +397,7 @@ class RaytracedChannel:
         level = amplitude * pattern * (self._receiver.gain / self._reference)
         echo = (level * np.exp(1j * phase)).astype(np.complex64)
         owner = np.broadcast_to(np.asarray(body, dtype=np.int64), amplitude.shape)
-        return Echoes(out, back, velocity_out, velocity_back, echo, owner)
+        return Echoes(out, back, velocity_out, velocity_back, echo, owner, out)
 
     def response(self, echoes: Echoes, moving: bool = True) -> NDArray[np.complex64]:
         """The noiseless cube."""
@@ -403,7 +408,9 @@ class RaytracedChannel:
 
 
 _NOWHERE = np.zeros((0, 3))
-_NOTHING = Echoes(_NOWHERE, _NOWHERE, _NOWHERE, _NOWHERE, np.zeros(0, dtype=np.complex64), np.zeros(0, dtype=np.int64))
+_NOTHING = Echoes(
+    _NOWHERE, _NOWHERE, _NOWHERE, _NOWHERE, np.zeros(0, dtype=np.complex64), np.zeros(0, dtype=np.int64), _NOWHERE
+)
 
 
 def _joined(parts: list[Echoes]) -> Echoes:

@@ -21,7 +21,7 @@ from radio_visual_ssl.simulation.triangles import Triangles
 try:
     from radio_visual_ssl.simulation.path_tracer import Part, PathTracer
     from radio_visual_ssl.simulation.raytraced import RaytracedSimulator
-    from radio_visual_ssl.simulation.raytraced_channel import RaytracedChannel
+    from radio_visual_ssl.simulation.raytraced_channel import Echoes, RaytracedChannel
 except RaytracingUnavailable as missing:
     pytest.skip(str(missing), allow_module_level=True)
 
@@ -154,6 +154,28 @@ def test_a_wall_hides_what_is_behind_it_and_mirrors_what_is_before_it():
     echoes, _ = mirror.mover_echoes(0.0)
     image = np.unique(np.round(echoes.out[:, 1] - echoes.back[:, 1]))
     assert image.min() < -10 and image.max() > 10
+
+
+def test_clutter_that_scatters_twice_is_hidden_where_its_way_is_blocked():
+    scene = field(walk('car', (20.0, 0.0), (20.5, 0.0)), snr=NO_NOISE)
+    channel = RaytracedChannel(RaytracedSimulator(scene, PROFILE, 0, image_size=SIZE).layout, PROFILE, rays=100_000)
+    ways = [
+        ((20.0, -10.0), (20.0, 10.0), True),  # from spot to spot through the car
+        ((14.0, 0.0), (14.0, 10.0), False),  # past it; as far on as the way is long, it would be behind the car
+        ((30.0, 0.0), (30.0, 15.0), True),
+        ((30.0, 15.0), (30.0, 0.0), True),
+        ((25.0, -15.0), (35.0, -15.0), False),
+        ((30.0, 0.0), (30.0, 0.0), True),
+        ((14.0, 0.0), (14.0, 0.0), False),
+    ]
+    first, last = (np.array([(*way[end], -1.2) for way in ways]) for end in (0, 1))
+    length = np.linalg.norm(first, axis=1) + np.linalg.norm(last - first, axis=1)
+    out = first * (length / np.linalg.norm(first, axis=1))[:, None]
+    rest, one = np.zeros_like(out), np.ones(len(ways), np.complex64)
+    channel._clutter = Echoes(out, last, rest, rest, one, np.zeros(len(ways), np.int64), first)
+    lost = channel._clutter.chosen(np.flatnonzero([way[2] for way in ways]))
+    expected = channel.response(replace(lost, amplitude=-lost.amplitude), moving=False)
+    np.testing.assert_allclose(channel._shadow(0.0), expected, atol=1e-3)
 
 
 def test_from_an_ego_vehicle_what_stands_still_comes_towards_the_radar():
