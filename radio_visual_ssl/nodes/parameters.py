@@ -27,7 +27,8 @@ class ParameterSpec:
 
     Attributes:
         name: of the parameter; dots make groups.
-        default: its type is the parameter's; a list holds at least one element.
+        default: its type is the parameter's; a list holds at least one element. Numbers are finite; where the default
+            is NaN, that stands for none.
         description: one sentence, with the unit.
         minimum, maximum: inclusive bounds of a number (of each element of a list); None = unbounded.
         choices: the allowed values of a string; empty = any.
@@ -70,7 +71,7 @@ class ParameterSpec:
         """The value in the parameter's own type; an integer stands for a number too.
 
         Raises:
-            ValueError: another type, out of range or not among the choices, with expected and got.
+            ValueError: another type, not finite, out of range or not among the choices, with expected and got.
         """
         wrong = ValueError(f"parameter '{self.name}': expected {self.expected}, got {value!r}")
         if not isinstance(self.default, list):
@@ -88,6 +89,10 @@ class ParameterSpec:
         if type(value) is not self.element or (self.choices and value not in self.choices):
             raise wrong
         number: Any = value
+        if isinstance(self.default, float) and math.isnan(self.default) and math.isnan(number):
+            return value
+        if self.element is float and not math.isfinite(number):
+            raise wrong
         below = self.minimum is not None and not number >= self.minimum
         if below or (self.maximum is not None and not number <= self.maximum):
             raise wrong

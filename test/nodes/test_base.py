@@ -97,6 +97,24 @@ def test_a_parameter_of_the_wrong_type_or_out_of_range_is_named_and_mended_live(
     assert node.stop() == 0
 
 
+def test_infinity_in_a_parameter_file_fails_the_configuration_and_can_be_mended(graph, tmp_path):
+    file = tmp_path / 'parameters.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    input_timeout: .inf\n    formation: {max_range: -.inf}\n')
+    node = graph.start_node('heatmap_node', '-r', '__ns:=/endless', '--params-file', str(file))
+    line = node.wait_for_line('cannot configure')
+    assert "parameter 'input_timeout': expected a number of at least 0.01, got inf" in line
+    assert "parameter 'formation.max_range': expected a number, got -inf" in line
+    name = '/endless/heatmap_node'
+    refused = graph.set_parameter(name, 'input_timeout', float('inf'))
+    assert not refused.successful
+    assert 'expected a number of at least 0.01, got inf' in refused.reason
+    assert graph.set_parameter(name, 'input_timeout', 1.0).successful
+    assert graph.set_parameter(name, 'formation.max_range', 0.0).successful
+    assert graph.change_state(name, 'configure')
+    assert node.stop() == 0
+    assert 'Traceback' not in node.output
+
+
 def test_quality_of_service_is_overridden_by_parameters_and_a_wrong_one_is_named(graph):
     topic = '/qos/radar/cube'
     node = graph.start_node(

@@ -67,6 +67,11 @@ def test_a_value_is_read_in_the_parameters_own_type(spec, value, read):
         (ParameterSpec('a', 1, ''), True, 'an integer'),
         (ParameterSpec('a', 1.0, '', 0.0, 2.0), 2.5, 'a number from 0 to 2'),
         (ParameterSpec('a', 1.0, '', 0.0), math.nan, 'a number of at least 0'),
+        (ParameterSpec('a', 1.0, '', 0.0), math.inf, 'a number of at least 0'),
+        (ParameterSpec('a', 1.0, ''), -math.inf, 'a number'),
+        (ParameterSpec('a', 1.0, ''), math.nan, 'a number'),
+        (ParameterSpec('a', math.nan, ''), math.inf, 'a number'),
+        (ParameterSpec('a', [1.0, 2.0], ''), [1.0, math.inf], 'a list of 2, each a number'),
         (ParameterSpec('a', 1.0, '', maximum=4.0), 5.0, 'a number of at most 4'),
         (ParameterSpec('a', 'x', '', choices=('x', 'y')), 'z', "one of 'x', 'y'"),
         (ParameterSpec('a', [1, 2], ''), [1], 'a list of 2, each an integer'),
@@ -78,6 +83,10 @@ def test_a_value_that_cannot_be_is_told_with_expected_and_got(spec, value, expec
     with pytest.raises(ValueError, match="parameter 'a'") as error:
         spec.read(value)
     assert str(error.value) == f"parameter 'a': expected {expected}, got {value!r}"
+
+
+def test_nan_stands_for_none_where_it_is_the_default():
+    assert math.isnan(ParameterSpec('a', math.nan, '').read(math.nan))
 
 
 def test_settings_become_parameters_with_their_descriptions_choices_and_bounds():
