@@ -402,10 +402,9 @@ class ManagedNode(LifecycleNode):
         return self._transition('cleanup', self.cleanup, lambda: None)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Destroy everything; the process ends."""
+        """Destroy inputs and timers, ``deactivate``, destroy the outputs, ``cleanup``; the process ends."""
         self._destroy_inputs()
-        self._destroy_outputs()
-        result = self._transition('shutdown', self._shut_down, lambda: None)
+        result = self._transition('shutdown', lambda: self._shut_down(state), self._destroy_outputs)
         self.finish(0)
         return result
 
@@ -428,8 +427,10 @@ class ManagedNode(LifecycleNode):
         self.check_parameters(self.values())
         self.configure()
 
-    def _shut_down(self) -> None:
-        self.deactivate()
+    def _shut_down(self, state: LifecycleState) -> None:
+        self.deactivate()  # with outputs, for what there is still to say
+        self._disable(state)
+        self._destroy_outputs()
         self.cleanup()
 
     def _activate(self) -> None:

@@ -235,6 +235,25 @@ def test_services_start_pause_split_annotate_and_stop(graph, recorder, tmp_path)
     assert [pairs for _, pairs in cut] == [20, 10], 'a pair was cut'
 
 
+def test_shut_down_while_it_records_it_completes_the_bag_and_tells_its_last_status(graph, recorder, tmp_path):
+    sensors = Sensors(graph, '/shut')
+    status = graph.listen(RecorderStatus, '/shut/pair_recorder_node/status', latched_qos())
+    pairs = graph.listen(Pair, '/shut/pairs')
+    process = recorder('/shut')
+    sensors.wait().run(1.0)
+    assert graph.change_state('/shut/pair_recorder_node', 'shutdown')
+    assert process.wait() == 0, process.output
+    assert 'Traceback' not in process.output
+    bag = BagReader(tmp_path / 'bag')
+    assert recorded(bag, '/shut/radar/heatmap', Image) == sensors.sent['radar']
+    assert recorded(bag, '/shut/camera/image_raw', Image) == sensors.sent['image']
+    assert sorted(pair_stamps(bag, '/shut/pairs')) == expected_pairs(sensors)
+    # what is found at the very end is announced as well
+    assert pairs.wait(len(expected_pairs(sensors))) == recorded(bag, '/shut/pairs', Pair)
+    last = status.wait(lambda messages: messages and messages[-1].state != RecorderStatus.STATE_RECORDING)[-1]
+    assert (last.pairs, last.bag) == (len(pairs), str(tmp_path / 'bag'))
+
+
 def test_a_snapshot_begins_before_its_trigger(graph, recorder, tmp_path):
     sensors = Sensors(graph, '/ring')
     process = recorder('/ring', record_on_start=False, pre_trigger_s=30.0)

@@ -160,6 +160,18 @@ def test_without_the_awaited_subscriber_it_warns_and_plays(graph, bag):
     assert 'too few have subscribed to /alone/radar/heatmap within 0.5 s' in player.output
 
 
+def test_shut_down_while_it_plays_it_ends_without_an_error(graph, bag):
+    for number in range(3):
+        player = graph.start_node(
+            'player_node', '-r', f'__ns:=/shut_{number}', bag=bag, loop=True, rate=1000.0, publish_clock=True
+        )
+        player.wait_for_line('starts again')
+        assert graph.change_state(f'/shut_{number}/player_node', 'shutdown')
+        assert player.wait() == 0
+        assert '[ERROR]' not in player.output
+        assert 'Traceback' not in player.output
+
+
 def test_it_ends_cleanly_on_a_signal(graph, bag):
     for number in (signal.SIGINT, signal.SIGTERM):
         player = graph.start_node('player_node', bag=bag, loop=True)
