@@ -248,6 +248,11 @@ class ManagedNode(LifecycleNode):
         self._outputs.append(publisher)
         return publisher
 
+    def remove_output(self, publisher: LifecyclePublisher) -> None:
+        """End a publisher early."""
+        self._outputs.remove(publisher)
+        self.destroy_lifecycle_publisher(publisher)
+
     def add_input(
         self,
         message_type: type,

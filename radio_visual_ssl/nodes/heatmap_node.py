@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from rclpy.publisher import Publisher
+from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import Image
 
 from radio_visual_ssl.bags.messages import (
@@ -87,7 +87,7 @@ class HeatmapNode(ManagedNode):
         self._announced: Any = None
         self._preview: Preview | None = None
         self._source: StreamHealth | None = None
-        self._outputs_of: dict[str, Publisher] = {}
+        self._outputs_of: dict[str, LifecyclePublisher] = {}
 
     def configure(self) -> None:
         """Make the outputs, and plan where the radar is known already."""
@@ -96,6 +96,8 @@ class HeatmapNode(ManagedNode):
         if cubes:
             self._outputs_of['heatmap'] = self.add_output(Image, 'radar/heatmap')
             self._outputs_of['info'] = self.add_output(HeatmapInfo, 'radar/heatmap_info', latched_qos())
+            # before the radar is known: who needs velocities is to hear those of the first cube
+            self._outputs_of['velocity'] = self.add_output(Image, 'radar/velocity')
         if cubes and self.value('radar'):
             self._plan(load_profile(self.value('radar')))
 
@@ -157,8 +159,11 @@ class HeatmapNode(ManagedNode):
         settings = settings_from_parameters(FormationSettings, FORMATION, self.values())
         self._former = HeatmapFormer(profile, settings)
         self._announced = None
-        if profile.waveform.slow_time_count > 1 and 'velocity' not in self._outputs_of:
+        measured, offered = profile.waveform.slow_time_count > 1, 'velocity' in self._outputs_of
+        if measured and not offered:
             self._outputs_of['velocity'] = self.add_output(Image, 'radar/velocity')
+        elif offered and not measured:  # else who takes heatmaps would wait for them
+            self.remove_output(self._outputs_of.pop('velocity'))
         self.hardware_id = self.value('radar_name') or profile.name
         rows, columns = self._former.grid.shape
         self.get_logger().info(f'radar {self.hardware_id}: heatmaps of {rows} range x {columns} azimuth bins')

@@ -281,6 +281,24 @@ def test_a_profile_stands_in_for_a_missing_info_and_a_missing_calibration_file_i
     assert node.stop() == 0
 
 
+def test_who_waits_for_velocities_can_know_before_the_first_cube_whether_they_come(graph):
+    node = graph.start_node('heatmap_node', '-r', '__ns:=/doppler')
+
+    def offered(count):
+        graph.wait_until(lambda: graph.node.count_publishers('/doppler/radar/velocity') == count, f'{count} publishers')
+
+    offered(1)
+    info = graph.publisher(RadarInfo, '/doppler/radar/info', latched_qos())
+    for num_symbols, count in ((1, 0), (4, 1), (1, 0)):
+        info.publish(profile_to_info(small_radar(num_symbols=num_symbols), 10**9, 'radar', TYPES))
+        offered(count)
+    for transition in ('deactivate', 'cleanup', 'configure'):
+        assert graph.change_state('/doppler/heatmap_node', transition)
+    offered(1)
+    assert node.stop() == 0
+    assert 'Traceback' not in node.output
+
+
 def test_of_a_radar_that_sends_heatmaps_it_makes_the_preview(graph):
     node = graph.start_node('heatmap_node', '-r', '__ns:=/ready', input='heatmap')
     previews = graph.listen(Image, '/ready/radar/heatmap/preview')
