@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 
 PARAMS_FILE = 'localize.yaml'
 
+FORMED_TOPICS = ('/radar/heatmap', '/radar/heatmap_info', '/radar/velocity')
+"""That heatmap_node makes of cubes."""
+
+MADE_TOPICS = (
+    *(f'/localizer/{name}' for name in ('detections', 'targets', 'points', 'markers')),
+    *('/radar/heatmap/preview', '/diagnostics', '/rosout', '/parameter_events'),
+)
+"""That the nodes make whatever the radar sends."""
+
 DRAIN_SECONDS = 2.0
 """Time between the end of the bag and the end of the launch, for the last scan's way through the nodes."""
 
@@ -115,6 +124,10 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     radar_input = arguments['input']
     if radar_input == 'auto':
         radar_input = 'heatmap' if '/radar/heatmap' in topics else 'cube'
+    if bag is not None and f'/radar/{radar_input}' not in topics:
+        raise ValueError(
+            f'input: expected what bag {bag.path} holds, got input:={radar_input} without /radar/{radar_input}'
+        )
     sim_time = source == 'bag' if arguments['use_sim_time'] == 'auto' else arguments['use_sim_time'] == 'true'
     common = {'use_sim_time': sim_time, 'autostart': arguments['autostart'] == 'true'}
     # Frames are global where topics are not: two simulators must not place each other's sensors.
@@ -146,7 +159,8 @@ def describe(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             'bag': str(bag.path.resolve()),
             'loop': arguments['loop'] == 'true',
             'publish_clock': sim_time,
-            'autostart': True,
+            'autostart': common['autostart'],
+            **played_topics(topics, radar_input),
             'wait_for_subscribers': awaited_subscriptions(topics, radar_input),
             'wait_for_targets': 'localizer/targets',
             **numbers(arguments, 'rate'),
@@ -198,6 +212,12 @@ def radar_frame(bag: 'BagReader | None') -> str:
     """Frame of the bag's radar, or else of the simulator's."""
     first = next(bag.raw_messages([bag.radar_topic()]), None) if bag is not None else None
     return bag.decode(first).header.frame_id if bag is not None and first is not None else 'radar'
+
+
+def played_topics(topics: set[str], radar_input: str) -> dict[str, list[str]]:
+    """Parameter for the player where the bag holds what the nodes make anew: the other topics."""
+    made = {*MADE_TOPICS, *(FORMED_TOPICS if radar_input == 'cube' else ())}
+    return {'topics': sorted(topics - made)} if topics & made else {}
 
 
 def awaited_subscriptions(topics: set[str], radar_input: str) -> list[str]:

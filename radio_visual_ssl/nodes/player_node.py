@@ -17,6 +17,7 @@ from radio_visual_ssl.msg import TargetArray
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.parameters import ParameterSpec
 from radio_visual_ssl.nodes.qos import latched_qos, output_qos
+from radio_visual_ssl.share import PACKAGE
 
 PARAMETERS = (
     ParameterSpec('bag', '', 'The rosbag2 folder (MCAP or SQLite) to play.', static=True),
@@ -122,7 +123,7 @@ class PlayerNode(ManagedNode):
             raise BagError(f'{bag.path}: expected messages to play, got none of a type that is installed here')
         if self.value('publish_clock'):
             self._clock_publisher = self.add_output(ClockMessage, '/clock')
-        self._radar_topic = bag.radar_topic() if self.value('wait_for_targets') else ''
+        self._radar_topic = self._answered_topic(bag) if self.value('wait_for_targets') else ''
         self._asked, self._answered = b'', None
         self._bag = bag
         self._messages = None
@@ -182,6 +183,12 @@ class PlayerNode(ManagedNode):
             name = topic if topic in ABSOLUTE_TOPICS else topic.lstrip('/')
             publishers[topic] = self.add_output(message_type, name, playing_qos(stream, self.value('queue_size')))
         return publishers
+
+    def _answered_topic(self, bag: BagReader) -> str:
+        """The radar topic whose frames targets answer, of those that are played; empty without one."""
+        topic = bag.radar_topic()
+        cubes = [name for name in self._bag_publishers if bag.streams[name].type == f'{PACKAGE}/msg/RadarCube']
+        return topic if topic in self._bag_publishers else next(iter(cubes), '')
 
     # ---- playing, in a thread of its own so that a long gap in the bag blocks no service
 

@@ -16,7 +16,13 @@ pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not bui
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection3DArray
 
-from radio_visual_ssl.bags.messages import cube_to_message, profile_to_info, stamp_to_ns
+from radio_visual_ssl.bags.messages import (
+    cube_to_message,
+    heatmap_to_messages,
+    profile_to_info,
+    stamp_to_ns,
+    targets_to_message,
+)
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
@@ -24,6 +30,8 @@ from radio_visual_ssl.datasets.radiate import import_radiate
 from radio_visual_ssl.evaluation.backends import load_localizer
 from radio_visual_ssl.msg import TargetArray
 from radio_visual_ssl.radar.cube import Axis, RadarCube
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.profile import OfdmWaveform, RadarProfile
 from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
 
@@ -187,6 +195,51 @@ def test_a_bag_of_cubes_goes_through_the_heatmap_node_and_loses_none(graph, laun
     assert_all_ended(process)
 
 
+@pytest.fixture(scope='module')
+def bag_of_everything(tmp_path_factory, bag_of_cubes):
+    """The cubes, with what was made of them when they were recorded: heatmaps of 16 x 8 bins, and targets."""
+    path = tmp_path_factory.mktemp('bags') / 'everything'
+    types, cubes = RosbagsTypes(), BagReader(bag_of_cubes)
+    grid = PolarGrid(np.arange(1.0, 17.0), np.linspace(-0.8, 0.8, 8))
+    with BagWriter(path) as bag:
+        for topic, message in ((each.topic, cubes.decode(each)) for each in cubes.raw_messages()):
+            stamp_ns = stamp_to_ns(message.header.stamp)
+            bag.write(topic, stamp_ns, message)
+            image, info = heatmap_to_messages(Heatmap(np.zeros(grid.shape, np.float32), grid), stamp_ns, 'radar', types)
+            bag.write('/radar/heatmap_info', stamp_ns, info)
+            if topic == '/radar/cube':
+                bag.write('/radar/heatmap', stamp_ns, image)
+                bag.write('/localizer/targets', stamp_ns, targets_to_message([], stamp_ns, 'recorded', types))
+    return path
+
+
+@pytest.mark.parametrize('radar_input', ['cube', 'heatmap'])
+def test_what_the_launch_makes_itself_is_not_played(graph, launch, bag_of_everything, radar_input):
+    targets = graph.listen(TargetArray, 'localizer/targets')
+    heatmaps = graph.listen(Image, 'radar/heatmap')
+    process = launch(source='bag', bag=bag_of_everything, input=radar_input)
+    assert process.wait(90) == 0, process.output
+    sent = [START_NS + index * 50_000_000 for index in range(40)]
+    assert stamps(targets.wait(40)) == stamps(heatmaps.wait(40)) == sent
+    assert {message.header.frame_id for message in targets.messages} == {'radar'}
+    assert {message.width for message in heatmaps.messages} == ({64} if radar_input == 'cube' else {8})
+    assert_all_ended(process)
+
+
+def test_without_autostart_the_player_waits_for_its_transitions_as_well(graph, launch, bag_of_heatmaps):
+    targets = graph.listen(TargetArray, 'localizer/targets')
+    process = launch(source='bag', bag=bag_of_heatmaps, rate=4, autostart='false')
+    nodes = ('/heatmap_node', '/localizer_node', '/player_node')
+    for node in nodes:
+        graph.wait_for_state(node, 'unconfigured', 60)
+    for node in nodes:
+        assert graph.change_state(node, 'configure')
+        assert graph.change_state(node, 'activate')
+    targets.wait(12)
+    assert process.wait(60) == 0, process.output
+    assert_all_ended(process)
+
+
 def test_a_looping_bag_goes_on_until_ctrl_c(graph, launch, bag_of_cubes):
     targets = graph.listen(TargetArray, 'localizer/targets')
     process = launch(source='bag', bag=bag_of_cubes, loop='true', rate=4, use_sim_time='false')
@@ -241,6 +294,13 @@ def test_after_a_wrong_argument_nothing_is_left_running(launch, arguments, said)
     assert process.wait(60) != 0
     assert said in process.output
     assert_all_ended(process)
+
+
+def test_an_input_that_the_bag_does_not_hold_is_named_before_anything_starts(describe, bag_of_cubes):
+    with pytest.raises(
+        ValueError, match='input: expected what bag .*cubes holds, got input:=heatmap without /radar/heatmap'
+    ):
+        describe('localize.launch.py', source='bag', bag=bag_of_cubes, input='heatmap')
 
 
 def test_a_bag_without_radar_is_refused_with_what_it_holds(describe, tmp_path):

@@ -16,11 +16,13 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from tf2_msgs.msg import TFMessage
 
-from radio_visual_ssl.bags.messages import heatmap_to_messages, stamp_to_ns, transform_to_message
+from radio_visual_ssl.bags.messages import cube_to_message, heatmap_to_messages, stamp_to_ns, transform_to_message
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray
 from radio_visual_ssl.nodes.qos import latched_qos
+from radio_visual_ssl.radar.cube import Axis
+from radio_visual_ssl.radar.cube import RadarCube as Cube
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 
@@ -64,6 +66,22 @@ def test_the_process_waits_for_the_targets_of_the_last_frame(graph, bag):
     targets.publish(TargetArray(header=frames[-1].header))
     assert player.wait() == 0
     assert 'no targets' not in player.output
+
+
+def test_the_targets_of_the_radar_topic_that_is_played_are_waited_for(graph, tmp_path):
+    types = RosbagsTypes()
+    with BagWriter(tmp_path / 'both') as writer:
+        image, info = heatmap_to_messages(Heatmap(np.zeros(GRID.shape, np.float32), GRID), START_NS, 'radar', types)
+        writer.write('/radar/heatmap_info', START_NS, info)
+        writer.write('/radar/heatmap', START_NS, image)
+        cube = Cube(np.zeros((1, 2, 4), np.complex64), (Axis.SYMBOL, Axis.VIRTUAL_CHANNEL, Axis.SUBCARRIER))
+        writer.write('/radar/cube', START_NS, cube_to_message(cube, START_NS, 'radar', types))
+    player = graph.start_node(
+        'player_node', '-r', '__ns:=/both', bag=tmp_path / 'both', topics="['/radar/cube']",
+        wait_for_targets='localizer/targets',
+    )  # fmt: skip
+    assert player.wait() == 0
+    assert '/both/localizer/targets: no targets of the last radar frame within 5 s' in player.output
 
 
 def test_targets_that_never_come_are_not_waited_for_long(graph, bag):
