@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.publisher import Publisher
 from rclpy.timer import Timer
@@ -13,6 +15,7 @@ from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import MarkerArray
 
 from radio_visual_ssl.bags.messages import (
+    MessageError,
     RclpyTypes,
     check_finite,
     grid_from_info,
@@ -26,7 +29,7 @@ from radio_visual_ssl.evaluation.backends import AUTO, BACKENDS, automatic_backe
 from radio_visual_ssl.models.network_settings import shipped_model
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray
 from radio_visual_ssl.nodes.base import LATER, ManagedNode
-from radio_visual_ssl.nodes.diagnostics import StreamHealth
+from radio_visual_ssl.nodes.diagnostics import WAITING, StreamHealth
 from radio_visual_ssl.nodes.markers import DETECTION, target_markers
 from radio_visual_ssl.nodes.parameters import (
     ParameterSpec,
@@ -102,7 +105,7 @@ class LocalizerNode(ManagedNode):
         self._settings_of: str | None = None
         self._chosen: set[str] = {name for name in self._specs if self.is_given(name)}
         self._last_stamp_ns = 0
-        self._velocities: deque[Any] = deque(maxlen=5)
+        self._velocities: deque[Any] = deque(maxlen=2 * WAITING)  # they may run ahead of heatmaps that wait
         self._held: Any = None
         self._patience: Timer | None = None
         self._without_velocity = 0
@@ -128,7 +131,6 @@ class LocalizerNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen to the heatmaps."""
-        self._last_stamp_ns = 0
         self._held = None
         self._velocities.clear()
         self.add_input(HeatmapInfo, 'radar/heatmap_info', self._take_info, latched_qos(), may_be_silent=True)
@@ -155,6 +157,7 @@ class LocalizerNode(ManagedNode):
         """Forget radar and background."""
         self._localizer = self._info = self._heatmaps = self._settings_of = None
         self._backend = ''
+        self._last_stamp_ns = 0
         self._publishers_of = {}
 
     def notes(self) -> dict[str, str]:
@@ -303,7 +306,7 @@ class LocalizerNode(ManagedNode):
         if not self.value('use_velocity'):
             return False
         needed = self._localizer is None or self._localizer.needs_velocity
-        return needed or self.count_publishers('radar/velocity') > 0
+        return needed or self.count_publishers(self.resolve_topic_name('radar/velocity')) > 0  # that follows remaps
 
     def _localize_held(self) -> None:
         """The heatmap that waited, if any, with its velocities, if they have come."""
@@ -323,7 +326,7 @@ class LocalizerNode(ManagedNode):
         heatmap = heatmap_from_messages(message, self._info, velocity)
         check_finite(heatmap.values, 'Image.data')
         if heatmap.velocity is not None:
-            check_finite(heatmap.velocity, 'Image.data of radar/velocity')
+            _check_velocity(heatmap.velocity)
         stamp_ns = stamp_to_ns(message.header.stamp)
         if stamp_ns < self._last_stamp_ns:
             back = (self._last_stamp_ns - stamp_ns) * 1e-9
@@ -346,6 +349,20 @@ class LocalizerNode(ManagedNode):
         if publishers['markers'].get_subscription_count():
             lifetime = self.value('marker_lifetime')
             publishers['markers'].publish(target_markers(targets, header, 'localizer', DETECTION, lifetime))
+
+
+def _check_velocity(velocity: NDArray[np.float32]) -> None:
+    """Refuse velocities (m/s) that are infinite; NaN is an unknown one.
+
+    Raises:
+        MessageError: there is one; the message counts them.
+    """
+    infinite = int(np.count_nonzero(np.isinf(velocity)))
+    if infinite:
+        raise MessageError(
+            f'Image.data of radar/velocity: expected finite numbers, or NaN where unknown, got infinity in {infinite} '
+            f'of {velocity.size} elements'
+        )
 
 
 def _named_backend(values: Mapping[str, Value]) -> str:

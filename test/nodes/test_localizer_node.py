@@ -4,6 +4,7 @@
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,17 @@ from sensor_msgs.msg import Image, PointCloud2
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
-from radio_visual_ssl.bags.messages import RclpyTypes, heatmap_to_info, heatmap_to_messages, velocity_to_image
+from radio_visual_ssl.bags.messages import (
+    RclpyTypes,
+    heatmap_to_info,
+    heatmap_to_messages,
+    stamp_to_ns,
+    velocity_to_image,
+)
 from radio_visual_ssl.evaluation.backends import load_localizer, shipped_settings
 from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray
+from radio_visual_ssl.nodes.diagnostics import WAITING
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.cfar_localizer import load_cfar_settings
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -45,6 +53,20 @@ def heatmap(peak=40.0, velocity=None, seed=0, grid=GRID, radar='test'):
     power += 10 ** (peak / 10) * np.exp(-((rows - ROW) ** 2 + (columns - COLUMN) ** 2))
     values = (10 * np.log10(power + 1e-3)).astype(np.float32)
     return Heatmap(values, grid, velocity=velocity, radar=radar)
+
+
+def moving(speed):
+    """A heatmap of which each cell has this velocity (m/s)."""
+    return heatmap(velocity=np.full(GRID.shape, speed, np.float32))
+
+
+def velocity_of(message, shown):
+    """The velocities that belong to a message."""
+    return velocity_to_image(shown, stamp_to_ns(message.header.stamp), 'radar', TYPES)
+
+
+def values_of(status):
+    return {entry.key: entry.value for entry in status.values}
 
 
 class Localizer:
@@ -240,13 +262,9 @@ def test_velocities_are_paired_by_their_stamp_and_waited_for_a_while(graph):
     velocities = graph.publisher(Image, '/moving/radar/velocity')
     localizer.send_info()
 
-    def moving(speed):
-        return heatmap(velocity=np.full(GRID.shape, speed, np.float32))
-
     before, after = localizer.message(moving(3.0)), localizer.message(moving(-4.0))
     for speed, message, first in ((3.0, before, True), (-4.0, after, False)):
-        stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
-        velocity = velocity_to_image(moving(speed), stamp_ns, 'radar', TYPES)
+        velocity = velocity_of(message, moving(speed))
         if first:
             velocities.publish(velocity)
         localizer.image.publish(message)
@@ -256,7 +274,62 @@ def test_velocities_are_paired_by_their_stamp_and_waited_for_a_while(graph):
     alone = localizer.send(localizer.message())
     assert np.isnan(alone.targets[0].radial_velocity)
     status = graph.wait_for_status('moving/localizer_node: state', OK)
-    assert {entry.key: entry.value for entry in status.values}['heatmaps_without_velocity'] == '1'
+    assert values_of(status)['heatmaps_without_velocity'] == '1'
+    assert node.stop() == 0
+
+
+def test_as_many_velocities_are_kept_as_heatmaps_may_wait_for_their_info(graph):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/patient', **STATIC)
+    localizer = Localizer(graph, '/patient')
+    velocities = graph.publisher(Image, '/patient/radar/velocity')
+    for speed in range(1, WAITING + 1):
+        message = localizer.message()
+        velocities.publish(velocity_of(message, moving(speed)))
+        localizer.image.publish(message)
+        time.sleep(0.02)
+    for topic, level in (('heatmap', WARN), ('velocity', OK)):
+        name = f'patient/localizer_node: /patient/radar/{topic}'
+        graph.wait_until(lambda: values_of(graph.wait_for_status(name, level))['received'] == str(WAITING), topic)  # noqa: B023
+    localizer.send_info()
+    answers = localizer.targets.wait(WAITING)
+    assert [answer.targets[0].radial_velocity for answer in answers] == pytest.approx(range(1, WAITING + 1))
+    assert node.stop() == 0
+
+
+def test_velocities_under_another_name_are_waited_for_as_well(graph):
+    node = graph.start_node(
+        'localizer_node', '-r', '__ns:=/renamed', '-r', 'radar/velocity:=doppler', velocity_timeout=5.0, **STATIC
+    )
+    localizer = Localizer(graph, '/renamed')
+    velocities = graph.publisher(Image, '/renamed/doppler')
+    localizer.send_info()
+    message = localizer.message()
+    localizer.image.publish(message)
+    time.sleep(0.2)
+    velocities.publish(velocity_of(message, moving(3.0)))
+    assert localizer.answer(localizer.targets, message).targets[0].radial_velocity == pytest.approx(3.0)
+    assert node.stop() == 0
+
+
+def test_unknown_velocities_are_nan_and_infinite_ones_refused(graph):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/unknown', velocity_timeout=5.0, **STATIC)
+    localizer = Localizer(graph, '/unknown')
+    velocities = graph.publisher(Image, '/unknown/radar/velocity')
+    localizer.send_info()
+    around = moving(3.0)
+    around.velocity[:ROW] = np.nan
+    for shown, expected in ((around, 3.0), (moving(np.nan), np.nan)):
+        message = localizer.message()
+        velocities.publish(velocity_of(message, shown))
+        (target,) = localizer.send(message).targets
+        assert target.radial_velocity == pytest.approx(expected, nan_ok=True)
+    message = localizer.message()
+    around.velocity[0, :2] = np.inf, -np.inf
+    velocities.publish(velocity_of(message, around))
+    localizer.image.publish(message)
+    node.wait_for_line(
+        '/unknown/radar/heatmap: Image.data of radar/velocity: expected .*NaN.*got infinity in 2 of 3072'
+    )
     assert node.stop() == 0
 
 
@@ -269,6 +342,28 @@ def test_after_a_jump_back_in_time_it_starts_afresh(graph):
     assert localizer.send(localizer.message()).targets
     assert graph.set_parameter('/looped/localizer_node', 'cfar.min_snr', 12.0).successful
     assert localizer.send(localizer.message()).targets, 'the background outlives a setting that does not concern it'
+    localizer._second = 50
+    assert not localizer.send(localizer.message()).targets
+    node.wait_for_line('stamps jumped back by 5[0-9].000 s; starting afresh')
+    assert node.stop() == 0
+
+
+def test_a_jump_back_in_time_while_it_pauses_is_noticed(graph):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/paused', cfar__background_warmup=2)
+    localizer = Localizer(graph, '/paused')
+
+    def pause():
+        for transition, count in (('deactivate', 0), ('activate', 1)):
+            assert graph.change_state('/paused/localizer_node', transition)
+            graph.wait_until(lambda: localizer.image.get_subscription_count() == count, transition)  # noqa: B023
+        time.sleep(0.5)
+
+    localizer.send_info(heatmap(peak=-100.0))
+    for seed in range(2):
+        assert not localizer.send(localizer.message(heatmap(peak=-100.0, seed=seed))).targets
+    pause()
+    assert localizer.send(localizer.message()).targets, 'the background outlives a pause'
+    pause()
     localizer._second = 50
     assert not localizer.send(localizer.message()).targets
     node.wait_for_line('stamps jumped back by 5[0-9].000 s; starting afresh')
