@@ -98,7 +98,10 @@ class ManagedNode(LifecycleNode):
         """
 
     def parameters_changed(self, names: set[str]) -> None:
-        """Take changed parameters over; called only between configure and cleanup."""
+        """Take changed parameters over; called only between configure and cleanup.
+
+        Where it raises, the change is refused: all parameters get their old values again.
+        """
 
     def notes(self) -> dict[str, str]:
         """More values for the node's own status on /diagnostics."""
@@ -169,6 +172,7 @@ class ManagedNode(LifecycleNode):
         except (ValueError, OSError) as error:
             self.get_logger().warning(f'refused: {error}')
             return SetParametersResult(successful=False, reason=str(error))
+        before = [self.get_parameter(name) for name in {*self._specs, *(parameter.name for parameter in changed)}]
         result = super().set_parameters_atomically(changed)
         if not result.successful:
             return result
@@ -180,7 +184,10 @@ class ManagedNode(LifecycleNode):
                 self.parameters_changed(names)
             except Exception as error:  # it would end the process from inside rclpy's parameter service
                 self.get_logger().error(f'cannot take over {", ".join(sorted(names))}: {error}')
-                return SetParametersResult(successful=False, reason=f'set, but not taken over: {error}')
+                # those that the node has overwritten meanwhile, too
+                old = [parameter for parameter in before if self.get_parameter(parameter.name) is not parameter]
+                super().set_parameters_atomically(old)
+                return SetParametersResult(successful=False, reason=f'not taken over: {error}')
         return result
 
     def overwrite(self, values: Mapping[str, Value]) -> None:

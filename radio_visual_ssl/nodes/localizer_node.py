@@ -3,6 +3,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,8 +100,9 @@ class LocalizerNode(ManagedNode):
         """Declare the parameters."""
         super().__init__('localizer_node', PARAMETERS)
         self._types = RclpyTypes()
-        self._backend = ''  # chosen; empty until the first heatmap tells
+        self._backend = ''  # that runs; empty until the first heatmap tells
         self._localizer: Localizer | None = None
+        self._undecided = False  # whether a heatmap with a velocity chooses anew
         self._info: Any = None
         self._settings_of: str | None = None
         self._chosen: set[str] = {name for name in self._specs if self.is_given(name)}
@@ -114,12 +116,11 @@ class LocalizerNode(ManagedNode):
 
     def configure(self) -> None:
         """Build the back end, where it is known before the radar, and make the outputs."""
+        self._forget_back_end()
         self._settings_of = None
-        self._backend = _named_backend(self.values())
-        if self._backend:
-            if self.value('backend_settings') != 'auto':
-                self._load_settings('')
-            self._build()
+        named = _named_backend(self.values())
+        if named:
+            self._build(named, None if self.value('backend_settings') == 'auto' else '')
         else:
             self._prepare(self.value('expected_radar'))
         self._publishers_of = {
@@ -155,8 +156,8 @@ class LocalizerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Forget radar and background."""
-        self._localizer = self._info = self._heatmaps = self._settings_of = None
-        self._backend = ''
+        self._forget_back_end()
+        self._info = self._heatmaps = self._settings_of = None
         self._last_stamp_ns = 0
         self._publishers_of = {}
 
@@ -183,18 +184,31 @@ class LocalizerNode(ManagedNode):
 
     def parameters_changed(self, names: set[str]) -> None:
         """Build the back end anew; it keeps what it has learned of the background where its settings allow."""
-        self._chosen |= {name for name in names if name.partition('.')[0] in BACKENDS}
-        before = self._backend
-        self._backend = _named_backend(self.values()) or before
-        if not self._backend:
+        before = self._chosen
+        self._chosen = before | {name for name in names if name.partition('.')[0] in BACKENDS}
+        try:
+            self._take_over(names)
+        except Exception:
+            self._chosen = before
+            raise
+
+    def _take_over(self, names: set[str]) -> None:
+        """Build what changed parameters call for; what does not concern it is told."""
+        named = _named_backend(self.values())
+        backend = named or self._backend
+        if not backend:
             return
         # settings that ship go with the model that ships
         asked = 'backend_settings' in names or ('network.model' in names and self.value('backend_settings') == 'auto')
-        if asked or self._backend != before:
-            self._load_settings(self._info.radar if self._info is not None else '')
-            self._build(self._localizer if self._backend == before else None)
-        elif any(name.startswith(f'{self._backend}.') for name in names):
-            self._build(self._localizer)
+        if asked or backend != self._backend:
+            self._build(backend, self._info.radar if self._info is not None else '')
+        elif any(name.startswith(f'{backend}.') for name in names):
+            self._build(backend)
+        self._undecided = self._undecided and not named
+        for name in sorted(names):
+            owner = name.partition('.')[0]
+            if owner in BACKENDS and owner != backend:
+                self.get_logger().warning(f'{name} is kept for back end {owner}, but back end {backend} runs')
 
     def _prepare(self, radar: str) -> None:
         """Load what the network that ships for a radar needs, which takes seconds, before the first heatmap comes."""
@@ -209,10 +223,15 @@ class LocalizerNode(ManagedNode):
 
     def _decide(self, heatmap: Heatmap) -> None:
         """Choose the back end that the radar of this heatmap calls for, and build it."""
-        self._backend, why = automatic_backend(heatmap)
-        if self.value('backend_settings') == 'auto':
-            self._load_settings(heatmap.radar)
-        self._build()
+        named = _named_backend(self.values())
+        backend, why = (named, '') if named else automatic_backend(heatmap)
+        undecided = False
+        if not named and heatmap.velocity is None and backend != 'network' and self.value('use_velocity'):
+            # one velocity may be lost or late: it alone must not decide for the whole session
+            undecided = automatic_backend(replace(heatmap, velocity=np.zeros_like(heatmap.values)))[0] == 'network'
+            why += '; until radar/velocity comes' if undecided else ''
+        self._build(backend, heatmap.radar if self.value('backend_settings') == 'auto' else None)
+        self._undecided = undecided
         self._tell(heatmap.radar, heatmap.grid, why)
 
     def _tell(self, radar: str, grid: PolarGrid, why: str = '') -> None:
@@ -221,16 +240,16 @@ class LocalizerNode(ManagedNode):
             f'with settings {self._settings_of or "default"}{why and f" ({why})"}'
         )
 
-    def _load_settings(self, radar: str) -> None:
-        """Put the settings file under the parameters that the user did not choose."""
-        chosen = self.value('backend_settings')
+    def _load_settings(self, backend: str, radar: str) -> str:
+        """Put the settings file under the parameters that the user did not choose; its name."""
+        chosen: str = self.value('backend_settings')
         if chosen == 'auto':
-            file = shipped_settings(self._backend, radar, self.value('network.model'))
+            file = shipped_settings(backend, radar, self.value('network.model'))
             chosen = 'default' if file is None else file.stem
-        settings = self._read_settings(self._backend, chosen)
-        self._settings_of = chosen
-        values = {f'{self._backend}.{name}': to_parameter(value) for name, value in vars(settings).items()}
+        settings = self._read_settings(backend, chosen)
+        values = {f'{backend}.{name}': to_parameter(value) for name, value in vars(settings).items()}
         self.overwrite({name: value for name, value in values.items() if name not in self._chosen})
+        return chosen
 
     def _read_settings(self, backend: str, name: str) -> Any:
         """A back end's settings of a name or path.
@@ -246,11 +265,24 @@ class LocalizerNode(ManagedNode):
             raise ValueError(f"parameter 'backend_settings': {error}") from error
         return BACKENDS[backend].load(file)
 
-    def _build(self, previous: Localizer | None = None) -> None:
-        """Make the back end, which takes over what the previous one has learned, if one is given."""
-        backend = BACKENDS[self._backend]
-        settings = settings_from_parameters(backend.settings, f'{self._backend}.', self.values())
-        self._localizer = backend.make(settings, previous)
+    def _build(self, backend: str, radar: str | None = None) -> None:
+        """Make a back end, which takes over what the one that runs has learned, if it is of the same kind.
+
+        Args:
+            backend: one of `BACKENDS`.
+            radar: for which settings are put under the parameters first; None = they stay as they are.
+
+        Raises:
+            ValueError: settings or a model that cannot be; what runs goes on.
+        """
+        settings_of = self._settings_of if radar is None else self._load_settings(backend, radar)
+        kind = BACKENDS[backend]
+        settings = settings_from_parameters(kind.settings, f'{backend}.', self.values())
+        localizer = kind.make(settings, self._localizer if backend == self._backend else None)
+        self._backend, self._localizer, self._settings_of = backend, localizer, settings_of
+
+    def _forget_back_end(self) -> None:
+        self._backend, self._localizer, self._undecided = '', None, False
 
     # ---- messages
 
@@ -272,17 +304,15 @@ class LocalizerNode(ManagedNode):
     def _radar_changed(self, radar: str, grid: PolarGrid) -> None:
         """Start afresh, with the back end and the settings for the radar."""
         why = ''
-        self._localizer = None
+        self._forget_back_end()
         if 'network.model' not in self._chosen:
             self.overwrite({'network.model': 'auto'})  # what settings of the radar before may have set
-        self._backend = _named_backend(self.values())
-        if not self._backend and shipped_model(radar) is None:
-            self._backend, why = 'cfar', f'no model ships for radar {radar!r}'
-        if not self._backend:
+        backend = _named_backend(self.values())
+        if not backend and shipped_model(radar) is None:
+            backend, why = 'cfar', f'no model ships for radar {radar!r}'
+        if not backend:
             return  # the first heatmap tells
-        if self.value('backend_settings') == 'auto':
-            self._load_settings(radar)
-        self._build()
+        self._build(backend, radar if self.value('backend_settings') == 'auto' else None)
         self._tell(radar, grid, why)
 
     def _take_velocity(self, message: Any) -> None:
@@ -334,7 +364,7 @@ class LocalizerNode(ManagedNode):
             if self._localizer is not None:
                 self._localizer.reset()
         self._last_stamp_ns = stamp_ns
-        if self._localizer is None:
+        if self._localizer is None or (self._undecided and heatmap.velocity is not None):
             self._decide(heatmap)
         assert self._localizer is not None
         self._publish(self._localizer.localize(heatmap), message.header, stamp_ns)

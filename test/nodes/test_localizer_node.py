@@ -251,6 +251,18 @@ def test_a_settings_file_goes_under_the_parameters_that_the_user_chose(graph, lo
     assert localizer.send(localizer.message()).targets
 
 
+def test_a_setting_of_a_back_end_that_does_not_run_is_kept_with_a_warning(graph, node, localizer):
+    start = len(node.lines)
+    assert graph.set_parameter(NODE, 'network.threshold', 0.25).successful
+    node.wait_for_line(r'network\.threshold.*back end cfar runs', start=start)
+    assert graph.get_parameter(NODE, 'network.threshold') == 0.25
+    start = len(node.lines)
+    assert graph.set_parameter(NODE, 'cfar.min_snr', 13.0).successful
+    assert graph.set_parameter(NODE, 'marker_lifetime', 2.0).successful
+    assert not any('WARN' in line for line in node.lines[start:])
+    assert localizer.send(localizer.message()).targets
+
+
 def test_it_ends_cleanly_on_a_signal(node, localizer):
     assert node.stop() == 0
     assert 'Traceback' not in node.output
@@ -467,14 +479,67 @@ def test_a_model_that_cannot_be_loaded_fails_the_configuration_and_can_be_mended
     assert node.stop() == 0
 
 
-def test_the_network_that_ships_for_a_radar_is_taken_where_it_fits_and_else_cfar(graph, model, tmp_path):
-    shipped = tmp_path / 'share/radio_visual_ssl/models/test.safetensors'
+def test_a_model_that_cannot_be_loaded_is_not_taken_live_and_the_right_one_is_afterwards(graph, model):
+    node = graph.start_node('localizer_node', '-r', '__ns:=/mistyped', **STATIC)
+    localizer, name = Localizer(graph, '/mistyped'), '/mistyped/localizer_node'
+    localizer.send_info()
+    assert found(localizer.send(localizer.message()))
+    for _ in range(2):
+        refused = graph.set_parameter(name, 'network.model', 'typo.safetensors')
+        assert not refused.successful
+        assert "'typo.safetensors', where no file is" in refused.reason
+        assert graph.get_parameter(name, 'network.model') == 'auto', 'what is refused is not stored'
+        assert values_of(graph.wait_for_status('mistyped/localizer_node: state', OK))['backend'] == 'cfar'
+        assert found(localizer.send(localizer.message()))
+    assert graph.set_parameter(name, 'network.model', str(model)).successful
+    assert values_of(graph.wait_for_status('mistyped/localizer_node: state', OK))['model'] == str(model)
+    if not torch.cuda.is_available():
+        refused = graph.set_parameter(name, 'network.device', 'cuda')
+        assert not refused.successful
+        assert graph.get_parameter(name, 'network.device') == 'auto'
+    assert not graph.set_parameter(name, 'network.model', 'typo.safetensors').successful
+    assert graph.get_parameter(name, 'network.model') == str(model)
+    assert found(localizer.send(localizer.message()))
+    assert node.stop() == 0
+    assert 'Traceback' not in node.output
+
+
+def ship(model, folder):
+    """Put a model where one that ships for the radar 'test' lies; its path, and the environment for the node."""
+    shipped = folder / 'share/radio_visual_ssl/models/test.safetensors'
     shipped.parent.mkdir(parents=True)
     shipped.write_bytes(model.read_bytes())
+    return shipped, {'AMENT_PREFIX_PATH': f'{os.environ["AMENT_PREFIX_PATH"]}:{folder}'}
+
+
+def test_the_first_heatmap_with_a_velocity_chooses_the_network_that_needs_it(graph, tmp_path):
+    model = write_tiny_model(tmp_path / 'tiny.safetensors', heatmap(), ('power', 'moving'))
+    shipped, environment = ship(model, tmp_path)
+    node = graph.start_node('localizer_node', '-r', '__ns:=/first', environment=environment, **STATIC)
+    localizer = Localizer(graph, '/first')
+    velocities = graph.publisher(Image, '/first/radar/velocity')
+    localizer.send_info()
+    for _ in range(2):
+        assert np.isnan(localizer.send(localizer.message()).targets[0].radial_velocity), 'each heatmap is answered'
+    node.wait_for_line("radar 'test': .* backend cfar with .*velocity: expected one for each cell, got none.*until")
+    assert sum("radar 'test'" in line for line in node.lines) == 1
+    # a setting that is changed meanwhile decides nothing
+    assert graph.set_parameter('/first/localizer_node', 'cfar.min_snr', 9.0).successful
+    message = localizer.message()
+    velocities.publish(velocity_of(message, moving(3.0)))
+    answer = found(localizer.send(message))
+    node.wait_for_line(f"radar 'test': .* backend network with .*{shipped} ships for radar 'test'")
+    offline = load_localizer('network', model=str(model)).localize(moving(3.0))
+    assert np.array(answer) == pytest.approx(np.array([(each.x, each.y, each.score) for each in offline]), abs=1e-4)
+    assert node.stop() == 0
+    assert 'Traceback' not in node.output
+
+
+def test_the_network_that_ships_for_a_radar_is_taken_where_it_fits_and_else_cfar(graph, model, tmp_path):
+    shipped, prefix = ship(model, tmp_path)
     settings = tmp_path / 'share/radio_visual_ssl/config/network/test.yaml'
     settings.parent.mkdir(parents=True)
     settings.write_text('max_targets: 5\n')
-    prefix = {'AMENT_PREFIX_PATH': f'{os.environ["AMENT_PREFIX_PATH"]}:{tmp_path}'}
     node = graph.start_node('localizer_node', '-r', '__ns:=/auto', environment=prefix, expected_radar='test')
     localizer = Localizer(graph, '/auto')
     localizer.send_info()
