@@ -14,11 +14,11 @@ from torch import Tensor
 
 from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Kind, RadarGeometry, load_checkpoint
 from radio_visual_ssl.models.fusion import FusionNetwork
-from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode, polar_covariance
+from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, model_file, shipped_model
 from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInput
-from radio_visual_ssl.radar.ground import to_ground
+from radio_visual_ssl.radar.ground import places_on_ground
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 
@@ -340,9 +340,7 @@ def _on_ground(
 
     A radar that turns round reads true azimuths (``line`` False).
     """
-    ground, azimuth = to_ground(found.range, found.azimuth, height, cone=line)
-    stretch = found.range / ground
-    moved = np.maximum(ground + surface_to_centre, 0.0)
-    variance = found.variance * (stretch**2)[:, None]
-    covariance = polar_covariance(moved, azimuth, variance[:, 0], variance[:, 1])
-    return np.stack((moved * np.cos(azimuth), moved * np.sin(azimuth)), axis=1), covariance
+    covariance = np.zeros((len(found.range), 2, 2))
+    covariance[:, 0, 0] = found.variance[:, 0]
+    covariance[:, 1, 1] = found.range**2 * found.variance[:, 1]
+    return places_on_ground(found.range, found.azimuth, covariance, height, surface_to_centre, cone=line)

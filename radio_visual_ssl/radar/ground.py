@@ -55,18 +55,45 @@ def targets_on_ground(
         return list(targets)
     targets = [target for target in targets if target.range > abs(height)]
     slant = np.array([(target.range, target.azimuth) for target in targets]).reshape(-1, 2)
-    ground, azimuth = to_ground(slant[:, 0], slant[:, 1], height, cone=cone)
-    moved = np.maximum(ground + depth, 0.0)
-    jacobian = _jacobian(slant[:, 0], slant[:, 1], ground, azimuth, moved, cone=cone and height != 0)
-    turn = _rotation(azimuth) @ jacobian @ _rotation(-slant[:, 1])
     extent = extent_std**2 * np.eye(2)
     read = np.array([target.covariance for target in targets]).reshape(-1, 2, 2) - extent
-    covariance = turn @ read @ turn.swapaxes(-1, -2) + extent
-    x, y = moved * np.cos(azimuth), moved * np.sin(azimuth)
+    along = _rotation(-slant[:, 1])
+    place, covariance = places_on_ground(
+        slant[:, 0], slant[:, 1], along @ read @ along.swapaxes(-1, -2), height, depth, cone=cone
+    )
     return [
-        replace(target, x=float(x[number]), y=float(y[number]), z=-height, covariance=covariance[number])
-        for number, target in enumerate(targets)
+        replace(target, x=float(x), y=float(y), z=-height, covariance=spread + extent)
+        for target, (x, y), spread in zip(targets, place, covariance, strict=True)
     ]
+
+
+def places_on_ground(
+    slant_range: NDArray[np.float64],
+    azimuth: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    height: float,
+    depth: float,
+    *,
+    cone: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places on the ground of what a radar reads, with their covariances.
+
+    Args:
+        slant_range: (N,) m, as read.
+        azimuth: (N,) rad, as read.
+        covariance: (N, 2, 2) m^2, along the range and across it, as read.
+        height: m, of the radar above the places.
+        depth: m, added along the range.
+        cone: whether azimuths are cone angles.
+
+    Returns:
+        (N, 2) m and (N, 2, 2) m^2 of (x, y).
+    """
+    ground, turned = to_ground(slant_range, azimuth, height, cone=cone)
+    moved = np.maximum(ground + depth, 0.0)
+    jacobian = _jacobian(slant_range, azimuth, ground, turned, moved, cone=cone and height != 0)
+    turn = _rotation(turned) @ jacobian
+    return np.stack((moved * np.cos(turned), moved * np.sin(turned)), axis=1), turn @ covariance @ turn.swapaxes(-1, -2)
 
 
 def _jacobian(
@@ -92,7 +119,7 @@ def _jacobian(
     """
     jacobian = np.zeros((len(slant), 2, 2))
     jacobian[:, 0, 0] = slant / ground
-    jacobian[:, 1, 1] = moved / slant
+    jacobian[:, 1, 1] = moved / np.maximum(slant, 0.1)  # the least that `to_ground` gives
     if cone:
         cosine = np.maximum(np.cos(azimuth), LEAST_COSINE)
         # no less than 1 but where nothing on the ground reads so
