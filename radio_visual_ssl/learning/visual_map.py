@@ -163,7 +163,7 @@ class VisualMap:
         variance = _variance(design, self.log_variance) + extra_variance
         coefficients, covariance = self.coefficients.copy(), self.coefficient_covariance.copy()
         begun = self
-        if not coefficients.any() and np.ptp(azimuth) > np.pi:
+        if azimuth.size and not coefficients.any() and np.ptp(azimuth) > np.pi:
             # the radar sees all round: a camera may look across its cut at +-180 degrees
             direction = np.angle(np.sum(weight * np.exp(1j * azimuth)))
             begun = replace(self, offset=np.array([self.offset[0], direction]))

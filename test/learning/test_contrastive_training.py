@@ -33,7 +33,7 @@ SETTINGS = ContrastiveTrainingSettings(
     run=RunSettings(epochs=6, accelerator='cpu'),
     scenes=4,
     frames_per_scene=6,
-    steps=25,
+    steps=40,
     exclusion_s=0.3,
     learning_rate=1e-2,
 )

@@ -56,6 +56,13 @@ def test_a_camera_may_look_across_the_cut_of_a_radar_that_sees_all_round(turn):
     assert np.median(np.abs(error[:, 0])) < 0.25
 
 
+def test_nothing_observed_leaves_the_map_as_it_is():
+    features, places = ground(80)
+    blank = VisualMap.blank(features, places[:, 0], places[:, 1])
+    same = blank.fitted(features[:0], places[:0, 0], places[:0, 1], np.zeros(0))
+    np.testing.assert_array_equal(same.predict(features)[0], blank.predict(features)[0])
+
+
 def test_noise_is_averaged_and_told_as_variance():
     features, places = ground(600)
     noise = np.random.default_rng(2).normal(0, [0.8, 0.03], places.shape)
