@@ -150,7 +150,9 @@ class Results:
         codes = [outcome.code for outcome in self.outcomes.values() if outcome.code]
         older = sum(code != code_digest() for code in codes)
         if older:
-            notes.append(f"{older} of {len(codes)} steps were run with another state of the package's code than this one")
+            notes.append(
+                f"{older} of {len(codes)} steps were run with another state of the package's code than this one"
+            )
         return notes
 
     def to_json(self) -> dict[str, Any]:
