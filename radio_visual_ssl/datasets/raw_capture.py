@@ -10,7 +10,7 @@ from pathlib import Path
 from radio_visual_ssl.bags.messages import cube_to_message, profile_to_info
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.radar.capture import count_frames, load_capture
+from radio_visual_ssl.radar.capture import CaptureError, count_frames, load_capture
 from radio_visual_ssl.radar.cube import canonical
 from radio_visual_ssl.radar.profile import load_profile
 
@@ -62,6 +62,8 @@ def import_capture(
         raise ValueError(f'period: expected seconds between frames, more than 0, got {period}')
     profile, types = load_profile(radar), RosbagsTypes()
     count = count_frames(capture, profile)
+    if count == 0:
+        raise CaptureError(f'capture {capture}: expected at least one frame, got none')
     stamps_ns = [start_ns + round(frame * period * 1e9) for frame in range(count)]
     if not 0 < start_ns <= stamps_ns[-1] < _LATEST_NS:
         raise ValueError(f'start: expected a time from 1970 to 2038, got {start_ns * 1e-9:.3f} s since 1970')

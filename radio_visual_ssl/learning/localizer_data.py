@@ -20,7 +20,7 @@ from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.models.localizer_loss import LocalizerLabels, encode_labels
 from radio_visual_ssl.models.picture_input import PictureInputSettings, recording_pictures
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings, recording_inputs
-from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.grid import PolarGrid, turned_towards
 
 AUTO = 'auto'
 """In place of names of classes: those that the labels have."""
@@ -105,7 +105,7 @@ def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -
         tails = [np.quantile(range_, (settings.range_tail, 1 - settings.range_tail))]
         # around their mean direction, for a camera may look across the +-180 degrees of a radar that sees all round
         direction = np.angle(np.mean(np.exp(1j * azimuth)))
-        azimuth = azimuth - 2 * np.pi * np.rint((azimuth - direction) / (2 * np.pi))
+        azimuth = turned_towards(azimuth, direction)
         return np.concatenate((*tails, np.quantile(azimuth, (settings.tail, 1 - settings.tail))))
 
     everything = sector(list(range(len(labels))))

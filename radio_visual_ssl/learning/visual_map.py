@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.radar.grid import turned_towards
+
 # Standard deviations, in units of the spread of the answers, that coefficients of a degree are believed to have.
 _DEGREE_PRIOR = (3.0, 3.0, 0.7, 0.3)
 _EXTRA_PRIOR = 1.0
@@ -202,7 +204,7 @@ class VisualMap:
 def _difference(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 2) m and rad from other places to ones, the short way round."""
     difference = one - other
-    difference[:, 1] -= 2 * np.pi * np.rint(difference[:, 1] / (2 * np.pi))
+    difference[:, 1] = turned_towards(difference[:, 1])
     return difference
 
 

@@ -82,6 +82,9 @@ def test_what_does_not_fit_is_named_and_leaves_no_bag(capture, tmp_path):
     np.save(tmp_path / 'wrong.npy', np.zeros((4, 3, 16), np.complex64))
     with pytest.raises(CubeError, match='cube axis VIRTUAL_CHANNEL: expected 4 elements'):
         import_capture(tmp_path / 'wrong.npy', str(radar), out, START_NS, 0.05)
+    np.save(tmp_path / 'empty.npy', np.zeros((0, 4, 4, 16), np.complex64))
+    with pytest.raises(CaptureError, match=r'empty\.npy: expected at least one frame, got none'):
+        import_capture(tmp_path / 'empty.npy', str(radar), out, START_NS, 0.05)
     with pytest.raises(CaptureError, match=r'none\.bin: no such file'):
         import_capture(tmp_path / 'none.bin', str(radar), out, START_NS, 0.05)
     for period in (0, -1, float('nan'), float('inf')):
