@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from radio_visual_ssl.learning.recordings import Recording, derived_array
-from radio_visual_ssl.learning.training_run import BatchSampler, TrainingError, process_rank
+from radio_visual_ssl.learning.training_run import EpochwiseSampler, TrainingError, process_rank
 from radio_visual_ssl.models.radar_input import RadarInputSettings, recording_inputs
 
 _VERSION = 1  # of the small pictures and masks
@@ -178,7 +178,7 @@ class ContrastiveFrames(Dataset[ContrastiveBatch]):
         )
 
 
-class SceneSampler(BatchSampler[tuple[int, int, tuple[int, ...]]]):
+class SceneSampler(EpochwiseSampler[tuple[int, int, tuple[int, ...]]]):
     """Batches of several frames from each of several scenes.
 
     Frames of one scene are the negatives that teach: across scenes, what stands around gives a frame away, and the

@@ -117,14 +117,14 @@ class RunResult:
     samples_per_s: float
 
 
-class BatchSampler(Sampler[list[Item]]):
+class EpochwiseSampler(Sampler[list[Item]]):
     """Base of samplers whose batches are drawn anew in each epoch."""
 
     epoch = 0
     """That the next iteration is of."""
 
     @property
-    def sampler(self) -> 'BatchSampler[Item]':
+    def sampler(self) -> 'EpochwiseSampler[Item]':
         """Where Lightning looks for `set_epoch`: of what gives batches it asks this attribute alone."""
         return self
 
@@ -133,7 +133,7 @@ class BatchSampler(Sampler[list[Item]]):
         self.epoch = epoch
 
 
-class EpochSampler(BatchSampler[int]):
+class EpochSampler(EpochwiseSampler[int]):
     """Batches of a shuffled epoch, each epoch anew, the same after a resumption; each process gets its part.
 
     Args:
