@@ -20,7 +20,7 @@ from scipy import sparse
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.reader import BagReader, RawMessage
 from radio_visual_ssl.bags.time_offset import Excerpt, OffsetSettings, TimeOffset, cannot_tell, estimate_time_offset
-from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.grid import PolarGrid, turned_towards
 from radio_visual_ssl.vision.camera import CameraModel
 
 COLUMNS = 64  # of the raster
@@ -293,7 +293,7 @@ def _project_known(grid: PolarGrid, camera: CameraModel, rows: int) -> list[_Pro
 
 def _project_unknown(grid: PolarGrid, size: tuple[int, int], rows: int) -> list[_Projection]:
     """Projections for cameras beside the radar of several fields of view and directions."""
-    near = np.abs(grid.azimuth) <= np.radians(WIDEST_AZIMUTH_DEG)
+    near = np.abs(turned_towards(grid.azimuth)) <= np.radians(WIDEST_AZIMUTH_DEG)
     found = []
     for field in FIELDS_OF_VIEW_DEG:
         focal = size[1] / 2 / np.tan(np.radians(field) / 2)

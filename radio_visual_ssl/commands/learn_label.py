@@ -121,6 +121,13 @@ def label(
     bag_folder: Annotated[
         Path | None, typer.Option('--bags', help='Folder in which each bag gets one with its labels, TargetArray.')
     ] = None,
+    radar_height: Annotated[
+        float,
+        typer.Option(
+            help='With --bags: m, of the radar above the middle of the targets, as the parameter of localizer_node; '
+            'labels are then places on the ground. 0 = as the radar reads them.'
+        ),
+    ] = 0.0,
     cache: Annotated[Path | None, typer.Option(help='Of decoded bags. Default: ~/.cache/radio_visual_ssl.')] = None,
     workers: Annotated[int, typer.Option(help='Processes; their number changes nothing.', min=1)] = 1,
     seed: Annotated[int, typer.Option(help='Draws everything that is drawn.', min=0)] = 0,
@@ -206,7 +213,8 @@ def label(
     label_set.save(out)
     if bag_folder is not None:
         for recording, labels in zip(recordings, label_set, strict=True):
-            write_labels_to_bag(bag_folder / recording.name, labels, recording.frame_id)
+            cone = recording.grid.reads_cone_angles
+            write_labels_to_bag(bag_folder / recording.name, labels, recording.frame_id, radar_height, cone=cone)
         _say(f'bags with {LABEL_TOPIC}: {bag_folder}')
     seconds = time.monotonic() - begun
     truth = read_mask_truth(recordings)

@@ -24,7 +24,7 @@ from radio_visual_ssl.evaluation.metrics import (
     is_counted,
     match_frame,
 )
-from radio_visual_ssl.radar.grid import CartesianGrid, polar_to_cartesian
+from radio_visual_ssl.radar.grid import CartesianGrid, polar_to_cartesian, turned_towards
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
@@ -275,7 +275,7 @@ def _draw_top_view(
     grid = heatmap.grid
     far = min(max_range or np.inf, float(grid.range[-1]))
     back = -far if grid.wraps and camera is None else 0.0
-    side = far * float(np.sin(min(np.max(np.abs(grid.azimuth)), np.pi / 2)))
+    side = far * float(np.sin(min(np.max(np.abs(turned_towards(grid.azimuth))), np.pi / 2)))
     if camera is not None:
         # the camera's sector and a margin, and of a wide one the middle: the empty rest would make the picture small
         widest = float(np.max(np.abs(_sector_azimuths(camera))))

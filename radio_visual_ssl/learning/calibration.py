@@ -15,6 +15,7 @@ from scipy.special import log_softmax
 from radio_visual_ssl.learning.localizer_data import LabelledBatch, in_sector
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, decode
 from radio_visual_ssl.models.network_localizer import LocalizerCalibration
+from radio_visual_ssl.radar.grid import turned_towards
 
 CHI_SQUARE_MEDIAN = 0.4549364231195724
 """Median of the square of a standard normal."""
@@ -194,7 +195,7 @@ def compare(detections: list[Detections], batch: LabelledBatch, settings: Calibr
     parts = []
     for frame, found in enumerate(detections):
         own = np.flatnonzero(label_frame == frame)
-        turn = np.remainder(found.azimuth[:, None] - label_azimuth[own] + np.pi, 2 * np.pi) - np.pi
+        turn = turned_towards(found.azimuth[:, None] - label_azimuth[own])
         step = found.range[:, None] - label_range[own]
         distance = np.hypot(step, np.minimum(found.range[:, None], label_range[own]) * turn)
         sure = np.flatnonzero(kept[own])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
-from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.grid import PolarGrid, turned_towards
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 
@@ -219,6 +219,6 @@ def attention_weights(
     share = np.exp(attention - attention.max(axis=(1, 2), keepdims=True), dtype=np.float64)
     share /= share.sum(axis=(1, 2), keepdims=True)
     along = np.exp(-0.5 * ((grid.range[:, None] - candidates.range) / range_std) ** 2)
-    turned = np.mod(grid.azimuth[:, None] - candidates.azimuth + np.pi, 2 * np.pi) - np.pi
+    turned = turned_towards(grid.azimuth[:, None] - candidates.azimuth)
     across = np.exp(-0.5 * (turned / azimuth_std) ** 2)
     return np.einsum('irc,rc->ic', share @ across, along)

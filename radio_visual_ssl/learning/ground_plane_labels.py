@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.learning.mask_features import mask_weights
 from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.radar.grid import turned_towards
 from radio_visual_ssl.vision.camera import CameraModel
 from radio_visual_ssl.vision.masks import TargetMask
 
@@ -126,7 +127,7 @@ def ground_places(masks: Sequence[TargetMask], plane: GroundPlane, cone: bool) -
                 for step in (np.array([0.5, 0.0]), np.array([0.0, 0.5]))
             ]
         )
-        slopes[..., 1] = np.mod(slopes[..., 1] + np.pi, 2 * np.pi) - np.pi
+        slopes[..., 1] = turned_towards(slopes[..., 1])
         variance = _PIXEL_STD**2 * np.sum(slopes**2, axis=0)
         confidence = mask_weights(masks) / (1 + variance[:, 0] / _EVEN_STD**2)
     placed = whole & np.all(np.isfinite(place) & np.isfinite(variance) & (variance > 0), axis=1)
@@ -145,7 +146,7 @@ def recording_ground_places(recording: Recording, plane: GroundPlane | None) -> 
     if plane is None or not masks:
         nowhere = np.full((recording.instances, 2), np.nan)
         return GroundPlaces(nowhere, nowhere.copy(), np.zeros(recording.instances))
-    found = ground_places(masks, plane, cone=not recording.grid.wraps)
+    found = ground_places(masks, plane, cone=recording.grid.reads_cone_angles)
     outside = ~recording.grid.contains(found.place[:, 0], found.place[:, 1])
     found.place[outside], found.variance[outside], found.confidence[outside] = np.nan, np.nan, 0.0
     return found

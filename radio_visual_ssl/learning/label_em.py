@@ -11,6 +11,7 @@ from radio_visual_ssl.learning.clutter import Clutter, fit_clutter, log_clutter_
 from radio_visual_ssl.learning.frame_evidence import EvidenceArrays, EvidenceBatch
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
 from radio_visual_ssl.learning.visual_map import VisualMap
+from radio_visual_ssl.radar.grid import turned_towards
 
 UNKNOWN_VARIANCE = 1e6
 """m^2 or rad^2, of what no map is there for."""
@@ -198,7 +199,7 @@ def expect(
         numbers = batch.candidates
         total = variance[batch.instances][:, :, None, :] + world.variance[numbers][:, None, :, :]
         offset = world.place[numbers][:, None, :, :] - place[batch.instances][:, :, None, :]
-        offset[..., 1] = np.mod(offset[..., 1] + np.pi, 2 * np.pi) - np.pi
+        offset[..., 1] = turned_towards(offset[..., 1])
         log_likelihood = -0.5 * np.sum(offset**2 / total + np.log(2 * np.pi * total), axis=3)
         log_odds = odds_detection + log_likelihood + candidate_term[numbers][:, None, :] + batch.attention
         log_odds = np.where(batch.present[:, None, :], log_odds, -np.inf)

@@ -30,11 +30,13 @@ class MaskTruth:
         known: (I,) bool, whether it is known what the mask shows.
         shown: (I) the target, None where the mask shows none.
         targets: (I) all targets of the mask's frame.
+        cone: whether the radar reads cone angles.
     """
 
     known: NDArray[np.bool_]
     shown: list[Target | None]
     targets: list[list[Target]]
+    cone: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +77,8 @@ def read_mask_truth(recordings: Sequence[Recording]) -> MaskTruth:
         shown += truth.shown_by_instance()
         for frame, count in zip(truth.targets, counts, strict=True):
             targets += [frame or []] * int(count)
-    return MaskTruth(np.concatenate(known) if known else np.zeros(0, np.bool_), shown, targets)
+    cone = all(recording.grid.reads_cone_angles for recording in recordings)
+    return MaskTruth(np.concatenate(known) if known else np.zeros(0, np.bool_), shown, targets, cone)
 
 
 def evaluate_labels(
@@ -98,8 +101,8 @@ def evaluate_labels(
         if len(made.labels) != truth.known.size:
             raise ValueError(f'{name}: expected labels of {truth.known.size} masks, got {len(made.labels)}')
         labels = made.labels.chosen(truth.known)
-        figures[name] = judge_labels(name, labels, shown, made.kept[rows], targets)
-        curves[name] = coverage_curve(name, labels, shown, coverages, targets)
+        figures[name] = judge_labels(name, labels, shown, made.kept[rows], targets, cone=truth.cone)
+        curves[name] = coverage_curve(name, labels, shown, coverages, targets, cone=truth.cone)
     return LabelEvaluation(figures, curves)
 
 

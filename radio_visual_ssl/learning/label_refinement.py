@@ -21,6 +21,7 @@ from scipy.stats import siegelslopes
 from radio_visual_ssl.learning.mask_features import FEATURES
 from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
 from radio_visual_ssl.learning.self_labels import SelfLabels
+from radio_visual_ssl.radar.grid import turned_towards
 
 _COLUMN, _WIDTH, _HEIGHT, _FILL = (FEATURES.index(name) for name in ('column', 'log_width', 'log_height', 'log_fill'))
 _LEAST_LABELS = 30  # of a camera pose, to learn from how many radians a pixel is wide
@@ -173,7 +174,7 @@ def _towards_peaks(
     of_map = np.maximum(observed - wandering, (_LEAST_MAP_STD * per_metre) ** 2)
     of_peak = wandering + np.where(peaked, masks.peak_variance[own], 0)
     offset = np.where(peaked, masks.peak[own] - place, 0.0)
-    offset[:, 1] = np.mod(offset[:, 1] + np.pi, 2 * np.pi) - np.pi
+    offset[:, 1] = turned_towards(offset[:, 1])
     step = of_map / (of_map + of_peak) * offset
     belief = np.where(peaked, labels.pair[own, None], 0.0)
     joined = of_map * of_peak / (of_map + of_peak)

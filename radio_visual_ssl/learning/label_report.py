@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.evaluation.metrics import footprint_distance
 from radio_visual_ssl.learning.self_labels import SelfLabels
+from radio_visual_ssl.radar.grid import turned_towards
+from radio_visual_ssl.radar.ground import to_ground
 from radio_visual_ssl.radar.target import Target
 
 GROSS_ERROR = 4.0
@@ -84,6 +86,8 @@ def judge_labels(
     truth: Sequence[Target | None],
     keep: NDArray[np.bool_] | None = None,
     targets: Sequence[Sequence[Target]] | None = None,
+    *,
+    cone: bool = True,
 ) -> LabelFigures:
     """Figures of the kept labels against the truth.
 
@@ -93,6 +97,7 @@ def judge_labels(
         truth: (N,) the target that each instance shows, None for a mask that shows none.
         keep: (N,) bool, see ``SelfLabels.kept``; None = all.
         targets: (N) all targets of the frame of each label, for ``astray``.
+        cone: whether the radar reads cone angles, see ``PolarGrid.reads_cone_angles``.
 
     Raises:
         ValueError: truth, keep or targets of another length.
@@ -110,18 +115,15 @@ def judge_labels(
     kept = int(np.count_nonzero(keep))
     if rows.size == 0:
         coverage = kept / count if count else None
-        astray = _astray(labels, targets, keep)
+        astray = _astray(labels, targets, keep, cone)
         return LabelFigures(method, count, kept, coverage, false=1.0 if kept else None, astray=astray)
     near = np.array([near_face(target)[1] for target in shown])
-    range_ = np.array([target.slant_range for target in shown])
-    azimuth = np.array([target.cone_angle for target in shown])
-    true = _as_read(shown)
-    error = np.hypot(*(labels.position[rows] - true).T)
-    heights = np.zeros(count)
-    heights[rows] = np.sqrt(np.maximum(range_**2 - np.array([target.range for target in shown]) ** 2, 0))
-    ground = labels.on_ground(heights).position[rows]
+    range_, azimuth = np.array([target.as_read(cone=cone) for target in shown]).T
+    error = np.hypot(*(labels.position[rows] - _positions(range_, azimuth)).T)
+    heights = np.sqrt(np.maximum(range_**2 - np.array([target.range for target in shown]) ** 2, 0))
+    ground = _positions(*to_ground(labels.range[rows], labels.azimuth[rows], heights, cone=cone))
     footprint = [footprint_distance([x], [y], target)[0] for (x, y), target in zip(ground, shown, strict=True)]
-    turned = np.mod(labels.azimuth[rows] - azimuth + np.pi, 2 * np.pi) - np.pi
+    turned = turned_towards(labels.azimuth[rows] - azimuth)
     offset = np.column_stack((labels.range[rows] - near, turned))
     squared = np.sum(offset**2 / labels.variance[rows], axis=1)
     return LabelFigures(
@@ -138,30 +140,30 @@ def judge_labels(
         median_error_m=float(np.median(error)),
         p90_error_m=float(np.quantile(error, 0.9)),
         gross=float(np.mean(error > GROSS_ERROR)),
-        astray=_astray(labels, targets, keep),
+        astray=_astray(labels, targets, keep, cone),
         mean_footprint_error_m=float(np.mean(footprint)),
         p90_footprint_error_m=float(np.quantile(footprint, 0.9)),
         consistency=float(np.median(squared) / (2 * np.log(2))),
     )
 
 
-def _as_read(targets: Sequence[Target]) -> NDArray[np.float64]:
-    """(T, 2) m, x and y of the centres as the radar reads them: slant range and cone angle."""
-    range_ = np.array([target.slant_range for target in targets])
-    azimuth = np.array([target.cone_angle for target in targets])
+def _positions(range_: NDArray[np.float64], azimuth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2) m of x and y."""
     return range_[:, None] * np.column_stack((np.cos(azimuth), np.sin(azimuth)))
 
 
-def _astray(labels: SelfLabels, targets: Sequence[Sequence[Target]] | None, keep: NDArray[np.bool_]) -> float | None:
+def _astray(
+    labels: SelfLabels, targets: Sequence[Sequence[Target]] | None, keep: NDArray[np.bool_], cone: bool
+) -> float | None:
     """Share of the kept labels that are far from every target of their frame."""
     rows = np.flatnonzero(keep)
     if targets is None or rows.size == 0:
         return None
-    places = labels.position
-    far = [
-        not targets[row] or float(np.min(np.hypot(*(_as_read(targets[row]) - places[row]).T))) > GROSS_ERROR
-        for row in rows.tolist()
-    ]
+    places, far = labels.position, []
+    for row in rows.tolist():
+        read = np.array([target.as_read(cone=cone) for target in targets[row]]).reshape(-1, 2)
+        nearest = np.min(np.hypot(*(_positions(*read.T) - places[row]).T), initial=np.inf)
+        far.append(nearest > GROSS_ERROR)
     return float(np.mean(far))
 
 
@@ -171,9 +173,14 @@ def coverage_curve(
     truth: Sequence[Target | None],
     coverages: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
     targets: Sequence[Sequence[Target]] | None = None,
+    *,
+    cone: bool = True,
 ) -> list[LabelFigures]:
     """Figures when the most confident labels of each share are kept: error against coverage."""
-    return [judge_labels(method, labels, truth, labels.kept(coverage=coverage), targets) for coverage in coverages]
+    return [
+        judge_labels(method, labels, truth, labels.kept(coverage=coverage), targets, cone=cone)
+        for coverage in coverages
+    ]
 
 
 def report_table(figures: Sequence[LabelFigures]) -> str:

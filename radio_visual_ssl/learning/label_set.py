@@ -176,7 +176,7 @@ class RecordingLabels:
         labels = SelfLabels.given(self.frame, self.range, self.azimuth, self.confidence)
         return replace(labels, instance=self.instance, variance=self.variance)
 
-    def targets(self, radar_height: float = 0.0) -> list[list[Target] | None]:
+    def targets(self, radar_height: float = 0.0, *, cone: bool = True) -> list[list[Target] | None]:
         """Kept labels as targets, a list for each frame.
 
         An empty list is a frame in which the camera sees nothing; None one of which nothing is known, or all of whose
@@ -184,8 +184,9 @@ class RecordingLabels:
 
         Args:
             radar_height: m, see ``SelfLabels.targets``.
+            cone: see there.
         """
-        lists = self.as_self_labels().targets(len(self.stamps_ns), self.kept, radar_height, self.label)
+        lists = self.as_self_labels().targets(len(self.stamps_ns), self.kept, radar_height, self.label, cone=cone)
         return [targets if known else None for targets, known in zip(lists, self.known, strict=True)]
 
 
@@ -366,7 +367,13 @@ def _header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
 
 
 def write_labels_to_bag(
-    path: str | Path, labels: RecordingLabels, frame_id: str, radar_height: float = 0.0, topic: str = LABEL_TOPIC
+    path: str | Path,
+    labels: RecordingLabels,
+    frame_id: str,
+    radar_height: float = 0.0,
+    *,
+    cone: bool = True,
+    topic: str = LABEL_TOPIC,
 ) -> int:
     """Write kept labels as TargetArray into a new bag, to be played or looked at beside the one they are of.
 
@@ -377,8 +384,8 @@ def write_labels_to_bag(
         path: of the new bag.
         labels: of one recording.
         frame_id: of the radar.
-        radar_height: m, of the radar above the reflecting points, to take slant range and cone angle to the ground;
-            0 = as the radar reads them.
+        radar_height: m, see ``SelfLabels.targets``.
+        cone: whether the radar reads cone angles, see ``PolarGrid.reads_cone_angles``.
         topic: with a leading slash.
 
     Returns:
@@ -390,7 +397,7 @@ def write_labels_to_bag(
     types, count = RosbagsTypes(), 0
     with BagWriter(path) as bag:
         bag.add_topic(topic, f'{PACKAGE}/msg/TargetArray')
-        for stamp, targets in zip(labels.stamps_ns, labels.targets(radar_height), strict=True):
+        for stamp, targets in zip(labels.stamps_ns, labels.targets(radar_height, cone=cone), strict=True):
             if targets is not None:
                 bag.write(topic, int(stamp), targets_to_message(targets, int(stamp), frame_id, types))
                 count += 1

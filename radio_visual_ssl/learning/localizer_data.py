@@ -337,7 +337,7 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
 
     Targets in the camera's view that it sees at least in part are kept; other ones in the grid count as dropped, so
     that they are neither targets nor background, as for labels that the camera made. Places are those of the targets'
-    middles as the radar reads them (slant range, cone angle).
+    middles as the radar reads them (slant range and, of a line of antennas, cone angle).
 
     Args:
         recordings: of one radar.
@@ -348,12 +348,13 @@ def truth_labels(recordings: Sequence[Recording], truths: Sequence[Truth]) -> La
         frame, rows, names = [], [], []
         for index, targets in enumerate(truth.targets):
             for target in targets or ():
-                if not recording.grid.contains(target.slant_range, target.cone_angle):
+                place = target.as_read(cone=recording.grid.reads_cone_angles)
+                if not recording.grid.contains(*place):
                     continue
                 seen = target.in_camera_view and not target.visibility <= 0
                 # where a target is that is kept, is known; one that is dropped reaches as far as it is long
                 off = 0.1 if seen else max(target.size[0] / 2, 0.1)
-                rows.append((target.slant_range, target.cone_angle, off, seen))
+                rows.append((*place, off, seen))
                 frame.append(index)
                 names.append(target.label)
         table = np.array(rows, dtype=np.float64).reshape(-1, 4)

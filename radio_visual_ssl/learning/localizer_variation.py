@@ -13,7 +13,7 @@ from torch import Tensor
 from radio_visual_ssl.learning.localizer_data import LabelledBatch
 from radio_visual_ssl.models.polar_layers import DECIBEL
 from radio_visual_ssl.models.radar_input import ABSENT
-from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.grid import PolarGrid, turned_towards
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,8 @@ def _shifted(batch: LabelledBatch, grid: PolarGrid, channels: Sequence[str], mov
         torch.from_numpy(each).to(device)
         for each in grid.position(torch.nan_to_num(row).numpy(), torch.nan_to_num(column).numpy())
     )
-    sector = batch.sector.cpu().numpy()
-    shift = moves.double().cpu().numpy()
-    lows = _moved_border(grid, sector[:, 0], sector[:, 2], shift)
-    highs = _moved_border(grid, sector[:, 1], sector[:, 3], shift)
-    moved = torch.from_numpy(np.stack((lows[0], highs[0], lows[1], highs[1]), axis=1)).to(batch.sector)
+    sectors = _moved_sectors(grid, batch.sector.cpu().numpy(), moves.double().cpu().numpy())
+    moved = torch.from_numpy(sectors).to(batch.sector)
     stays = ~out.to(device)
     return LabelledBatch(
         maps,
@@ -152,13 +149,17 @@ def _shifted(batch: LabelledBatch, grid: PolarGrid, channels: Sequence[str], mov
     )
 
 
-def _moved_border(
-    grid: PolarGrid, range_: NDArray[np.float64], azimuth: NDArray[np.float64], shift: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Ranges and azimuths of borders, clamped to the grid, moved by bins."""
-    row = np.interp(range_, grid.range, np.arange(grid.shape[0])) + shift[:, 0]
-    column = np.interp(azimuth, grid.azimuth, np.arange(grid.shape[1])) + shift[:, 1]
-    return grid.position(row, column)
+def _moved_sectors(grid: PolarGrid, sectors: NDArray[np.float64], moves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(B, 4) sectors moved by (B, 2) bins; see `in_sector`. Borders are clamped to the grid, a circle turns."""
+    bins = np.arange(grid.shape[0])
+    range_ = np.interp(np.interp(sectors[:, :2], grid.range, bins) + moves[:, :1], bins, grid.range)
+    if grid.wraps:
+        return np.hstack((range_, sectors[:, 2:] + moves[:, 1:] * 2 * np.pi / grid.shape[1]))
+    centre = sectors[:, 2:].mean(axis=1, keepdims=True)
+    turn = turned_towards(centre, (grid.azimuth[0] + grid.azimuth[-1]) / 2) - centre
+    bins = np.arange(grid.shape[1])
+    column = np.interp(sectors[:, 2:] + turn, grid.azimuth, bins) + moves[:, 1:]
+    return np.hstack((range_, np.interp(column, bins, grid.azimuth)))
 
 
 def _cut_out(

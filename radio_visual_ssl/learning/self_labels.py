@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.radar.ground import to_ground
+from radio_visual_ssl.radar.ground import places_on_ground
 from radio_visual_ssl.radar.target import Target
 
 
@@ -101,16 +101,6 @@ class SelfLabels:
         """(N, 2) m, x forward and y left in the radar frame, at the range that the radar reads."""
         return self.range[:, None] * np.column_stack((np.cos(self.azimuth), np.sin(self.azimuth)))
 
-    @property
-    def covariance(self) -> NDArray[np.float64]:
-        """(N, 2, 2) m^2 of (x, y)."""
-        axes = np.stack(
-            (np.cos(self.azimuth), -np.sin(self.azimuth), np.sin(self.azimuth), np.cos(self.azimuth)), axis=1
-        )
-        axes = axes.reshape(-1, 2, 2)
-        variance = self.variance * np.column_stack((np.ones(len(self)), self.range**2))
-        return axes * variance[:, None, :] @ axes.transpose(0, 2, 1)
-
     def kept(self, confidence: float | None = None, coverage: float | None = None) -> NDArray[np.bool_]:
         """(N,) which labels to keep: those of a confidence at least, or the most confident share of all.
 
@@ -135,6 +125,8 @@ class SelfLabels:
         keep: NDArray[np.bool_],
         radar_height: float = 0.0,
         label: NDArray[np.str_] | None = None,
+        *,
+        cone: bool = True,
     ) -> list[list[Target] | None]:
         """Kept labels as targets, a list for each frame.
 
@@ -144,15 +136,17 @@ class SelfLabels:
         Args:
             frames: number of frames that were given.
             keep: (N,) see :meth:`kept`.
-            radar_height: m, of the radar above the reflecting points, to take slant range and cone angle to the
-                ground; 0 = positions are what the radar reads.
+            radar_height: m, of the radar above the reflecting points, to take what it reads to the ground; what is
+                nearer than that is dropped. 0 = positions are what the radar reads.
             label: (N,) class names, empty where unknown; None = all unknown.
+            cone: whether the radar reads cone angles, see ``PolarGrid.reads_cone_angles``.
         """
         has_instances = np.bincount(self.frame, minlength=frames) > 0
         lists: list[list[Target] | None] = [None if some else [] for some in has_instances]
-        labels = self.on_ground(radar_height) if radar_height else self
-        places, covariances = labels.position, labels.covariance
-        for number in np.flatnonzero(keep):
+        spread = np.zeros((len(self), 2, 2))
+        spread[:, 0, 0], spread[:, 1, 1] = self.variance[:, 0], self.range**2 * self.variance[:, 1]
+        places, covariances = places_on_ground(self.range, self.azimuth, spread, radar_height, 0.0, cone=cone)
+        for number in np.flatnonzero(keep & (self.range > abs(radar_height))):
             target = Target(
                 x=float(places[number, 0]),
                 y=float(places[number, 1]),
@@ -164,16 +158,3 @@ class SelfLabels:
             index = int(self.frame[number])
             lists[index] = [*(lists[index] or []), target]
         return lists
-
-    def on_ground(self, height: float | NDArray[np.float64]) -> 'SelfLabels':
-        """The labels with the height of the radar taken out: ground range and azimuth instead of what a mast reads.
-
-        Slant range and cone angle (the azimuth of a line of antennas along y) are those of reflecting points so far
-        below the radar; the variance in range is stretched accordingly.
-
-        Args:
-            height: m, of the radar above the reflecting points, one for all or (N,).
-        """
-        ground, azimuth = to_ground(self.range, self.azimuth, height, cone=True)
-        stretch = (self.range / ground)[:, None]
-        return replace(self, range=ground, azimuth=azimuth, variance=self.variance * stretch**2)

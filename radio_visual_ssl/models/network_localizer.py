@@ -265,7 +265,7 @@ class NetworkLocalizer:
         inside = calibration.within(found.range)
         found = found.chosen(inside)
         position, covariance = _on_ground(
-            found, settings.radar_height, settings.surface_to_centre, not heatmap.grid.wraps
+            found, settings.radar_height, settings.surface_to_centre, heatmap.grid.reads_cone_angles
         )
         row, column = (np.rint(each).astype(int) for each in heatmap.grid.index(found.range, found.azimuth))
         column = column % heatmap.grid.shape[1]
@@ -334,13 +334,13 @@ class NetworkLocalizer:
 
 
 def _on_ground(
-    found: Detections, height: float, surface_to_centre: float, line: bool
+    found: Detections, height: float, surface_to_centre: float, cone: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(N, 2) m and (N, 2, 2) m^2 of (x, y), with the radar's height above the targets taken out.
 
-    A radar that turns round reads true azimuths (``line`` False).
+    Azimuths as read are cone angles or true ones, see ``PolarGrid.reads_cone_angles``.
     """
     covariance = np.zeros((len(found.range), 2, 2))
     covariance[:, 0, 0] = found.variance[:, 0]
     covariance[:, 1, 1] = found.range**2 * found.variance[:, 1]
-    return places_on_ground(found.range, found.azimuth, covariance, height, surface_to_centre, cone=line)
+    return places_on_ground(found.range, found.azimuth, covariance, height, surface_to_centre, cone=cone)

@@ -402,16 +402,18 @@ class ManagedNode(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Destroy inputs and timers, then ``deactivate``."""
+        """Destroy inputs and timers, then ``deactivate``; a node that fails in it is unconfigured, not active still."""
         self._destroy_inputs()
-        result = self._transition('deactivate', self.deactivate, lambda: None)
+        result = self._transition(
+            'deactivate', self.deactivate, lambda: None, of_failure=TransitionCallbackReturn.ERROR
+        )
         self._disable(state)
         return result
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Destroy the outputs, then ``cleanup``."""
         self._destroy_outputs()
-        return self._transition('cleanup', self.cleanup, lambda: None)
+        return self._transition('cleanup', self.cleanup, lambda: None, of_failure=TransitionCallbackReturn.ERROR)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Destroy inputs and timers, ``deactivate``, destroy the outputs, ``cleanup``; the process ends."""
@@ -423,7 +425,12 @@ class ManagedNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Back to unconfigured, so that the node can be configured again."""
         self._destroy_inputs()
+        self._disable(state)
         self._destroy_outputs()
+        try:
+            self.cleanup()
+        except Exception as error:  # what failed was told; the node is to stay, whatever else fails
+            self.get_logger().error(f'cannot clean up: {error!r}')
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self) -> None:
@@ -450,7 +457,13 @@ class ManagedNode(LifecycleNode):
         for text in self._unknown_overrides(of_qos=True):
             self.get_logger().warning(text)
 
-    def _transition(self, verb: str, work: Callable[[], Any], undo: Callable[[], None]) -> TransitionCallbackReturn:
+    def _transition(
+        self,
+        verb: str,
+        work: Callable[[], Any],
+        undo: Callable[[], None],
+        of_failure: TransitionCallbackReturn = TransitionCallbackReturn.FAILURE,
+    ) -> TransitionCallbackReturn:
         try:
             work()
         except Exception as error:  # rclpy would swallow it without a line
@@ -461,7 +474,7 @@ class ManagedNode(LifecycleNode):
                 if not isinstance(error, (ValueError, OSError)):
                     self.get_logger().error(traceback.format_exc().rstrip())
                 self.publish_diagnostics()
-            return TransitionCallbackReturn.FAILURE
+            return of_failure
         self._transition_problem = ''
         self.get_logger().debug(f'{verb}: done')
         return TransitionCallbackReturn.SUCCESS

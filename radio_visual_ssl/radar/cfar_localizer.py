@@ -240,7 +240,7 @@ class CfarLocalizer:
             excess=excess,
         )
         return targets_on_ground(
-            targets, settings.radar_height, settings.surface_to_centre, settings.extent_std, cone=not grid.wraps
+            targets, settings.radar_height, settings.surface_to_centre, settings.extent_std, cone=grid.reads_cone_angles
         )
 
     def reset(self) -> None:

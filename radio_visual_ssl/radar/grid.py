@@ -46,6 +46,14 @@ class PolarGrid:
         """Number of (range bins, azimuth bins)."""
         return self.range.size, self.azimuth.size
 
+    @property
+    def reads_cone_angles(self) -> bool:
+        """Whether azimuths are those that a line of antennas reads, see ``Target.cone_angle``.
+
+        A radar that turns round reads true ones; nobody but it sees the whole circle.
+        """
+        return not self.wraps
+
     def __eq__(self, other: object) -> bool:
         """Same bin centres, bit for bit, and same wrap-around."""
         if not isinstance(other, PolarGrid):
@@ -70,7 +78,7 @@ class PolarGrid:
             column = np.mod(column, self.azimuth.size)
         azimuth = np.interp(np.asarray(column), np.arange(azimuth_centres.size), azimuth_centres)
         if self.wraps:
-            azimuth = np.mod(azimuth + np.pi, 2 * np.pi) - np.pi
+            azimuth = turned_towards(azimuth)
         return range_, azimuth
 
     def index(self, range_: ArrayLike, azimuth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -71,6 +71,14 @@ class Target:
         distance = self.slant_range
         return float(np.arcsin(self.y / distance)) if distance > 0 else 0.0
 
+    def as_read(self, *, cone: bool) -> tuple[float, float]:
+        """Slant range (m) and azimuth (rad) of the target's middle as a radar at the origin reads them.
+
+        Args:
+            cone: whether the radar reads cone angles, see ``PolarGrid.reads_cone_angles``.
+        """
+        return self.slant_range, self.cone_angle if cone else self.azimuth
+
     @property
     def _middle_height(self) -> float:
         """m, of the middle of the box above the radar."""

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.radar.grid import turned_towards
+
 Colour = tuple[int, int, int]
 Material = Literal['metal', 'human', 'concrete', 'brick', 'glass', 'wood', 'vegetation']
 
@@ -34,7 +36,7 @@ class Kind:
 
     def aspect_gain(self, angle: NDArray[np.float64]) -> NDArray[np.float64]:
         """Cross section at an angle (rad) between the heading and the way to the radar, relative to the mean."""
-        angle_deg = np.degrees(np.abs(np.mod(angle + np.pi, 2 * np.pi) - np.pi))
+        angle_deg = np.degrees(np.abs(turned_towards(angle)))
         return _gain(self.aspect_db, angle_deg) / _mean_gain(self.aspect_db)
 
 

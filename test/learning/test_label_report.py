@@ -48,6 +48,16 @@ def test_a_label_on_the_near_face_is_on_the_footprint():
     assert figures.median_error_m == pytest.approx(CAR.slant_range - near)
 
 
+def test_a_radar_that_turns_round_reads_true_azimuths_behind_it_too():
+    behind = Target(-20.0, 5.0, z=-4.0, size=(2.0, 2.0, 1.5), heading=0.0)
+    made = labels([behind.slant_range], [behind.azimuth])
+    figures = judge_labels('x', made, [behind], targets=[[behind]], cone=False)
+    assert figures.median_error_m == figures.azimuth_bias_deg == pytest.approx(0.0, abs=1e-9)
+    assert figures.mean_footprint_error_m == pytest.approx(0.0, abs=1e-9)
+    assert (figures.gross, figures.astray) == (0, 0)
+    assert judge_labels('x', made, [behind], targets=[[behind]]).gross == 1
+
+
 def test_gross_errors_are_counted_from_the_centre():
     at = CAR.slant_range
     figures = judge_labels('x', labels([at, at + 3.9, at + 4.1, at + 10], np.zeros(4)), [CAR] * 4)

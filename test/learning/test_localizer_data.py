@@ -20,6 +20,7 @@ from radio_visual_ssl.learning.training_run import TrainingError
 from radio_visual_ssl.learning.truth import Truth
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.target import Target
 
 INPUT = RadarInputSettings(max_range=18.0)
@@ -144,3 +145,12 @@ def test_truth_becomes_labels_of_what_the_camera_sees(scenes):
     assert (labels.range[0], labels.azimuth[0]) == (seen.slant_range, seen.cone_angle)
     # where it is, is known of the one that counts; how far one reaches, of those that do not
     assert np.sqrt(labels.variance[:, 0]).tolist() == pytest.approx([0.1, 1.5, 0.1])
+
+
+def test_truth_behind_a_radar_that_turns_round_stays_behind_it(scenes):
+    recording, _ = scenes.recording(0, 3)
+    grid = PolarGrid(scenes.grid.range, np.linspace(-np.pi, np.pi, 36, endpoint=False), wraps=True)
+    behind = Target(-9.0, 3.0, z=-3.0, size=(4, 2, 2), visibility=0.5, in_camera_view=True)
+    truth = Truth([[behind], None, None], [[], [], []], np.zeros(3, bool))
+    labels = truth_labels([replace(recording, grid=grid)], [truth]).of(recording)
+    assert (labels.range[0], labels.azimuth[0]) == pytest.approx((behind.slant_range, np.pi - np.arctan(1 / 3)))

@@ -91,6 +91,19 @@ def test_a_shift_on_a_circle_goes_round():
         column = int(varied.maps[number, 0].argmax()) % 24
         turn = float(varied.azimuth[number]) - grid.azimuth[column]
         assert math.remainder(turn, 2 * math.pi) == pytest.approx(0, abs=1e-9)
+        step = math.remainder(float(varied.azimuth[number] - batch.azimuth[number]), 2 * math.pi)
+        turned = [math.remainder(float(each), 2 * math.pi) for each in (varied.sector - batch.sector)[number, 2:]]
+        assert turned == pytest.approx([step, step], abs=1e-9)
+
+
+def test_a_shift_moves_the_sector_of_a_radar_that_looks_backwards_wherever_its_angles_are_counted_from(scenes):
+    grid = PolarGrid(scenes.grid.range, scenes.grid.azimuth + np.pi)
+    ahead = _vary(_batch(scenes.grid), scenes.grid, shift=(0, 4))
+    batch = _batch(grid)
+    for turns in (np.pi, -np.pi):
+        there = torch.tensor([0, 0, turns, turns])
+        varied = _vary(batch._replace(sector=_batch(scenes.grid).sector + there), grid, shift=(0, 4))
+        torch.testing.assert_close(varied.sector, ahead.sector + torch.tensor([0, 0, np.pi, np.pi]))
 
 
 def test_gain_changes_what_stands_out_by_decibels_and_leaves_the_noise(scenes):

@@ -143,7 +143,8 @@ def test_predicted_covariance_is_that_of_the_radar_peaks(guided):
 def test_covariance_in_the_plane_turns_with_the_azimuth():
     labels = SelfLabels.given(np.zeros(1, int), np.array([10.0]), np.array([np.pi / 2]), np.ones(1), (0.25, 0.0004))
     np.testing.assert_allclose(labels.position, [[0.0, 10.0]], atol=1e-9)
-    np.testing.assert_allclose(labels.covariance[0], [[0.04, 0.0], [0.0, 0.25]], atol=1e-9)
+    (target,) = labels.targets(1, np.array([True]))[0] or []
+    np.testing.assert_allclose(target.covariance, [[0.04, 0.0], [0.0, 0.25]], atol=1e-9)
 
 
 def test_random_restarts_find_the_map_without_attention_where_clutter_is_moderate():
@@ -262,6 +263,14 @@ def test_height_of_the_radar_is_taken_out_on_request():
     labels = SelfLabels.given(np.zeros(1, int), np.array([slant]), np.array([np.arcsin(y / slant)]), np.ones(1))
     (target,) = labels.targets(1, np.array([True]), radar_height=height)[0] or []
     assert (target.x, target.y, target.z) == pytest.approx((x, y, -height))
+    # of x = sqrt((slant cos(cone))^2 - height^2) and y = slant sin(cone), whose variances are 1 m^2 and 0.01 rad^2
+    cone = labels.azimuth[0]
+    along, across = slant * np.cos(cone) ** 2 / x, -(slant**2) * np.cos(cone) * np.sin(cone) / x
+    steps = np.array([[along, across], [np.sin(cone), slant * np.cos(cone)]])
+    np.testing.assert_allclose(target.covariance, steps @ np.diag([1.0, 0.01]) @ steps.T, rtol=1e-9)
+    (true,) = labels.targets(1, np.array([True]), radar_height=height, cone=False)[0] or []
+    assert (true.range, true.azimuth) == pytest.approx((np.hypot(x, y), labels.azimuth[0]))
+    assert labels.targets(1, np.array([True]), radar_height=slant + 1) == [None]
 
 
 def test_coverage_is_what_was_asked_and_takes_the_most_confident():

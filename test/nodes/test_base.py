@@ -2,6 +2,7 @@
 """What all nodes share: starting, parameters that are wrong from the start, QoS overrides, time and signals."""
 
 import signal
+import sys
 import time
 
 import pytest
@@ -58,6 +59,46 @@ def test_without_autostart_it_waits_for_the_transitions_and_can_go_all_the_way_r
     assert graph.state(name) == 'unconfigured', 'it lives on'
     assert graph.change_state(name, 'shutdown')
     assert node.wait() == 0
+
+
+STUBBORN = """
+import sys
+from radio_visual_ssl.nodes.base import ManagedNode
+from radio_visual_ssl.nodes.process import run
+from std_msgs.msg import String
+
+class Stubborn(ManagedNode):
+    fails = True
+
+    def __init__(self):
+        super().__init__('stubborn')
+
+    def configure(self):
+        self.add_output(String, '~/said')
+
+    def deactivate(self):
+        if self.fails:
+            raise OSError('the device does not let go')
+
+    def cleanup(self):
+        self.fails = False
+
+sys.exit(run('__main__', 'Stubborn'))
+"""
+
+
+def test_a_node_that_cannot_be_deactivated_ends_unconfigured_and_can_begin_anew(graph):
+    node = graph.start(sys.executable, '-c', STUBBORN, '--ros-args', '-r', '__ns:=/hard')
+    name = '/hard/stubborn'
+    graph.wait_for_state(name, 'active')
+    assert not graph.change_state(name, 'deactivate')
+    graph.wait_for_state(name, 'unconfigured')
+    graph.wait_for_status('hard/stubborn: state', ERROR, 'cannot deactivate: the device does not let go')
+    assert graph.change_state(name, 'configure')
+    assert graph.change_state(name, 'activate')
+    graph.wait_for_status('hard/stubborn: state', OK, 'active')
+    assert node.stop(signal.SIGTERM) == 0
+    assert 'Traceback' not in node.output
 
 
 def test_an_unknown_parameter_is_named_with_what_it_may_have_meant_and_the_node_lives_on(graph, tmp_path):
