@@ -31,7 +31,8 @@ class CalibrationSettings:
     Attributes:
         false_per_empty_frame: false targets that a frame without any label has on average at the threshold; unless
             detections and labels would agree less than half as well there (F1) as they can: then what is found in
-            frames without labels is rather what masks have missed, and the threshold is that of best agreement.
+            frames without labels is rather what masks have missed, and the threshold is that of best agreement. So it
+            is for a network that sees the camera, too: where the camera shows nothing, it finds nothing anyway.
         hit_distance: m, farthest that a detection's label may be.
         lowest_score: of the network, below which detections are not looked at.
         separation: m, see `NetworkLocalizerSettings`; the one that the localizer will be run with.
@@ -145,7 +146,7 @@ def calibrate(
             output = network(*batch.inputs(device))
         detections = decode(output, network.cells, settings.lowest_score, 64, settings.separation)
         found.append(compare(detections, batch, settings))
-        labels += int((batch.kept & _inside(batch)).sum())
+        labels += int(batch.kept.sum())
     outcomes = _joined(found)
     slope, intercept = fit_scores(outcomes.logit, outcomes.hit, outcomes.weight)
     scales = [
@@ -155,7 +156,7 @@ def calibrate(
     temperature = fit_temperature(outcomes.class_logit[named], outcomes.class_index[named])
     calibration = LocalizerCalibration(slope, intercept, 0.5, scales[0], scales[1], class_temperature=temperature)
     scores = calibration.score(1 / (1 + np.exp(-outcomes.logit)))
-    enough = outcomes.empty_frames >= settings.least_empty_frames
+    telling = outcomes.empty_frames >= settings.least_empty_frames and not network.sees_camera
     wrong = ~outcomes.hit & (outcomes.weight > 0) & outcomes.empty
     counted = outcomes.weight > 0
     threshold, rate = choose_threshold(scores[wrong], outcomes.empty_frames, settings.false_per_empty_frame)
@@ -163,7 +164,7 @@ def calibrate(
     at_empty, at_best = (
         _agreement(scores[counted], outcomes.hit[counted], labels, each) for each in (threshold, agreed)
     )
-    by_empty_frames = enough and at_empty >= at_best / 2
+    by_empty_frames = telling and at_empty >= at_best / 2
     if not by_empty_frames:
         threshold = agreed
         rate = float(np.count_nonzero(scores[wrong] >= threshold) / max(outcomes.empty_frames, 1))
@@ -333,12 +334,6 @@ def _agreement(scores: NDArray[np.float64], hit: NDArray[np.bool_], labels: int,
     kept = scores >= threshold
     found, reported = int(np.count_nonzero(kept & hit)), int(np.count_nonzero(kept))
     return 2 * found / max(reported + labels, 1)
-
-
-def _inside(batch: LabelledBatch) -> torch.Tensor:
-    """(L,) labels in the part that the camera is known to see."""
-    inside: torch.Tensor = in_sector(batch.range, batch.azimuth, batch.sector[batch.frame].unbind(1))
-    return inside
 
 
 def _joined(parts: list[Outcomes]) -> Outcomes:

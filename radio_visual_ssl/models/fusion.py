@@ -37,6 +37,8 @@ class FusionNetwork(LocalizerNetwork):
     mirrored_places: Tensor
     key_places: Tensor
 
+    sees_camera = True
+
     def __init__(
         self,
         grid: PolarGrid,

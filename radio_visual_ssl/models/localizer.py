@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -114,10 +114,13 @@ class LocalizerNetwork(nn.Module):
         grid, input_channels, classes: as given.
         cells: the output's cells.
         head_layers: how many of ``layers`` come before the residual blocks.
+        sees_camera: whether it takes a picture beside each heatmap.
 
     Raises:
         ValueError: numbers out of range; the message names the field.
     """
+
+    sees_camera: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -128,7 +128,7 @@ class _Answers(torch.nn.Module):
 
     def __init__(self, cells):
         super().__init__()
-        self.cells, self.weight = cells, torch.nn.Parameter(torch.zeros(1))
+        self.cells, self.weight, self.sees_camera = cells, torch.nn.Parameter(torch.zeros(1)), False
 
     def forward(self, maps):
         return LocalizerOutput(maps[:, 0], maps[:, 1:3], maps[:, 3:5])
@@ -187,3 +187,8 @@ def test_calibration_of_a_network_that_is_too_sure_of_itself(scenes):
     assert few.threshold_frames == 'labelled'
     assert 0.2 < few.calibration.threshold < 0.5
     assert few.recall > report.recall
+    # what the camera does not show, a network that sees it does not find: empty frames tell nothing of the others
+    network = _Answers(cells)
+    network.sees_camera = True
+    fused = calibrate(network, [batch], CalibrationSettings(hit_distance=1.0))
+    assert (fused.threshold_frames, fused.calibration.threshold) == ('labelled', few.calibration.threshold)
