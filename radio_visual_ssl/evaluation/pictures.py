@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 FOUND, MISSED, OUTSIDE = '#56B4E9', '#E69F00', '#BBBBBB'
 HIT, FALSE_ALARM, IGNORED = '#F0E442', '#D55E00', '#BBBBBB'
 ROWS_OF_TOP_VIEW = 600
+_BACKWARDS = -0.02  # cosine of the azimuth from which on what lies behind is drawn, too
 _REFERENCES = {
     Reference.ARBITRARY: 'dB',
     Reference.NOISE_FLOOR: 'dB above the noise floor',
@@ -274,14 +275,16 @@ def _draw_top_view(
     camera = judged.camera
     grid = heatmap.grid
     far = min(max_range or np.inf, float(grid.range[-1]))
-    back = -far if grid.wraps and camera is None else 0.0
+    all_behind = float(np.max(np.cos(grid.azimuth))) <= 0
+    shown = grid.azimuth if camera is None or all_behind else _sector_azimuths(camera)
+    back = -far if np.min(np.cos(shown)) < _BACKWARDS else 0.0
     side = far * float(np.sin(min(np.max(np.abs(turned_towards(grid.azimuth))), np.pi / 2)))
     if camera is not None:
         # the camera's sector and a margin, and of a wide one the middle: the empty rest would make the picture small
         widest = float(np.max(np.abs(_sector_azimuths(camera))))
         sector = far * float(np.sin(min(widest + np.radians(10), np.pi / 2)))
-        shown = [target for target in (*judged.detections, *judged.truth) if target.range <= far]
-        side = min(side, sector, max(0.65 * far, *(1.1 * abs(target.y) for target in shown), 0.0))
+        near = [target for target in (*judged.detections, *judged.truth) if target.range <= far]
+        side = min(side, sector, max(0.65 * far, *(1.1 * abs(target.y) for target in near), 0.0))
     cell = far / ROWS_OF_TOP_VIEW
     rows, columns = (max(round(extent / cell), 1) for extent in (far - back, 2 * side))
     places = CartesianGrid(back + cell / 2, -side + cell / 2, (rows, columns), cell)

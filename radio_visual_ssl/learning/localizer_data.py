@@ -321,9 +321,7 @@ def encode_batch(
     weight = in_sector(range_, azimuth, [each[:, None, None] for each in batch.sector.unbind(1)]).float()
     dropped = ~kept
     if bool(dropped.any()):
-        place, turn = batch.range[dropped, None, None], azimuth - batch.azimuth[dropped, None, None]
-        if cells.wraps:
-            turn = torch.remainder(turn + math.pi, 2 * math.pi) - math.pi
+        place, turn = batch.range[dropped, None, None], turned_towards(azimuth - batch.azimuth[dropped, None, None])
         distance = torch.hypot(range_ - place, torch.minimum(range_, place) * turn)
         reach = dropped_radius + (2 * batch.spread[dropped].amax(dim=1)).clamp(max=dropped_radius)
         far = (distance > reach[:, None, None]).float()

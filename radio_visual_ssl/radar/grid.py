@@ -3,6 +3,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,9 +51,10 @@ class PolarGrid:
     def reads_cone_angles(self) -> bool:
         """Whether azimuths are those that a line of antennas reads, see ``Target.cone_angle``.
 
-        A radar that turns round reads true ones; nobody but it sees the whole circle.
+        A radar that turns reads true ones; nobody but it tells what is behind the line from what is before it.
         """
-        return not self.wraps
+        middles = turned_towards(self.azimuth)
+        return not self.wraps and float(np.max(np.abs(middles))) <= np.pi / 2 + 1e-9
 
     def __eq__(self, other: object) -> bool:
         """Same bin centres, bit for bit, and same wrap-around."""
@@ -159,9 +161,14 @@ class CartesianGrid:
         return self.y_min + self.cell_size * np.arange(self.shape[1])
 
 
-def turned_towards(azimuth: NDArray[np.float64], middle: float = 0.0) -> NDArray[np.float64]:
-    """The same azimuths (rad) within half a turn of a middle (rad); those that are there already keep every bit."""
-    return azimuth - 2 * np.pi * np.rint((azimuth - middle) / (2 * np.pi))
+def turned_towards(azimuth: Any, middle: float = 0.0) -> Any:
+    """The same azimuths (rad) within half a turn of a middle (rad); those that are there already keep every bit.
+
+    Args:
+        azimuth: rad, an array or a tensor of any shape.
+        middle: rad.
+    """
+    return azimuth - 2 * np.pi * ((azimuth - middle) / (2 * np.pi)).round()
 
 
 def polar_to_cartesian(

@@ -20,6 +20,7 @@ from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
 
 GRID = PolarGrid(np.arange(0.0, 40.0, 0.5), np.radians(np.arange(-80.0, 81.0, 2.0)))
+REAR_GRID = PolarGrid(GRID.range, GRID.azimuth + np.pi)
 ROUND_GRID = PolarGrid(np.arange(0.0, 40.0, 0.5), np.radians(np.arange(-180.0, 179.0, 2.0)), wraps=True)
 CAMERA = CameraModel(200, 100, np.array([[100.0, 0, 99.5], [0, 100, 49.5], [0, 0, 1]]))
 CAR = Target(20.0, 3.0, -1.0, size=(4.0, 2.0, 1.5), heading=0.3, in_camera_view=True, in_radar_view=True)
@@ -98,7 +99,7 @@ def test_a_missed_target_is_marked(tmp_path):
     assert has_colour(drawn, '#E69F00')
 
 
-@pytest.mark.parametrize('grid', [GRID, ROUND_GRID], ids=['sector', 'all round'])
+@pytest.mark.parametrize('grid', [GRID, ROUND_GRID, REAR_GRID], ids=['sector', 'all round', 'backwards'])
 @pytest.mark.parametrize('camera', [CAMERA, None], ids=['camera', 'no camera'])
 def test_pictures_need_neither_image_nor_truth_nor_camera(tmp_path, grid, camera):
     out = draw_frame(None, heatmap(grid), DETECTIONS, None, camera, out=tmp_path / 'frame.png', max_range=25.0)

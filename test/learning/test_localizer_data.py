@@ -152,5 +152,19 @@ def test_truth_behind_a_radar_that_turns_round_stays_behind_it(scenes):
     grid = PolarGrid(scenes.grid.range, np.linspace(-np.pi, np.pi, 36, endpoint=False), wraps=True)
     behind = Target(-9.0, 3.0, z=-3.0, size=(4, 2, 2), visibility=0.5, in_camera_view=True)
     truth = Truth([[behind], None, None], [[], [], []], np.zeros(3, bool))
-    labels = truth_labels([replace(recording, grid=grid)], [truth]).of(recording)
-    assert (labels.range[0], labels.azimuth[0]) == pytest.approx((behind.slant_range, np.pi - np.arctan(1 / 3)))
+    backwards = PolarGrid(scenes.grid.range, np.linspace(0.6, 1.4, 24) * np.pi)
+    for each in (grid, backwards):
+        labels = truth_labels([replace(recording, grid=each)], [truth]).of(recording)
+        assert (labels.range[0], labels.azimuth[0]) == pytest.approx((behind.slant_range, np.pi - np.arctan(1 / 3)))
+
+
+def test_what_is_near_a_dropped_label_is_left_out_from_wherever_its_azimuth_is_counted(scenes):
+    recording, labels = scenes.recording(0)
+    cells = CellGrid.of(PolarGrid(scenes.grid.range, scenes.grid.azimuth + np.pi)).convolved(5, 2, 2)
+    weights = []
+    for turns in (np.pi, -np.pi):
+        dropped = replace(labels, azimuth=labels.azimuth + turns, kept=np.zeros(len(labels), bool))
+        batch = _frames(recording, dropped, {'pose': np.array([2.0, 15.0, 2.5, 3.8])}).__getitems__([9, 10])
+        weights.append(encode_batch(batch, cells, 0.75, 0.7, 2.0, 2.0)[1])
+    assert 0 < weights[0].sum() < torch.ones_like(weights[0]).sum()
+    torch.testing.assert_close(*weights)
