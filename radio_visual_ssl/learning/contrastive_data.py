@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from radio_visual_ssl.learning.recording_inputs import recording_inputs
 from radio_visual_ssl.learning.recordings import Recording, derived_array
 from radio_visual_ssl.learning.training_run import EpochwiseSampler, TrainingError, process_rank
-from radio_visual_ssl.models.radar_input import RadarInputSettings, recording_inputs
+from radio_visual_ssl.models.radar_input import RadarInputSettings
 
 _VERSION = 1  # of the small pictures and masks
 

@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from radio_visual_ssl.learning.label_set import LabelSet, RecordingLabels
+from radio_visual_ssl.learning.recording_inputs import recording_inputs, recording_pictures
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.training_run import EpochSampler, TrainingError, batch_loader
 from radio_visual_ssl.learning.truth import Truth
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.models.localizer_loss import LocalizerLabels, encode_labels
-from radio_visual_ssl.models.picture_input import PictureInputSettings, recording_pictures
-from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings, recording_inputs
+from radio_visual_ssl.models.picture_input import PictureInputSettings
+from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
 from radio_visual_ssl.radar.grid import PolarGrid, turned_towards
 
 AUTO = 'auto'

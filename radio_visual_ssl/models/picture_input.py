@@ -2,16 +2,11 @@
 """What a fusion network sees of the camera: how small pictures differ from those before."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from radio_visual_ssl.learning.recordings import Recording
 
 VERSION = 2
 CHANNELS = 4
@@ -78,19 +73,3 @@ class PictureInput:
     def reset(self) -> None:
         """Forget the background: the stream jumped or the camera moved."""
         self._seen.clear()
-
-
-def recording_pictures(recording: 'Recording', settings: PictureInputSettings) -> NDArray[np.float16]:
-    """(N, 4, rows, columns) inputs of a recording's frames, memory-mapped: made once, kept beside its other arrays."""
-    from radio_visual_ssl.learning.recordings import derived_array  # learning stands above models
-
-    def maps() -> Iterator[NDArray[np.float16]]:
-        stream = PictureInput(settings)
-        pictures: Iterable[NDArray[np.uint8] | None] = (
-            image if there else None for image, there in zip(recording.images, recording.has_image, strict=True)
-        )
-        for picture in pictures:
-            yield stream(picture).astype(np.float16)
-
-    key = f'picture input {VERSION}: {settings.size}, background {settings.background_frames}'
-    return derived_array(recording, key, maps)

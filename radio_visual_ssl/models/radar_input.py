@@ -4,7 +4,6 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,6 @@ from radio_visual_ssl.models.polar_layers import DECIBEL
 from radio_visual_ssl.radar.background import MedianBackground
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
-
-if TYPE_CHECKING:
-    from radio_visual_ssl.learning.recordings import Recording
 
 CHANNELS = ('power', 'change', 'moving', 'velocity')
 
@@ -187,29 +183,3 @@ def stream_inputs(
     radar_input = RadarInput(settings, grid)
     for heatmap in heatmaps:
         yield radar_input(heatmap).astype(np.float16)
-
-
-def recording_inputs(recording: 'Recording', settings: RadarInputSettings) -> NDArray[np.float16]:
-    """(N, C, R, A) inputs of a recording's frames, memory-mapped: made once, then kept beside its other arrays.
-
-    Raises:
-        ValueError: as `RadarInput`; the message names the bag.
-    """
-    from radio_visual_ssl.learning.recordings import derived_array  # learning stands above models
-
-    key = f'radar input {VERSION}: {"+".join(settings.channels)}, up to {settings.max_range!r} m'
-    if 'change' in settings.channels:
-        key += f', background {settings.background_frames} x {settings.background_interval}'
-    if 'moving' in settings.channels:
-        key += f', moving {settings.moving_speed!r} m/s'
-    if 'velocity' in settings.channels:
-        key += f', velocity over {settings.velocity_scale!r} m/s from {settings.velocity_min_snr!r} dB on'
-    heatmaps = (recording.heatmap(index) for index in range(len(recording)))
-    if recording.velocity is not None:
-        # a recorder that began amid a frame has missed the velocities of the first, which are then unknown (NaN)
-        velocities = iter(recording.velocity)
-        heatmaps = (replace(heatmap, velocity=next(velocities)) for heatmap in heatmaps)
-    try:
-        return derived_array(recording, key, lambda: stream_inputs(heatmaps, settings, recording.grid))
-    except ValueError as error:
-        raise ValueError(f'{recording.path}: {error}') from error

@@ -18,10 +18,11 @@ from radio_visual_ssl.learning.attention_picture import (
 from radio_visual_ssl.learning.contrastive_data import ContrastiveFrames, SceneSampler
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel, EncoderSettings
 from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
+from radio_visual_ssl.learning.recording_inputs import recording_inputs
 from radio_visual_ssl.learning.training_run import RunSettings, TrainingError
 from radio_visual_ssl.models.attention import find_peaks
 from radio_visual_ssl.models.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from radio_visual_ssl.models.radar_input import RadarInputSettings, recording_inputs
+from radio_visual_ssl.models.radar_input import RadarInputSettings
 
 WIDTH, HEIGHT = 32, 24
 SIDE = 5

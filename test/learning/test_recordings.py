@@ -15,6 +15,7 @@ from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.learning.recording_inputs import recording_inputs
 from radio_visual_ssl.learning.recordings import (
     RecordingError,
     RecordingSettings,
@@ -25,7 +26,7 @@ from radio_visual_ssl.learning.recordings import (
     open_recording,
     open_recordings,
 )
-from radio_visual_ssl.models.radar_input import RadarInputSettings, recording_inputs
+from radio_visual_ssl.models.radar_input import RadarInputSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 
