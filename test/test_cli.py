@@ -39,7 +39,7 @@ def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def last_json(result: subprocess.CompletedProcess[str]) -> dict:
     assert result.returncode == 0, result.stderr
-    return json.loads(result.stdout.splitlines()[-1])
+    return json.loads(result.stdout)
 
 
 def error_of(result: subprocess.CompletedProcess[str]) -> str:
@@ -160,7 +160,7 @@ def test_several_bags_and_parts_of_data_sets_are_evaluated_as_one(bag_with_raw_c
     assert (tmp_path / 'report/example_fullest.png').is_file()
     result = run('evaluate', folder, '--split', 'test', '--json', folder=tmp_path)
     assert (last_json(result)['bags'], last_json(result)['frames']) == (1, 3)
-    assert 'recall at 0.05 per empty frame' in ' '.join(result.stdout.split())
+    assert 'recall at 0.05 per empty frame' in ' '.join(result.stderr.split())
     assert "expected bags of the split 'val'" in error_of(run('evaluate', folder, '--split', 'val', folder=tmp_path))
 
 
@@ -228,7 +228,7 @@ def test_back_ends_are_compared_with_intervals(radiate_bag: Path, models: tuple[
         last_json(result)['backends']['network']['recall'] - last_json(result)['recall']
     )
     assert recall['low'] is recall['high'] is None
-    assert 'no intervals: they take at least 6 bags or stretches, and there are 1 stretches of 8 s' in result.stdout
+    assert 'no intervals: they take at least 6 bags or stretches, and there are 1 stretches of 8 s' in result.stderr
     refused = run('evaluate', radiate_bag, *back_ends, '--compare', '--bootstrap', '199', folder=tmp_path)
     assert refused.returncode == 2
     assert '--bootstrap' in refused.stderr and '200' in refused.stderr
@@ -247,7 +247,7 @@ def test_models_of_several_radars_are_refused_before_anything_is_evaluated(
 def test_automatic_back_end_says_what_it_is(radiate_bag: Path, tmp_path: Path) -> None:
     result = run('evaluate', radiate_bag, '--backend', 'auto', '--json', folder=tmp_path)
     assert list(last_json(result)['backends']) == ['cfar']
-    assert "backend cfar: no model ships for radar 'navtech" in result.stdout
+    assert "backend cfar: no model ships for radar 'navtech" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,12 @@ def check_writable(option: str, path: Path) -> None:
         raise ValueError(f'{option}: expected a file that can be written, got {path}: {error}') from error
 
 
+def leave_stdout_to_json(asked: bool) -> bool:
+    """Callback of ``--json``: tables and notes go to stderr, so that stdout can be piped into a reader of JSON."""
+    console.stderr = asked
+    return asked
+
+
 def print_json(result: dict[str, Any]) -> None:
     """One line of JSON; NaN and infinities, which JSON lacks, are an error."""
     print(json.dumps(result, allow_nan=False), flush=True)

@@ -359,7 +359,7 @@ def test_the_command_pairs_and_tells_in_json(tmp_path):
     arguments = ['pair', str(source), '--out', str(tmp_path / 'out'), '--camera-offset', '0.45', '--json']
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    told = json.loads(result.stdout.splitlines()[-1])
+    told = json.loads(result.stdout)
     expected = {
         'path': str(tmp_path / 'out'),
         'pairs': 2,
@@ -370,7 +370,7 @@ def test_the_command_pairs_and_tells_in_json(tmp_path):
         'max_abs_difference_s': 0.011,
     }
     assert {key: told[key] for key in expected} == expected
-    assert 'median -1.0 ms, at most 11.0 ms' in result.stdout
+    assert 'median -1.0 ms, at most 11.0 ms' in result.stderr
 
 
 def test_the_command_refuses_a_new_name_that_is_none(tmp_path):

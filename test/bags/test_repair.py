@@ -427,7 +427,7 @@ def repair(path: Path) -> tuple[str, dict]:
         [sys.executable, '-c', program, 'repair', str(path), '--json'],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    return result.stdout, json.loads(result.stdout.splitlines()[-1])
+    return result.stderr, json.loads(result.stdout)
 
 
 def test_the_command_says_what_it_did(tmp_path):

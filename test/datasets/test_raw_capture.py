@@ -67,7 +67,7 @@ def test_it_pairs_with_the_bag_of_a_camera(capture, tmp_path):
     def run(*words):
         result = CliRunner().invoke(app, list(map(str, words)))
         assert result.exit_code == 0, result.output
-        return json.loads(result.stdout.splitlines()[-1])
+        return json.loads(result.stdout)
 
     asked = ('--radar', radar, '--start', '2026-05-04T10:11:12.5+02:00', '--period', 0.05, '--out', tmp_path / 'radar')
     assert run('import', 'capture', file, *asked, '--json')['frames'] == 3

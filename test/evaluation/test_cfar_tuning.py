@@ -93,14 +93,14 @@ def test_the_command_writes_settings_that_the_back_end_takes(data, tmp_path):
     options = ['--tries', '3', '--radar-height', '3.2', '--out', str(tmp_path / 'new' / 'tuned.yaml'), '--json']
     result = CliRunner().invoke(app, ['tune', str(data / 'parking_lot_0000'), *options])
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout.splitlines()[-1])
+    told = json.loads(result.stdout)
     assert told['recall'] >= told['default_recall'] - 0.005
     # cars reflect with the side that the radar sees, a part of a car before its centre
     assert told['settings']['surface_to_centre'] in SURFACE_TO_CENTRE[1:]
     drawn = {**told['settings'], 'surface_to_centre': 0.0}
     near = tune_cfar([data / 'parking_lot_0000'], [CfarLocalizerSettings(**drawn)])[0]
     assert told['median_error_m'] < near.median_error_m
-    assert f'surface_to_centre: {told["settings"]["surface_to_centre"]}' in ' '.join(result.stdout.split())
+    assert f'surface_to_centre: {told["settings"]["surface_to_centre"]}' in ' '.join(result.stderr.split())
     written = tmp_path / 'new' / 'tuned.yaml'
     assert yaml.safe_load(written.read_text()) == told['settings']
     assert load_cfar_settings(written).radar_height == 3.2

@@ -313,11 +313,11 @@ def test_the_command_writes_labels_bags_and_a_report(yard, recordings, tmp_path)
     folders = ('--report', tmp_path / 'report', '--bags', tmp_path / 'bags')
     result = command(*bags, *options, *folders, '--out', tmp_path / 'labels.safetensors', '--json')
     assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout.splitlines()[-1])
+    report = json.loads(result.stdout)
     assert (report['out'], report['method']) == (str(tmp_path / 'labels.safetensors'), 'em')
     assert report['coverage'] == pytest.approx(0.8, abs=0.01) and report['gross'] <= 0.05
     assert set(report['methods']) == {'em', 'background_peak'}
-    assert 'note: no labels by ground_plane: yard_0: expected a calibrated camera' in result.stdout
+    assert 'note: no labels by ground_plane: yard_0: expected a calibrated camera' in result.stderr
     assert {'seconds', 'samples_per_s', 'radial_bias_m', 'azimuth_bias_deg'} <= set(report)
     assert (tmp_path / 'report' / 'curves.png').is_file() and (tmp_path / 'report' / 'labels.md').is_file()
     labels = LabelSet.load(tmp_path / 'labels.safetensors').of(recordings[1])
@@ -329,7 +329,7 @@ def test_bags_without_truth_are_labelled_without_figures(yard, tmp_path):
     options = ('--cache', tmp_path / 'cache', '--least-masks', 5, '--report', tmp_path)
     result = command(yard / 'short', *options, '--out', tmp_path / 'labels', '--json')
     assert result.exit_code == 0, result.output
-    report = json.loads(result.stdout.splitlines()[-1])
+    report = json.loads(result.stdout)
     assert report['masks'] > 5 and 'radial_bias_m' not in report
     assert not (tmp_path / 'curves.png').exists()
 

@@ -48,15 +48,15 @@ def study(tmp_path, monkeypatch):
 def test_dry_run_lists_the_steps_and_runs_none(study, tmp_path):
     result = command(study, '--dry-run', '--json')
     assert result.exit_code == 0
-    assert json.loads(result.stdout.splitlines()[-1]) == {'steps': 4, 'to_run': 4, 'points': 2, 'seeds': []}
-    assert '# judge (antennas=16)' in result.stdout
+    assert json.loads(result.stdout) == {'steps': 4, 'to_run': 4, 'points': 2, 'seeds': []}
+    assert '# judge (antennas=16)' in result.stderr
     assert not (tmp_path / 'out').exists()
 
 
 def test_a_study_of_real_commands_ends_in_a_table_a_curve_and_files(study, tmp_path):
     result = command(study, '--workers', 2, '--json')
     assert result.exit_code == 0, result.output
-    (told,) = json.loads(result.stdout.splitlines()[-1])['studies']
+    (told,) = json.loads(result.stdout)['studies']
     assert (told['steps'], told['finished'], told['failed']) == (4, 4, 0)
     folder = tmp_path / 'out' / 'studies' / 'antennas'
     content = json.loads((folder / 'results.json').read_text())
@@ -75,7 +75,7 @@ def test_a_study_of_real_commands_ends_in_a_table_a_curve_and_files(study, tmp_p
     # the data sets are gone; what is done is known
     assert not list((tmp_path / 'out' / 'studies').glob('steps/*/simulate'))
     again = command(study, '--dry-run', '--json')
-    assert json.loads(again.stdout.splitlines()[-1])['to_run'] == 0
+    assert json.loads(again.stdout)['to_run'] == 0
     # a command of the report can be run as it is told
     line = next(line for line in report.splitlines() if line.startswith('radio-visual-ssl simulate'))
     assert '--radar ofdm_28ghz_100mhz_8rx --frames 3' in line
@@ -88,7 +88,7 @@ def test_what_studies_have_in_common_is_run_once_and_kept_until_none_needs_it(st
     other.write_text(yaml.safe_dump(content | {'title': 'In the view of the radar'}))
     result = command(study, other, '--only', 'antennas=8', '--json')
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout.splitlines()[-1])
+    told = json.loads(result.stdout)
     assert [each['study'] for each in told['studies']] == ['antennas', 'views']
     assert [Path(each['results']).parent.parent.name for each in told['studies']] == ['antennas', 'views']
     assert all(Path(each['results']).is_file() for each in told['studies'])
@@ -97,7 +97,7 @@ def test_what_studies_have_in_common_is_run_once_and_kept_until_none_needs_it(st
     assert steps == ['judge', 'judge', 'simulate']
     assert result.stderr.count('] simulate (antennas=8)') == 1
     assert not list(folder.glob('steps/*/simulate'))
-    listed = json.loads(command(study, other, '--dry-run', '--json').stdout.splitlines()[-1])
+    listed = json.loads(command(study, other, '--dry-run', '--json').stdout)
     assert (listed['steps'], listed['to_run']) == (6, 3)
 
 
@@ -114,9 +114,9 @@ def test_failures_end_with_status_1_and_are_told(study, tmp_path):
     study.write_text(yaml.safe_dump(content))
     result = command(study, '--only', 'antennas=8', '--json')
     assert result.exit_code == 1
-    (told,) = json.loads(result.stdout.splitlines()[-1])['studies']
+    (told,) = json.loads(result.stdout)['studies']
     assert (told['finished'], told['failed']) == (1, 1)
-    assert 'failed: 1 of 1' in result.stdout
+    assert 'failed: 1 of 1' in result.stderr
     assert '--hit-distance' in result.stderr
 
 
