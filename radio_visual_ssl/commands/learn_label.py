@@ -11,6 +11,7 @@ import typer
 from radio_visual_ssl.commands.options import Json
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
 from radio_visual_ssl.optional_packages import needed_by
+from radio_visual_ssl.overrides import overridden
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.attention_labels import AttentionModel
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _LEAST_SCORE = 0.02
 
 ALL_PARTS: list[str] = []
+NO_TEXTS: list[str] = []
 
 # Figures of the table: text, scale and digits.
 _ROWS = {
@@ -129,6 +131,14 @@ def label(
         ),
     ] = 0.0,
     cache: Annotated[Path | None, typer.Option(help='Of decoded bags. Default: ~/.cache/radio_visual_ssl.')] = None,
+    overrides: Annotated[
+        list[str],
+        typer.Option(
+            '--set',
+            metavar='NAME=VALUE',
+            help='Override any other setting, as in em.error_tolerance=3 or candidates.max_candidates=32; repeatable.',
+        ),
+    ] = NO_TEXTS,
     workers: Annotated[int, typer.Option(help='Processes; their number changes nothing.', min=1)] = 1,
     seed: Annotated[int, typer.Option(help='Draws everything that is drawn.', min=0)] = 0,
     as_json: Json = False,
@@ -138,6 +148,7 @@ def label(
 
     with needed_by('label', 'safetensors'):
         from radio_visual_ssl.learning.label_set import LABEL_TOPIC, write_labels_to_bag
+    from radio_visual_ssl.learning.experiment import settings_of
     from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
     from radio_visual_ssl.learning.label_refinement import RefinementSettings
     from radio_visual_ssl.learning.label_settings import SelfLabelSettings
@@ -153,6 +164,7 @@ def label(
         em=SelfLabelSettings(seed=seed),
         refinement=RefinementSettings(person_depth=person_depth, vehicle_depth=vehicle_depth),
     )
+    settings = settings_of(LabellingSettings, overridden(asdict(settings), overrides), 'label')
     contrastive: AttentionModel | None = None
     if model is not None:
         with needed_by('label --model', 'torch'):

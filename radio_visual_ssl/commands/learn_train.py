@@ -10,6 +10,7 @@ import typer
 from radio_visual_ssl.commands.options import Json
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar
 from radio_visual_ssl.optional_packages import needed_by
+from radio_visual_ssl.overrides import overridden
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.label_set import LabelSet
@@ -103,7 +104,7 @@ def train(
     """
     with needed_by('train', 'torch', 'lightning', 'safetensors'):
         from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings, train_contrastive
-        from radio_visual_ssl.learning.experiment import overridden, read_experiment, settings_of
+        from radio_visual_ssl.learning.experiment import read_experiment, settings_of
         from radio_visual_ssl.learning.label_noise import noisy_labels
         from radio_visual_ssl.learning.label_set import LabelSet
         from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings, train_localizer

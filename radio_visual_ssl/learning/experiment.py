@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Experiments as YAML: nested settings by name, each of which can be overridden."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import yaml
 
-from radio_visual_ssl import overrides as values
 from radio_visual_ssl.share import share_path
 
 Settings = TypeVar('Settings')
@@ -38,22 +37,6 @@ def read_experiment(name: str | Path) -> dict[str, Any]:
     if not isinstance(content or {}, dict):
         raise ExperimentError(f'{file}: expected settings by name, got {type(content).__name__}')
     return content or {}
-
-
-def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Settings with single values replaced.
-
-    Args:
-        content: nested settings.
-        overrides: each ``name.of.field=value``, the value as YAML.
-
-    Raises:
-        ExperimentError: an override of another form.
-    """
-    try:
-        return values.overridden(content, overrides)
-    except ValueError as error:
-        raise ExperimentError(str(error)) from error
 
 
 def settings_of(kind: type[Settings], content: Mapping[str, Any], where: str = 'experiment') -> Settings:

@@ -334,6 +334,23 @@ def test_bags_without_truth_are_labelled_without_figures(yard, tmp_path):
     assert not (tmp_path / 'curves.png').exists()
 
 
+def test_any_setting_of_the_labels_is_overridden_kept_with_them_and_named_if_it_is_none(yard, tmp_path):
+    options = ('--cache', tmp_path / 'cache', '--least-masks', 5, '--out', tmp_path / 'labels', '--seed', 3)
+    result = command(yard / 'short', *options, '--set', 'candidates.max_candidates=8', '--set', 'em.start_std=[3, 0.1]')
+    assert result.exit_code == 0, result.output
+    settings = LabelSet.load(tmp_path / 'labels').provenance['settings']
+    assert settings['candidates']['max_candidates'] == 8
+    assert settings['em']['start_std'] == [3, 0.1]
+    assert (settings['em']['seed'], settings['least_masks']) == (3, 5)
+    for text, message in (
+        ('em.positon=map', 'label: em: positon: expected one of'),
+        ('coverage=2', 'label: coverage: expected a number from 0 to 1'),
+        ('em.folds=many', 'label: em: folds: expected int'),
+    ):
+        result = command(yard / 'short', *options, '--set', text)
+        assert message in ' '.join(str(result.exception or result.output).split())
+
+
 def test_labels_move_from_the_surface_to_the_middle_where_a_depth_is_given(yard, recordings, tmp_path):
     bags = [recording.path for recording in recordings[:2]]
     options = ('--camera-pose', 'mast', '--cache', yard / 'cache', '--least-masks', 40, '--method', 'em')

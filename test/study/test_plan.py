@@ -274,8 +274,9 @@ def _check_settings(verb, options):
     if verb == 'train':
         pytest.importorskip('torch', reason='training needs it')
         from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings
-        from radio_visual_ssl.learning.experiment import overridden, read_experiment, settings_of
+        from radio_visual_ssl.learning.experiment import read_experiment, settings_of
         from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings
+        from radio_visual_ssl.overrides import overridden
 
         localizer = options['labels'] or options['truth']
         experiment = options['config'] or ('localizer' if localizer else 'contrastive')
