@@ -2,8 +2,6 @@
 """Draws a contact sheet of a bag: a few frames with camera, heatmap and truth."""
 
 import math
-import os
-import tempfile
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +16,7 @@ from radio_visual_ssl.radar.grid import CartesianGrid, PolarGrid, polar_to_carte
 from radio_visual_ssl.radar.heatmap import Reference
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
+from radio_visual_ssl.whole_file import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -248,14 +247,6 @@ def _clock(stamp_ns: int) -> str:
 
 
 def save_picture(figure: Any, out: Path) -> None:
-    """Write a matplotlib figure as a PNG beside its destination, then give it its name."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f'.{out.name}.', dir=out.parent)
-    part = Path(name)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            figure.savefig(file, format='png')
-        part.replace(out)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    """Write a matplotlib figure as a PNG, whole or not at all."""
+    with replacing(out) as temporary:
+        figure.savefig(temporary, format='png')

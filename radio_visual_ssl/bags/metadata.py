@@ -15,6 +15,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 
 from radio_visual_ssl.bags.typestore import typestore
 from radio_visual_ssl.share import PACKAGE
+from radio_visual_ssl.whole_file import replacing
 
 METADATA_FILE = 'metadata.yaml'
 # Version 8 is the last one that Humble and all later distributions read.
@@ -225,10 +226,6 @@ def write_metadata(folder: Path, information: dict[str, Any]) -> None:
     Raises:
         OSError: it cannot be written; what was there stays.
     """
-    temporary = folder / f'.{METADATA_FILE}'
-    try:
+    # a bag whose folder was removed meanwhile is no bag: no new folder for it
+    with replacing(folder / METADATA_FILE, make_folder=False) as temporary:
         temporary.write_text(metadata_text({'rosbag2_bagfile_information': information}), encoding='utf-8')
-        temporary.replace(folder / METADATA_FILE)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """tune: the classical baseline, as good as it gets."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 
 from radio_visual_ssl.commands.options import Json
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
+from radio_visual_ssl.whole_file import replacing
 
 
 def register(app: typer.Typer) -> None:
@@ -72,9 +72,8 @@ def tune(
     tried = judged(draw_settings(tries, seed, radar_height), 'tuning')
     drawn, defaults = best_of(tried), tried[0]
     best = nearest_of(judged(with_surfaces(drawn.settings), 'surface to centre'))
-    temporary = out.with_name(f'.{out.name}.{os.getpid()}')
-    temporary.write_text(yaml.safe_dump(best.changes, sort_keys=False), encoding='utf-8')
-    temporary.replace(out)
+    with replacing(out) as temporary:
+        temporary.write_text(yaml.safe_dump(best.changes, sort_keys=False), encoding='utf-8')
     rows = [
         [
             name,

@@ -5,8 +5,6 @@ The colours are those of Okabe and Ito (distinct for colour-blind readers, https
 kind of mark has its own shape as well.
 """
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +26,7 @@ from radio_visual_ssl.radar.grid import CartesianGrid, polar_to_cartesian, turne
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
+from radio_visual_ssl.whole_file import replacing
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -401,13 +400,6 @@ def save_figure(figure: 'Figure', out: str | Path) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix='.png')
-    os.close(handle)
-    try:
-        FigureCanvasAgg(figure).print_png(temporary)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        FigureCanvasAgg(figure).print_png(str(temporary))
     return path

@@ -3,8 +3,6 @@
 
 import base64
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from html import escape
@@ -32,6 +30,7 @@ from radio_visual_ssl.evaluation.plots import (
     draw_precision_recall,
     draw_reliability,
 )
+from radio_visual_ssl.whole_file import replacing
 
 PAGE = 'report.html'
 BOUND_NOTE = '>= where a localizer makes fewer with all of its detections: it may find more if it reports more'
@@ -412,14 +411,6 @@ def _page(title: str, evaluation: Evaluation, sections: Sequence[_Section]) -> s
 
 def _write(path: Path, text: str) -> Path:
     """The file is either the old one or complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, 'w', encoding='utf-8') as file:
-            file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')
     return path

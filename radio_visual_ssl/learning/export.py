@@ -2,7 +2,6 @@
 """Localizer checkpoints as ONNX files for other runtimes, checked against torch."""
 
 import json
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.network_localizer import LocalizerCalibration, network_of
 from radio_visual_ssl.models.radar_input import RadarInput
 from radio_visual_ssl.optional_packages import needed_by
+from radio_visual_ssl.whole_file import replacing
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -249,10 +249,8 @@ def _write(path: Path, data: bytes) -> None:
     Raises:
         ExportError: it cannot be written.
     """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
         raise ExportError(f'{path}: cannot be written: {error}') from error

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Labels of several methods against the truth of their bags, side by side: table and coverage-error curves."""
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from radio_visual_ssl.learning.labelling import MethodLabels
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.truth import TRUE_MASKS_TOPIC, read_truth
 from radio_visual_ssl.radar.target import Target
+from radio_visual_ssl.whole_file import replacing
 
 COVERAGES = tuple(np.linspace(0.1, 1.0, 19).round(2).tolist())
 _COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
@@ -126,24 +124,9 @@ def write_report(methods: Mapping[str, MethodLabels], evaluation: LabelEvaluatio
         rows = [row for curve in evaluation.curves.values() for row in curve if row.coverage is not None]
         lines.append(report_table(rows))
     path = Path(out)
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
     return path
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A file to write, which then takes the place of the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.', suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def draw_curves(evaluation: LabelEvaluation, out: str | Path, title: str = '') -> Path:
@@ -192,6 +175,6 @@ def draw_curves(evaluation: LabelEvaluation, out: str | Path, title: str = '') -
     panels[0].legend()
     figure.suptitle(title)
     path = Path(out)
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary))
     return path

@@ -3,8 +3,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.learning.self_labels import SelfLabels
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.share import PACKAGE
+from radio_visual_ssl.whole_file import replacing
 
 LABEL_TOPIC = '/self_label/targets'
 """Where labels are written in a bag, as TargetArray."""
@@ -281,16 +280,8 @@ class LabelSet:
         }
         data = save(arrays, metadata={PACKAGE: json.dumps(header)})
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', dir=path.parent)
-            try:
-                with os.fdopen(handle, 'wb') as file:
-                    file.write(data)
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            with replacing(path) as temporary:
+                temporary.write_bytes(data)
         except OSError as error:
             raise LabelError(f'{path}: labels cannot be written: {error}') from error
         return path

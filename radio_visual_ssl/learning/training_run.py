@@ -23,6 +23,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from radio_visual_ssl.whole_file import replacing
+
 MONITOR = 'validation_loss'
 """What a module logs after each epoch: the smaller, the better; computed without ground truth."""
 
@@ -380,9 +382,8 @@ def _begin(folder: Path, fingerprint: Mapping[str, Any], resume: bool) -> bool:
             folder.mkdir(parents=True, exist_ok=True)
             for name in (_LAST, _BEST):
                 (folder / f'{name}.ckpt').unlink(missing_ok=True)
-            temporary = file.with_name(f'.{_SETTINGS}.{os.getpid()}')
-            temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
-            temporary.replace(file)
+            with replacing(file) as temporary:
+                temporary.write_text(json.dumps(content, indent=1), encoding='utf-8')
         except OSError as error:
             raise TrainingError(f'{folder}: expected a folder for the run that can be written: {error}') from error
     return False

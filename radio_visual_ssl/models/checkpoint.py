@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: one safetensors file with weights, radar geometry, preprocessing, calibration and provenance."""
 
-import contextlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +17,7 @@ from radio_visual_ssl.models.radar_input import VERSION as INPUT_VERSION
 from radio_visual_ssl.models.radar_input import RadarInputSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.whole_file import replacing
 
 Kind = Literal['contrastive', 'localizer', 'fusion']
 FORMAT = 1
@@ -146,14 +145,10 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
     tensors['grid.range'] = torch.tensor(radar.grid.range)
     tensors['grid.azimuth'] = torch.tensor(radar.grid.azimuth)
     data = save(tensors, metadata={METADATA_KEY: text})
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise CheckpointError(f'{path}: cannot be written: {error}') from error
     return path
 

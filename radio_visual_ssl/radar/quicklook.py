@@ -3,8 +3,6 @@
 
 import dataclasses
 import math
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer, R
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.movers import Mover, strongest_movers
 from radio_visual_ssl.radar.profile import RadarProfile, load_profile
+from radio_visual_ssl.whole_file import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,16 +120,8 @@ def draw_quick_look(look: QuickLook, out: str | Path) -> Path:
     _draw_table(figure.add_subplot(grid[1, 0]), look.movers)
     _draw_range_doppler(figure.add_subplot(grid[:, 1]), look)
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(suffix='.png', prefix=f'.{out.stem}-', dir=out.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            figure.savefig(file, dpi=110, format='png')
-        Path(name).chmod(0o644)
-        Path(name).replace(out)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(out) as temporary:
+        figure.savefig(temporary, dpi=110, format='png')
     return out
 
 

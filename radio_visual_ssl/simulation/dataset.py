@@ -3,7 +3,6 @@
 
 import hashlib
 import importlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
@@ -37,6 +36,7 @@ from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.simulation.layout import Layout, lay_out
 from radio_visual_ssl.simulation.scene import Scene, load_scene
 from radio_visual_ssl.simulation.simulator import Simulator
+from radio_visual_ssl.whole_file import replacing
 from radio_visual_ssl.worker_processes import only_process, worker_processes
 
 Split = Literal['train', 'val', 'test']
@@ -311,9 +311,8 @@ def _take_over(folder: Path, content: dict[str, Any]) -> None:
 
 def _write_description(folder: Path, content: dict[str, Any]) -> None:
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=200)
-    part = folder / f'.{DESCRIPTION}.{os.getpid()}'
-    part.write_text(text, encoding='utf-8')
-    part.replace(folder / DESCRIPTION)
+    with replacing(folder / DESCRIPTION) as temporary:
+        temporary.write_text(text, encoding='utf-8')
 
 
 def _make(plan: DatasetPlan, folder: Path, missing: list[Instance], workers: int) -> Iterator[int]:

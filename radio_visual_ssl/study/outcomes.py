@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import radio_visual_ssl
 from radio_visual_ssl.study.description import Step
+from radio_visual_ssl.whole_file import replacing
 
 DIVERGED_STATUS = 3
 """Exit status of a command whose training did not become anything (`TrainingDivergedError`)."""
@@ -87,10 +88,10 @@ def mark_removed(folder: Path, outcome: Outcome) -> Outcome:
 
 
 def write_atomically(path: Path, text: str) -> Path:
-    """Write a file so that it is either the old one or complete."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(text, encoding='utf-8')
-    temporary.replace(path)
+    """Write a file of a folder that is there, whole or not at all; returns its path."""
+    # a step whose folder was removed meanwhile is not done: no new folder for it
+    with replacing(path, make_folder=False) as temporary:
+        temporary.write_text(text, encoding='utf-8')
     return path
 
 
