@@ -75,16 +75,6 @@ class Inspection:
     stamps: dict[str, Stamps] = field(default_factory=dict)
     differences: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
-    @property
-    def time_offset_s(self) -> float | None:
-        """Seconds to add to the camera's stamps; None: cannot tell."""
-        return self.offset.offset_s
-
-    @property
-    def drift_ppm(self) -> float | None:
-        """By how much that grows, microseconds a second; None: cannot tell."""
-        return self.offset.drift_ppm
-
     def proposal(self) -> str:
         """What to set; empty where nothing is to be changed."""
         offset, interval = self.offset.offset_s, self.offset.interval_s

@@ -26,7 +26,6 @@ from radio_visual_ssl.vision.calibration import Calibration
 from radio_visual_ssl.vision.camera import CameraModel
 
 QUANTITY_POWER = 1
-QUANTITY_VELOCITY = 2
 
 _WAVEFORM_FMCW = 1
 _WAVEFORM_OFDM = 2

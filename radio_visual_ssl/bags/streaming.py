@@ -88,7 +88,7 @@ class StreamingBag:
         self._finished_bytes = 0
         self._finished_messages = 0
         self._end_ns = 0
-        self._file_started_ns: int | None = None
+        self._file_filled = False
         self._sync_at = 0.0
         self._error: BagError | None = None
         self._closed = False
@@ -131,11 +131,6 @@ class StreamingBag:
     def file_bytes(self) -> int:
         """Size of that file, with the chunk in hand before its compression."""
         return self._file.written + self._file.pending
-
-    @property
-    def file_started_ns(self) -> int | None:
-        """Bag time of the first message in that file, but for repeated latched ones; None before it."""
-        return self._file_started_ns
 
     @property
     def bytes(self) -> int:
@@ -209,8 +204,7 @@ class StreamingBag:
         now = time.monotonic()
         if self._file.chunk_empty:
             self._flush_at = now + self._flush_interval_s
-        if self._file_started_ns is None:
-            self._file_started_ns = time_ns
+        self._file_filled = True
         self._add_message(channel, time_ns, publish_ns, data)
         if now >= self._flush_at or self._file.pending >= self._chunk_bytes:
             self._write_chunk()
@@ -236,7 +230,7 @@ class StreamingBag:
             BagError: it cannot be written; the bag stops.
         """
         self._check_open()
-        if self._file_started_ns is None:
+        if not self._file_filled:
             return
         try:
             self._finish_file()
@@ -310,7 +304,7 @@ class StreamingBag:
     def _open_file(self) -> None:
         self._file = McapFile(self.path / f'{self.path.name}_{len(self._files)}.mcap', self._compress)
         self._file_finished = False
-        self._file_started_ns = None
+        self._file_filled = False
         self._file_messages = 0
         self._flush_at = 0.0
         self._schemas: dict[tuple[str, str], int] = {}

@@ -14,9 +14,9 @@ class Peaks:
     """Places of maps' maxima; ``CellGrid.decode(row, column)`` takes them to m and rad.
 
     Attributes:
-        row, column: fractional cell indices, float32 of any one shape; on a circle the column may be -0.5 or less than
+        row, column: (N,) fractional cell indices, float32; on a circle the column may be -0.5 or less than
             half a cell beyond the last.
-        value: of the cell that holds the peak; -inf where there is none.
+        value: (N,) of the cell that holds the peak.
     """
 
     row: Tensor
@@ -69,55 +69,14 @@ def find_peaks(maps: Tensor, wraps: bool = False) -> Peaks:
     Returns:
         Peaks of shape (N,).
     """
-    flat = maps.flatten(1).argmax(dim=1)
-    peaks = _refine(maps, flat[:, None], wraps)
-    return Peaks(peaks.row[:, 0], peaks.column[:, 0], peaks.value[:, 0])
-
-
-def local_peaks(maps: Tensor, count: int, wraps: bool = False, neighbourhood: int = 3) -> Peaks:
-    """The highest local maxima of each map, highest first, refined between cells.
-
-    Args:
-        maps: (N, rows, columns).
-        count: peaks per map, at most the number of cells.
-        wraps: the columns close to a circle.
-        neighbourhood: cells across the square in which a peak is the highest, odd.
-
-    Returns:
-        Peaks of shape (N, count), with value -inf where a map has fewer.
-
-    Raises:
-        ValueError: a count below 1 or above the number of cells, or an even neighbourhood.
-    """
-    if not 1 <= count <= maps.shape[1] * maps.shape[2]:
-        raise ValueError(f'count: expected 1 to {maps.shape[1] * maps.shape[2]} peaks, got {count}')
-    if neighbourhood < 1 or neighbourhood % 2 == 0:
-        raise ValueError(f'neighbourhood: expected an odd number of cells, got {neighbourhood}')
-    kept = torch.where(is_local_maximum(maps, wraps, neighbourhood), maps, float('-inf')).flatten(1)
-    values, flat = kept.topk(count, dim=1)
-    peaks = _refine(maps, flat, wraps)
-    return Peaks(peaks.row, peaks.column, values)
-
-
-def is_local_maximum(maps: Tensor, wraps: bool, neighbourhood: int = 3) -> Tensor:
-    """(N, rows, columns) bool: no cell of the square around it is higher."""
-    half = neighbourhood // 2
-    padded = maps
-    if wraps and half:
-        padded = torch.cat((maps[..., -half:], maps, maps[..., :half]), dim=-1)
-    highest = functional.max_pool2d(padded[:, None], neighbourhood, 1, (half, 0 if wraps else half))[:, 0]
-    return maps >= highest
-
-
-def _refine(maps: Tensor, flat: Tensor, wraps: bool) -> Peaks:
-    """Peaks at flat cell indices (N, K), moved to the tops of parabolas."""
     rows, columns = maps.shape[1:]
+    flat = maps.flatten(1).argmax(dim=1)
     row, column = flat // columns, flat % columns
-    value = maps.flatten(1).gather(1, flat)
 
     def at(row: Tensor, column: Tensor) -> Tensor:
-        return maps.flatten(1).gather(1, row * columns + column)
+        return maps.flatten(1).gather(1, (row * columns + column)[:, None])[:, 0]
 
+    value = at(row, column)
     before = at((row - 1).clamp_min(0), column), at(row, (column - 1) % columns)
     after = at((row + 1).clamp_max(rows - 1), column), at(row, (column + 1) % columns)
     inner_column = torch.ones_like(column, dtype=torch.bool) if wraps else (column > 0) & (column < columns - 1)
@@ -127,6 +86,12 @@ def _refine(maps: Tensor, flat: Tensor, wraps: bool) -> Peaks:
         move = torch.where(inner & (bend < 0), 0.5 * (low - high) / bend.clamp_max(-1e-12), 0.0)
         moves.append(move.clamp(-0.5, 0.5))
     return Peaks(row + moves[0], column + moves[1], value)
+
+
+def is_local_maximum(maps: Tensor, wraps: bool) -> Tensor:
+    """(N, rows, columns) bool: none of the cells next to it is higher."""
+    padded = torch.cat((maps[..., -1:], maps, maps[..., :1]), dim=-1) if wraps else maps
+    return maps >= functional.max_pool2d(padded[:, None], 3, 1, (1, 0 if wraps else 1))[:, 0]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The radio localizer: heatmaps to target centres, several per frame, each with a score and a position covariance."""
+"""The radio localizer: heatmaps to target centres, several per frame, each with a score and variances of its place."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +14,6 @@ from radio_visual_ssl.models.attention import is_local_maximum
 from radio_visual_ssl.models.cell_grid import CellGrid, Pair
 from radio_visual_ssl.models.polar_layers import ChannelNorm, PolarConv2d, PolarCoordinates, check_maps
 from radio_visual_ssl.radar.grid import PolarGrid
-from radio_visual_ssl.radar.target import Target
 
 RARE = -4.6
 """Log-odds of a target in a cell before training, 1 %: the focal loss starts small (arXiv 1708.02002, section 3.3)."""
@@ -49,8 +48,6 @@ class Detections:
     Attributes:
         score: in [0, 1].
         range, azimuth: m and rad, as the radar reads them (slant range; anticlockwise from x forward).
-        position: (N, 2) m, (x, y) in the radar's plane.
-        covariance: (N, 2, 2) m^2 of (x, y).
         variance: (N, 2) m^2 and rad^2 of (range, azimuth).
         class_logit: (N, classes), see `LocalizerOutput`; None where no classes were learned.
     """
@@ -58,8 +55,6 @@ class Detections:
     score: NDArray[np.float64]
     range: NDArray[np.float64]
     azimuth: NDArray[np.float64]
-    position: NDArray[np.float64]
-    covariance: NDArray[np.float64]
     variance: NDArray[np.float64]
     class_logit: NDArray[np.float64] | None = None
 
@@ -72,13 +67,6 @@ class Detections:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         some: dict[str, Any] = {name: None if value is None else value[rows] for name, value in values.items()}
         return Detections(**some)
-
-    def to_targets(self) -> list[Target]:
-        """The same as targets on the ground plane of the radar frame."""
-        return [
-            Target(float(x), float(y), covariance=covariance, score=float(score))
-            for (x, y), covariance, score in zip(self.position, self.covariance, self.score, strict=True)
-        ]
 
 
 class _Residual(nn.Module):
@@ -202,7 +190,7 @@ def decode(
 ) -> list[Detections]:
     """Targets of each frame: local maxima of the centre map, moved by their offsets, the best of near ones kept.
 
-    The covariance is diagonal along (range, azimuth) and turned to (x, y) by the polar grid's Jacobian.
+    Range and azimuth err independently, in cells: their variances become those in m and rad by the size of the cell.
 
     Args:
         output: of `LocalizerNetwork`, B frames.
@@ -243,7 +231,6 @@ def decode(
     height, angle = cells.cell_size(row, column)
     spread = variance.cpu().numpy().astype(np.float64) * np.stack((height, angle), axis=1) ** 2 * scales[:, None]
     position = np.stack((range_ * np.cos(azimuth), range_ * np.sin(azimuth)), axis=-1)
-    covariance = polar_covariance(range_, azimuth, spread[:, 0], spread[:, 1])
     detections = []
     for frame, frame_scores in enumerate(scores.cpu().numpy().astype(np.float64)):
         chosen = _separated(position[frame], frame_scores, threshold, separation)[:count]
@@ -252,34 +239,11 @@ def decode(
                 frame_scores[chosen],
                 range_[frame, chosen],
                 azimuth[frame, chosen],
-                position[frame, chosen],
-                covariance[frame, chosen],
                 spread[frame][:, chosen].T,
                 None if classes is None else classes[frame][:, chosen].T,
             )
         )
     return detections
-
-
-def polar_covariance(
-    range_: NDArray[np.float64],
-    azimuth: NDArray[np.float64],
-    range_variance: NDArray[np.float64],
-    azimuth_variance: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Covariance of (x, y), (..., 2, 2) m^2, to first order, of places whose range and azimuth err independently.
-
-    Args:
-        range_: (...) m.
-        azimuth: (...) rad.
-        range_variance: (...) m^2.
-        azimuth_variance: (...) rad^2.
-    """
-    along = np.stack((np.cos(azimuth), np.sin(azimuth)), axis=-1)
-    across = np.stack((-np.sin(azimuth), np.cos(azimuth)), axis=-1) * np.asarray(range_)[..., None]
-    variances = np.stack(np.broadcast_arrays(range_variance, azimuth_variance), axis=-1)
-    axes = np.stack((along, across), axis=-1)
-    return np.einsum('...ik,...k,...jk->...ij', axes, variances, axes)
 
 
 def _separated(

@@ -106,11 +106,6 @@ class RadioEncoder(nn.Module):
         """Heatmap bins along (range, azimuth) that a cell sees, centred on the cell."""
         return self.cells.receptive_field
 
-    @property
-    def output_stride(self) -> tuple[int, int]:
-        """Heatmap bins from cell to cell along (range, azimuth)."""
-        return self.cells.stride
-
     def forward(self, heatmaps: Tensor) -> Tensor:
         """Keys of unit length.
 

@@ -331,11 +331,6 @@ class ManagedNode(LifecycleNode):
         self._running_timers.append(timer)
         return timer
 
-    def remove_timer(self, timer: Timer) -> None:
-        """End a timer early."""
-        self._running_timers.remove(timer)
-        self.destroy_timer(timer)
-
     def release(self, health: StreamHealth, callback: Callable[[Any], Any]) -> None:
         """Deliver the messages that waited, oldest first."""
         health.note = ''

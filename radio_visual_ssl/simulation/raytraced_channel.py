@@ -137,10 +137,6 @@ class RaytracedChannel:
             echoes.append(self.response(self._trace_clutter(time, KEPT['ego'], EGO_CLUTTER_RAYS)))
         return self._receiver.samples(echoes, time), counts
 
-    def path_counts(self, time: float) -> dict[int, int]:
-        """How many paths lead to each mover that is present, by its number."""
-        return self.mover_echoes(time)[1]
-
     def _ground_coefficient(self) -> float:
         ground = self._layout.scene.ground
         rcs_per_area = 10 ** (ground.rcs_db_per_m2 / 10)

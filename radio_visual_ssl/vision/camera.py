@@ -2,13 +2,12 @@
 """Pinhole camera with lens distortion, and where it sits seen from the radar."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from radio_visual_ssl.vision.calibration import distortion_coefficients, load_calibration
+from radio_visual_ssl.vision.calibration import distortion_coefficients
 
 # Camera optical axes (x right, y down, z forward) of a camera that looks along x of a REP-103 frame.
 FORWARD_LOOKING = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
@@ -130,26 +129,3 @@ def _first_positive_root(polynomial: np.poly1d) -> float:
     roots = polynomial.roots
     positive = roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)]
     return float(positive.min()) if positive.size else float('inf')
-
-
-def load_camera(path: str | Path) -> CameraModel:
-    """Camera from a calibration file of ROS's camera_info_manager (image_width, camera_matrix ...).
-
-    The file holds no mounting: the camera comes out looking along x from the radar's place; set the rest with
-    ``dataclasses.replace``.
-
-    Args:
-        path: of the file, or its ``file://`` or ``package://`` URL.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a field is missing or wrong; the message names the file and the field.
-    """
-    calibration = load_calibration(path)
-    return CameraModel(
-        calibration.width,
-        calibration.height,
-        calibration.matrix,
-        calibration.distortion,
-        distortion_model=calibration.distortion_model,
-    )

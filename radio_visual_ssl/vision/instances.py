@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cuts what moves in a picture into instances, and says which of them may be several targets."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.vision.mask_settings import MaskSettings
-from radio_visual_ssl.vision.masks import FrameMasks, TargetMask
+from radio_visual_ssl.vision.masks import TargetMask
 
 _NECK = 0.5  # two bodies touch where the bridge is at most this part of the thinner one
 _BESIDE = 1  # px beyond a blob's last one where an outline is looked for
@@ -256,51 +255,3 @@ def _record(blob: _Blob, working: tuple[int, int], picture: tuple[int, int]) -> 
 def _source(wanted: int, present: int) -> NDArray[np.int64]:
     """(wanted,) the pixel of a scaled line that each pixel of the full one lies in."""
     return (np.arange(wanted) * present) // wanted
-
-
-def suspect_in_time(frames: Sequence[FrameMasks], overlap: float = 0.5) -> list[FrameMasks]:
-    """Flags instances that the frames before or after show as several, offline.
-
-    An instance that covers most of two or more of a neighbouring frame's is suspected to be those merged. So is all
-    that follows it one to one until the two part again; where they never do, it was rather one target in two pieces.
-    Small fragments do not count.
-
-    Args:
-        frames: of one clip, in order of time, close enough that a target overlaps itself.
-        overlap: share of an instance's mask that must lie under the other one to be linked.
-
-    Returns:
-        The same frames with more instances `merged`.
-    """
-    found = [frame.instances for frame in frames]
-    joined, followed = _merges(found, overlap)
-    parted, preceded = (flags[::-1] for flags in _merges(found[::-1], overlap))
-    return [
-        replace(
-            frame,
-            instances=tuple(
-                replace(instance, merged=instance.merged or a or b or (c and d))
-                for instance, a, b, c, d in zip(frame.instances, *flags, strict=True)
-            ),
-        )
-        for frame, *flags in zip(frames, joined, parted, followed, preceded, strict=True)
-    ]
-
-
-def _merges(frames: Sequence[Sequence[TargetMask]], overlap: float) -> tuple[list[list[bool]], list[list[bool]]]:
-    """For each instance of each frame: whether it covers several of the frame before; and whether it follows one."""
-    several: list[list[bool]] = []
-    since: list[list[bool]] = []
-    for index, instances in enumerate(frames):
-        several.append([])
-        since.append([])
-        for instance in instances:
-            before = [
-                place
-                for place, other in enumerate(frames[index - 1] if index else ())
-                if other.area >= _LEAST_PART * instance.area and other.covered_by(instance) >= overlap
-            ]
-            alone = len(before) == 1 and frames[index - 1][before[0]].iou(instance) >= overlap
-            several[-1].append(len(before) > 1)
-            since[-1].append(len(before) > 1 or (alone and since[index - 1][before[0]]))
-    return several, since

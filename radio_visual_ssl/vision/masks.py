@@ -64,14 +64,6 @@ class TargetMask:
         return int(np.count_nonzero(self.mask))
 
     @property
-    def bottom_centre(self) -> tuple[float, float]:
-        """(column, row) px of the middle of the box's lower edge: about where the target stands on the ground.
-
-        Pixel centres are whole numbers, so that the lower edge of row v is at v + 0.5.
-        """
-        return self.left + (self.width - 1) / 2, self.top + self.height - 0.5
-
-    @property
     def truncated(self) -> bool:
         """Whether it touches the border of the picture."""
         right, bottom = self.left + self.width, self.top + self.height

@@ -101,8 +101,6 @@ def _found(*places):
         np.linspace(0.9, 0.5, count),
         range_,
         azimuth,
-        np.zeros((count, 2)),
-        np.zeros((count, 2, 2)),
         np.ones((count, 2)),
     )
 

@@ -5,13 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from radio_visual_ssl.models.attention import (
-    attention_maps,
-    contrast_maps,
-    find_peaks,
-    held_out_peak_likelihood,
-    local_peaks,
-)
+from radio_visual_ssl.models.attention import attention_maps, contrast_maps, find_peaks, held_out_peak_likelihood
 
 
 def _bump(row, column, rows=20, columns=16, wraps=False, width=1.5):
@@ -38,21 +32,6 @@ def test_a_peak_at_the_edge_or_on_a_plateau_stays_on_its_cell():
     edge, flat = _bump(0, 0), torch.zeros(20, 16)
     peaks = find_peaks(torch.stack((edge, flat)))
     assert peaks.row.tolist() == peaks.column.tolist() == [0, 0]
-
-
-def test_local_peaks_come_highest_first_and_the_missing_ones_are_marked():
-    peaks = local_peaks((_bump(4.2, 3.1) + 0.6 * _bump(14.8, 11.3))[None], count=3)
-    assert peaks.row[0, :2].tolist() == pytest.approx([4.2, 14.8], abs=0.1)
-    assert peaks.column[0, :2].tolist() == pytest.approx([3.1, 11.3], abs=0.1)
-    assert peaks.value[0, 0] > peaks.value[0, 1]
-    with pytest.raises(ValueError, match='count'):
-        local_peaks(torch.zeros(1, 2, 2), count=5)
-    with pytest.raises(ValueError, match='neighbourhood'):
-        local_peaks(torch.zeros(1, 2, 2), count=1, neighbourhood=2)
-
-
-def test_a_map_with_one_maximum_has_no_second_peak():
-    assert local_peaks(_bump(4, 3)[None], count=2).value[0, 1] == float('-inf')
 
 
 def test_each_query_attends_to_its_own_frame():

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The localizer network and its decoding: several targets, true grids, covariance, circles."""
+"""The localizer network and its decoding: several targets, true grids, variances, circles."""
 
 import numpy as np
 import pytest
 import torch
 
-from radio_visual_ssl.models.localizer import LocalizerNetwork, LocalizerOutput, decode, polar_covariance
+from radio_visual_ssl.models.localizer import LocalizerNetwork, LocalizerOutput, decode
 from radio_visual_ssl.radar.grid import PolarGrid
 
 SECTOR = PolarGrid(np.arange(64) * 0.375, np.arcsin(np.linspace(-0.95, 0.95, 48)))
@@ -65,10 +65,7 @@ def test_several_targets_come_back_at_their_places_highest_score_first():
     np.testing.assert_allclose(found.range, [15.77, 15.2, 6.1], atol=1e-4)
     np.testing.assert_allclose(found.azimuth, [-0.52, 0.9, 0.31], atol=1e-5)
     np.testing.assert_allclose(found.score, 1 / (1 + np.exp(-np.array([3.0, 2.0, 1.0]))), atol=1e-6)
-    np.testing.assert_allclose(found.position[0], [15.77 * np.cos(0.52), -15.77 * np.sin(0.52)], atol=1e-4)
-    targets = found.to_targets()
-    assert [round(target.range, 2) for target in targets] == [15.77, 15.2, 6.1]
-    assert targets[0].covariance.shape == (2, 2)
+    assert found.variance.shape == (3, 2)
 
 
 def test_a_target_at_the_seam_of_a_circle_is_one_target():
@@ -83,7 +80,7 @@ def test_low_scores_and_surplus_targets_are_left_out():
     output = _output(cells, (6.0, 0.3, 1.0), (12.0, 0.3, 2.0), (18.0, 0.3, -3.0))
     assert len(decode(output, cells, threshold=0.5)[0].score) == 2
     assert len(decode(output, cells, count=1)[0].score) == 1
-    assert decode(_output(cells), cells)[0].to_targets() == []
+    assert len(decode(_output(cells), cells)[0].score) == 0
 
 
 def test_of_two_cells_that_point_to_one_place_the_better_stays():
@@ -96,21 +93,14 @@ def test_of_two_cells_that_point_to_one_place_the_better_stays():
     assert len(decode(output, cells, separation=0.0)[0].score) == 2
 
 
-def test_the_covariance_is_that_of_scattered_polar_places():
-    rng = np.random.default_rng(0)
-    range_, azimuth = rng.normal(20, 0.2, 100_000), rng.normal(0.7, 0.03, 100_000)
-    scattered = np.cov(range_ * np.cos(azimuth), range_ * np.sin(azimuth))
-    np.testing.assert_allclose(polar_covariance(20.0, 0.7, 0.2**2, 0.03**2), scattered, rtol=0.03)
-
-
-def test_variances_in_cells_become_metres_by_the_cells_there():
+def test_variances_in_cells_become_metres_and_radians_by_the_cells_there():
     cells = _network().cells
     output = _output(cells, (12.0, 0.0, 2.0), log_variance=np.log(0.25))
-    covariance = decode(output, cells)[0].covariance[0]
+    variance = decode(output, cells)[0].variance[0]
     height, angle = cells.cell_size(*cells.index(12.0, 0.0))
-    np.testing.assert_allclose(np.sqrt(np.diag(covariance)), [0.5 * height, 12.0 * 0.5 * angle], rtol=1e-4)
-    doubled = decode(output, cells, variance_scale=2.0)[0].covariance[0]
-    np.testing.assert_allclose(doubled, 2 * covariance)
+    np.testing.assert_allclose(np.sqrt(variance), [0.5 * height, 0.5 * angle], rtol=1e-4)
+    doubled = decode(output, cells, variance_scale=2.0)[0].variance[0]
+    np.testing.assert_allclose(doubled, 2 * variance)
 
 
 @pytest.mark.parametrize(

@@ -246,7 +246,8 @@ def test_a_small_network_learns_to_find_planted_targets():
     errors = []
     for frame, range_, azimuth in places:
         place = range_ * np.array([np.cos(azimuth), np.sin(azimuth)])
-        errors.append(np.linalg.norm(found[frame].position - place, axis=1).min(initial=np.inf))
+        there = found[frame].range * np.array([np.cos(found[frame].azimuth), np.sin(found[frame].azimuth)])
+        errors.append(np.linalg.norm(there.T - place, axis=1).min(initial=np.inf))
     assert np.mean(np.array(errors) < 0.5) > 0.8
     assert sum(len(each.score) for each in found) < 1.3 * len(places)
 

@@ -34,7 +34,7 @@ def test_a_cell_sees_its_stated_receptive_field_and_nothing_else(grid, kernels, 
     first, last = seen.min(dim=0).values, seen.max(dim=0).values
     assert tuple((last - first + 1).tolist()) == encoder.receptive_field
     centre = ((first + last) / 2).tolist()
-    assert centre == [row * encoder.output_stride[0], column * encoder.output_stride[1]]
+    assert centre == [row * encoder.cells.stride[0], column * encoder.cells.stride[1]]
 
 
 def test_a_cell_at_the_seam_of_a_circle_sees_across_it():

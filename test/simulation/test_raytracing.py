@@ -147,8 +147,8 @@ def test_a_wall_hides_what_is_behind_it_and_mirrors_what_is_before_it():
     hidden = replace(scene, walls=(Wall((12.0, -8.0), (12.0, 8.0), 5.0),))
     seen = RaytracedChannel(RaytracedSimulator(scene, PROFILE, 0, image_size=SIZE).layout, PROFILE, rays=1_000_000)
     behind = RaytracedChannel(RaytracedSimulator(hidden, PROFILE, 0, image_size=SIZE).layout, PROFILE, rays=1_000_000)
-    assert seen.path_counts(0.0)[1] > 200
-    assert behind.path_counts(0.0)[1] == 0
+    assert seen.mover_echoes(0.0)[1][1] > 200
+    assert behind.mover_echoes(0.0)[1][1] == 0
     beside = replace(scene, walls=(Wall((4.0, 8.0), (40.0, 8.0), 5.0),))
     mirror = RaytracedChannel(RaytracedSimulator(beside, PROFILE, 0, image_size=SIZE).layout, PROFILE, rays=1_000_000)
     echoes, _ = mirror.mover_echoes(0.0)

@@ -58,6 +58,11 @@ def test_without_rectification_the_projection_is_the_camera_matrix(write):
     np.testing.assert_array_equal(calibration.projection, np.hstack([calibration.matrix, np.zeros((3, 1))]))
 
 
+def test_four_coefficients_are_a_plumb_bob_without_the_fifth(write):
+    calibration = load_calibration(write(COMPLETE.replace('1e-3, -0.002, 0]', '1e-3, -0.002]')))
+    np.testing.assert_array_equal(calibration.distortion, [-0.18, 0.03, 0.001, -0.002, 0])
+
+
 def test_files_are_found_by_url(write, tmp_path, monkeypatch):
     path = write(name='prefix/share/my_robot/config/my left.yaml')
     (tmp_path / 'prefix/share/my_robot/package.xml').touch()
@@ -103,7 +108,11 @@ def test_urls_that_name_no_file_are_refused(url, error, named):
         ('image_height: 480', 'image_height: -480', "image_height: expected a number of pixels, got '?-480"),
         ('image_height: 480', 'image_height: 0', 'image_width, image_height: expected 1 or more, got 640 x 0'),
         ('image_height: 480', '', 'expected the field image_height, found image_width'),
+        ('image_width: 640', 'image_width: wide', "image_width: expected a number of pixels, got 'wide'"),
+        ('[300, 0, 319.5', '[300, 319.5', 'camera_matrix: expected 9 numbers, got 8'),
+        ('[300, 0, 319.5', '[-300, 0, 319.5', 'camera_matrix: expected fx > 0'),
         ('camera_name: left', 'camera_name: [left', 'expected YAML, got'),
+        (COMPLETE, 'just text', 'expected a mapping with image_width, camera_matrix ..., got str'),
     ],
 )
 def test_broken_files_are_named(write, old, new, named):

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from radio_visual_ssl.vision.camera import CameraModel, load_camera
+from radio_visual_ssl.vision.camera import CameraModel
 
 MATRIX = np.array([[300.0, 0, 319.5], [0, 310, 239.5], [0, 0, 1]])
 DISTORTION = np.array([-0.18, 0.03, 0.001, -0.002, 0.0])
@@ -114,44 +114,3 @@ def test_no_places_give_no_pixels(camera):
 def test_numbers_that_are_no_camera_are_refused(camera, change, named):
     with pytest.raises(ValueError, match=named):
         dataclasses.replace(camera, **change)
-
-
-CALIBRATION = """
-image_width: 640
-image_height: 480
-camera_name: left
-camera_matrix: {rows: 3, cols: 3, data: [300, 0, 319.5, 0, 310, 239.5, 0, 0, 1]}
-distortion_model: plumb_bob
-distortion_coefficients: {rows: 1, cols: 4, data: [-0.18, 0.03, 0.001, -0.002]}
-"""
-
-
-def test_a_calibration_file_is_read(tmp_path):
-    (tmp_path / 'left.yaml').write_text(CALIBRATION)
-    camera = load_camera(tmp_path / 'left.yaml')
-    assert (camera.width, camera.height) == (640, 480)
-    np.testing.assert_array_equal(camera.matrix, MATRIX)
-    np.testing.assert_array_equal(camera.distortion, DISTORTION)
-
-
-def test_a_missing_calibration_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'none.yaml: expected a camera calibration file'):
-        load_camera(tmp_path / 'none.yaml')
-
-
-@pytest.mark.parametrize(
-    ('old', 'new', 'named'),
-    [
-        ('camera_matrix', 'matrix', 'expected the field camera_matrix, found image_width'),
-        ('plumb_bob', 'fisheye', "distortion_model: expected plumb_bob, .*got 'fisheye'"),
-        ('[300, 0,', '[300,', 'camera_matrix: expected 9 numbers, got 8'),
-        ('300', '-300', 'camera_matrix: expected fx > 0'),
-        ('640', 'wide', "image_width: expected a number of pixels, got 'wide'"),
-        ('image_width: 640', '- 640', 'expected YAML'),
-        (CALIBRATION, 'just text', 'got str'),
-    ],
-)
-def test_a_broken_calibration_file_is_named(tmp_path, old, new, named):
-    (tmp_path / 'left.yaml').write_text(CALIBRATION.replace(old, new))
-    with pytest.raises(ValueError, match=rf'left.yaml: .*({named})'):
-        load_camera(tmp_path / 'left.yaml')

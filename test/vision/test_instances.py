@@ -5,9 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from radio_visual_ssl.vision.instances import find_instances, suspect_in_time
+from radio_visual_ssl.vision.instances import find_instances
 from radio_visual_ssl.vision.mask_settings import MaskSettings
-from radio_visual_ssl.vision.masks import FrameMasks, Outcome, masks_from_labels
 
 
 def foreground_with(*boxes, shape=(240, 320)):
@@ -135,43 +134,6 @@ def test_masks_come_in_the_pixels_of_the_picture():
             assert large.truncated == small.truncated
     for instance in find_instances(foreground, picture=(500, 333)):
         assert instance.full().sum() == instance.area
-
-
-def frames_of(*frames):
-    return [
-        FrameMasks(Outcome.SEGMENTED, tuple(masks_from_labels(np.asarray(labels, np.uint8), binary=False)))
-        for labels in frames
-    ]
-
-
-class TestInTime:
-    apart = np.pad([[1] * 10 + [0] + [2] * 10] * 20, 20)
-    together = np.where(apart > 0, 1, 0)
-    together[20:40, 30] = 1
-
-    def merged(self, *frames):
-        return [[instance.merged for instance in frame.instances] for frame in suspect_in_time(frames_of(*frames))]
-
-    def test_two_that_meet_and_part_are_merged_all_the_while(self):
-        sequence = [self.apart, *[self.together] * 4, self.apart]
-        assert self.merged(*sequence) == [[False] * 2, [True], [True], [True], [True], [False] * 2]
-
-    def test_one_that_was_once_in_two_pieces_is_doubted_only_then(self):
-        sequence = [self.together, self.apart, *[self.together] * 3]
-        assert self.merged(*sequence) == [[True], [False] * 2, [True], [False], [False]]
-
-    def test_a_small_piece_does_not_count(self):
-        speck = np.where(self.apart == 2, 0, self.together)
-        speck[20:23, 35:39] = 2
-        assert self.merged(speck, self.together) == [[False] * 2, [False]]
-
-    def test_those_that_pass_apart_are_not_doubted(self):
-        assert self.merged(*[self.apart] * 3) == [[False] * 2] * 3
-
-    def test_empty_frames(self):
-        nothing = np.zeros_like(self.apart)
-        assert self.merged(nothing, self.apart, nothing) == [[], [False] * 2, []]
-        assert suspect_in_time([]) == []
 
 
 def test_somebody_who_stands_before_a_van_is_cut_off_at_its_foot():

@@ -3,8 +3,8 @@
 
 import numpy as np
 import pytest
+from mask_quality import MaskTally
 
-from radio_visual_ssl.vision.mask_quality import MaskTally
 from radio_visual_ssl.vision.masks import MaskError, masks_from_labels
 
 

@@ -47,7 +47,6 @@ class TestRecord:
         (instance,) = masks_from_labels(labels_with((7, 10, 20, 6, 9)))
         assert (instance.left, instance.top, instance.width, instance.height) == (10, 20, 6, 9)
         assert instance.area == 54
-        assert instance.bottom_centre == (12.5, 28.5)
         assert instance.number == 7
         assert not instance.doubtful
 

@@ -3,11 +3,11 @@
 
 import numpy as np
 import pytest
+from mask_quality import MaskTally
 
 from radio_visual_ssl.simulation.layout import lay_out
 from radio_visual_ssl.simulation.rendering import Renderer, camera_on
 from radio_visual_ssl.simulation.scene import load_scene
-from radio_visual_ssl.vision.mask_quality import MaskTally
 from radio_visual_ssl.vision.mask_settings import MaskSettings
 from radio_visual_ssl.vision.masks import MaskError, Outcome
 from radio_visual_ssl.vision.segmentation import MaskMaker

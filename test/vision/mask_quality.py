@@ -105,7 +105,7 @@ class MaskTally:
             if index in pairs:
                 true = truth[pairs[index]]
                 self._hits.append(
-                    (float(overlaps[index, pairs[index]]), math.dist(instance.bottom_centre, true.bottom_centre))
+                    (float(overlaps[index, pairs[index]]), math.dist(_bottom_centre(instance), _bottom_centre(true)))
                 )
         whole = labels.size
         for index, true in enumerate(truth):
@@ -142,6 +142,11 @@ class MaskTally:
                 for name in SIZES
             },
         )
+
+
+def _bottom_centre(instance: TargetMask) -> tuple[float, float]:
+    """(column, row) px of the middle of the box's lower edge: about where the target stands on the ground."""
+    return instance.left + (instance.width - 1) / 2, instance.top + instance.height - 0.5
 
 
 def _share(outcomes: Sequence[bool]) -> float | None:
