@@ -232,6 +232,8 @@ def label(
     truth = read_mask_truth(recordings)
     evaluation = evaluate_labels(labelling.methods, truth) if truth.known.any() else None
     _print(labelling, evaluation)
+    for name, share in _masks(evaluation).items():
+        _say(f'{name.replace("_", " ")}: {"-" if share is None else f"{share:.3f}"}')
     if report is not None:
         _say(f'report: {write_report(labelling.methods, evaluation, report / "labels.md")}')
         if evaluation is not None:
@@ -246,6 +248,7 @@ def label(
                 'samples_per_s': round(frames / seconds, 1),
                 'method': chosen,
                 **_figures(labelling, evaluation, chosen),
+                **_masks(evaluation),
                 'methods': {name: _figures(labelling, evaluation, name) for name in labelling.methods},
             }
         )
@@ -306,6 +309,14 @@ def _figures(labelling: 'Labelling', evaluation: 'LabelEvaluation | None', name:
         for key in (key for key in _ROWS if key not in figures):
             figures[key] = None if judged[key] is None else round(judged[key], 4)
     return figures
+
+
+def _masks(evaluation: 'LabelEvaluation | None') -> dict[str, float | None]:
+    """How good the masks are that the labels are of, where the truth is known."""
+    if evaluation is None:
+        return {}
+    shares = {'mask_precision': evaluation.masks.precision, 'mask_recall': evaluation.masks.recall}
+    return {name: None if share is None else round(share, 4) for name, share in shares.items()}
 
 
 def _print(labelling: 'Labelling', evaluation: 'LabelEvaluation | None') -> None:

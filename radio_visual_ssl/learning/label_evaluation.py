@@ -29,12 +29,27 @@ class MaskTruth:
         shown: (I) the target, None where the mask shows none.
         targets: (I) all targets of the mask's frame.
         cone: whether the radar reads cone angles.
+        visible: targets that the camera sees at least in part, in all frames whose true masks are known.
+        masked: of these, how many a mask shows.
     """
 
     known: NDArray[np.bool_]
     shown: list[Target | None]
     targets: list[list[Target]]
     cone: bool = True
+    visible: int = 0
+    masked: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the masks of known truth that show a target; None without any."""
+        showing = [self.shown[row] is not None for row in np.flatnonzero(self.known)]
+        return sum(showing) / len(showing) if showing else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the visible targets that a mask shows; None without any."""
+        return self.masked / self.visible if self.visible else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +59,12 @@ class LabelEvaluation:
     Attributes:
         figures: of the labels that are kept.
         curves: when the most confident labels of each share are kept instead, by rising coverage.
+        masks: what the labels are of, kept or not.
     """
 
     figures: dict[str, LabelFigures]
     curves: dict[str, list[LabelFigures]]
+    masks: MaskTruth
 
     def markdown(self) -> str:
         """All figures of the kept labels as a table, one method in a row."""
@@ -63,6 +80,7 @@ def read_mask_truth(recordings: Sequence[Recording]) -> MaskTruth:
     known: list[NDArray[np.bool_]] = []
     shown: list[Target | None] = []
     targets: list[list[Target]] = []
+    visible = masked = 0
     for recording in recordings:
         counts = np.diff(recording.mask_starts)
         if not {TRUTH_TOPIC, TRUE_MASKS_TOPIC} <= set(BagReader(recording.path).streams):
@@ -75,8 +93,12 @@ def read_mask_truth(recordings: Sequence[Recording]) -> MaskTruth:
         shown += truth.shown_by_instance()
         for frame, count in zip(truth.targets, counts, strict=True):
             targets += [frame or []] * int(count)
+        for index in np.flatnonzero(truth.masks_known):
+            seen = {id(each) for each in truth.targets[index] or () if each.in_camera_view and not each.visibility <= 0}
+            visible += len(seen)
+            masked += len(seen & {id(each) for each in truth.shown[index]})
     cone = all(recording.grid.reads_cone_angles for recording in recordings)
-    return MaskTruth(np.concatenate(known) if known else np.zeros(0, np.bool_), shown, targets, cone)
+    return MaskTruth(np.concatenate(known) if known else np.zeros(0, np.bool_), shown, targets, cone, visible, masked)
 
 
 def evaluate_labels(
@@ -101,7 +123,7 @@ def evaluate_labels(
         labels = made.labels.chosen(truth.known)
         figures[name] = judge_labels(name, labels, shown, made.kept[rows], targets, cone=truth.cone)
         curves[name] = coverage_curve(name, labels, shown, coverages, targets, cone=truth.cone)
-    return LabelEvaluation(figures, curves)
+    return LabelEvaluation(figures, curves, truth)
 
 
 def write_report(methods: Mapping[str, MethodLabels], evaluation: LabelEvaluation | None, out: str | Path) -> Path:
@@ -120,7 +142,11 @@ def write_report(methods: Mapping[str, MethodLabels], evaluation: LabelEvaluatio
         lines += ['No truth is known of these bags.', '', '| method | masks | labels |', '| --- | --- | --- |']
         lines += [f'| {name} | {len(made.labels)} | {np.count_nonzero(made.kept)} |' for name, made in methods.items()]
     else:
-        lines += ['## The labels that are kept', '', evaluation.markdown(), '', '## By coverage', '']
+        truth = evaluation.masks
+        shares = [f'{100 * share:.1f} %' if share is not None else '-' for share in (truth.precision, truth.recall)]
+        lines += ['## The masks', '', '| masks | that show a target | visible targets | that a mask shows |']
+        lines += ['| --- | --- | --- | --- |', f'| {truth.known.sum()} | {shares[0]} | {truth.visible} | {shares[1]} |']
+        lines += ['', '## The labels that are kept', '', evaluation.markdown(), '', '## By coverage', '']
         rows = [row for curve in evaluation.curves.values() for row in curve if row.coverage is not None]
         lines.append(report_table(rows))
     path = Path(out)

@@ -22,6 +22,7 @@ from radio_visual_ssl.learning.labelling import LabellingSettings, default_metho
 from radio_visual_ssl.learning.recording_evidence import gather_evidence, with_detections
 from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
 from radio_visual_ssl.learning.self_labels import SelfLabels
+from radio_visual_ssl.learning.truth import read_truth
 from radio_visual_ssl.models.cell_grid import CellGrid
 from radio_visual_ssl.models.checkpoint import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -92,7 +93,9 @@ def write_bag(path, seed, frames=60, truth=True, boxes=2, grid=GRID):
                 labels[top:bottom, left:right] = number + 1
                 power += bump(x, y, 28 + random.normal(0, 2))
                 size = (WIDTH, WIDTH, TALL)
-                targets.append(Target(x, y, -HEIGHT - TALL / 2, track_id=number + 1, size=size, heading=0.0))
+                targets.append(
+                    Target(x, y, -HEIGHT - TALL / 2, track_id=number + 1, size=size, heading=0.0, in_camera_view=True)
+                )
             values = (10 * np.log10(power)).astype(np.float32)[: grid.shape[0]]
             made = replace(info, values=values)
             bag.write('/radar/heatmap', stamp, messages.heatmap_to_image(made, stamp, 'radar', TYPES))
@@ -292,9 +295,25 @@ def test_what_cannot_be_labelled_is_refused(recordings, attention, yard):
         LabellingSettings(background='none')
 
 
+def test_masks_are_judged_by_what_they_show_and_by_what_they_miss(yard, recordings):
+    truth = read_mask_truth(recordings)
+    known = [recording.masks_known for recording in map(read_truth, recordings)]
+    assert truth.visible == 2 * sum(int(frames[5:].sum()) for frames in known)
+    assert truth.precision == np.mean([target is not None for target in truth.shown])
+    # two that stand in one mask are one instance
+    assert 0.7 < truth.recall == sum(target is not None for target in truth.shown) / truth.visible <= 1
+    (blind,) = open_recordings([yard / 'yard_0'], replace(CAMERA, wrong_masks=1.0), yard / 'cache')
+    wrong = read_mask_truth([blind])
+    assert wrong.recall < 0.3 and wrong.precision < 0.3
+    without = read_mask_truth(open_recordings([yard / 'short'], CAMERA, yard / 'cache'))
+    assert without.precision is without.recall is None
+
+
 def test_report_and_curves_show_all_methods(recordings, labelling, tmp_path):
     evaluation = evaluate_labels(labelling.methods, read_mask_truth(recordings))
     text = write_report(labelling.methods, evaluation, tmp_path / 'new' / 'labels.md').read_text()
+    truth = evaluation.masks
+    assert f'| {truth.known.sum()} | {100 * truth.precision:.1f} % | {truth.visible} |' in text
     assert '| em |' in text and '| background_peak |' in text and 'azimuth_bias_deg' in text
     assert draw_curves(evaluation, tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
     curve = evaluation.curves['em']
@@ -317,6 +336,8 @@ def test_the_command_writes_labels_bags_and_a_report(yard, recordings, tmp_path)
     assert (report['out'], report['method']) == (str(tmp_path / 'labels.safetensors'), 'em')
     assert report['coverage'] == pytest.approx(0.8, abs=0.01) and report['gross'] <= 0.05
     assert set(report['methods']) == {'em', 'background_peak'}
+    assert 0.8 < report['mask_precision'] <= 1 and 0.7 < report['mask_recall'] < 1
+    assert f'mask recall: {report["mask_recall"]:.3f}' in result.stderr
     assert 'note: no labels by ground_plane: yard_0: expected a calibrated camera' in result.stderr
     assert {'seconds', 'samples_per_s', 'radial_bias_m', 'azimuth_bias_deg'} <= set(report)
     assert (tmp_path / 'report' / 'curves.png').is_file() and (tmp_path / 'report' / 'labels.md').is_file()

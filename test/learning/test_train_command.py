@@ -5,11 +5,13 @@ import json
 
 import numpy as np
 import pytest
+import yaml
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from radio_visual_ssl.cli import app
 from radio_visual_ssl.commands.learn_train import _parts
+from radio_visual_ssl.learning.label_set import LabelSet
 from radio_visual_ssl.learning.truth import TRUE_MASKS_TOPIC
 from radio_visual_ssl.models.checkpoint import load_checkpoint
 
@@ -80,3 +82,61 @@ def test_a_run_is_not_resumed_with_other_masks_and_the_model_tells_which_it_has_
     again = command(*short, '--masks', TRUE_MASKS_TOPIC, '--wrong-masks', '0.5', '--resume')
     assert again.exit_code == 1
     assert 'wrong_masks: expected 0.0 to go on, got 0.5' in str(again.exception)
+
+
+@pytest.fixture(scope='module')
+def small_set(tmp_path_factory):
+    """A data set of six scenes in three parts, its cache, and labels by the camera's calibration."""
+    folder = tmp_path_factory.mktemp('small')
+    size = ['--frames', '120', '--instances', '6', '--rate', '2', '--image-size', '160x120']
+    size += ['--set', 'movers_present=[3,4]']
+    simulated = ['simulate', 'parking_lot', '--radar', 'ofdm_28ghz_100mhz_8rx', *size, '--out', str(folder / 'set')]
+    made = CliRunner().invoke(app, simulated)
+    assert made.exit_code == 0, made.output
+    options = [
+        '--method',
+        'ground_plane',
+        '--camera-pose',
+        'mast',
+        '--cache',
+        folder / 'cache',
+        '--out',
+        folder / 'labels',
+    ]
+    labelled = CliRunner().invoke(app, ['label', str(folder / 'set'), *map(str, options)])
+    assert labelled.exit_code == 0, labelled.output
+    return folder
+
+
+def trained(folder, out, *options):
+    """Provenance of a localizer of one epoch."""
+    made = command(
+        folder / 'set',
+        '--camera-pose',
+        'mast',
+        '--cache',
+        folder / 'cache',
+        '--set',
+        'run.epochs=1',
+        '--out',
+        out,
+        *options,
+    )
+    assert made.exit_code == 0, made.output
+    return load_checkpoint(out).provenance
+
+
+def test_localizers_learn_from_the_labels_or_from_the_truth_as_they_are_told(small_set, tmp_path):
+    labels, out = LabelSet.load(small_set / 'labels'), tmp_path / 'localizer.safetensors'
+    own = trained(small_set, out, '--labels', small_set / 'labels', '--seed', 7)
+    assert (own['labels'], own['labels_content']) == ('ground_plane', labels.content)
+    assert own['settings']['run'] | {'seed': 7, 'epochs': 1} == own['settings']['run']
+    scenes = yaml.safe_load((small_set / 'set' / 'dataset.yaml').read_text())['bags']
+    parts = {part: {each['bag'] for each in scenes if each['split'] == part} for part in ('train', 'val')}
+    assert set(own['bags']) == parts['train'] | parts['val']
+    assert set(own['validation']) == parts['val']
+    truth = trained(small_set, out, '--truth')
+    assert truth['labels'] == 'truth' and truth['labels_content'] != labels.content
+    for option in ('--label-noise', '--wrong-labels'):
+        worse = trained(small_set, out, '--labels', small_set / 'labels', option, 0.5)
+        assert worse['labels_content'] not in (labels.content, truth['labels_content'])

@@ -42,11 +42,35 @@ class Counter(LightningModule):
         self.log(MONITOR, self.weight.sum(), batch_size=1)
 
 
-def run(folder, module=None, workers=0, resume=False, epochs=3):
+def fitted(folder, module, workers=0, resume=False, epochs=3, seed=5):
+    loaders = [batch_loader(Numbers(), EpochSampler(12, 4, seed, shuffle), workers) for shuffle in (True, False)]
+    return fit(module, *loaders, RunSettings(epochs=epochs, accelerator='cpu'), folder, fingerprint={}, resume=resume)
+
+
+def run(folder, module=None, **options):
     module = module or Counter()
-    loaders = [batch_loader(Numbers(), EpochSampler(12, 4, 5, shuffle), workers) for shuffle in (True, False)]
-    fit(module, *loaders, RunSettings(epochs=epochs, accelerator='cpu'), folder, fingerprint={}, resume=resume)
+    fitted(folder, module, **options)
     return module.seen
+
+
+class Overshooting(Counter):
+    """Its weight falls by 0.3 in each epoch; the second one is the best."""
+
+    def validation_step(self, batch, number):
+        self.log(MONITOR, ((self.weight + 0.6) ** 2).sum(), batch_size=1)
+
+
+def test_the_weights_of_the_best_epoch_come_out_not_those_of_the_last(tmp_path):
+    module = Overshooting()
+    result = fitted(tmp_path, module)
+    assert module.weight.item() == pytest.approx(-0.9, abs=1e-5)
+    assert result.weights['weight'].item() == pytest.approx(-0.6, abs=1e-5)
+    assert (result.epochs, result.loss) == (3, pytest.approx(0.0, abs=1e-9))
+
+
+def test_another_seed_draws_other_batches(tmp_path):
+    assert run(tmp_path / 'one', seed=1) != run(tmp_path / 'two', seed=2)
+    assert run(tmp_path / 'again', seed=1) == run(tmp_path / 'once_more', seed=1)
 
 
 @pytest.mark.parametrize('workers', [0, 1])
