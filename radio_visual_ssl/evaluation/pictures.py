@@ -275,8 +275,8 @@ def _draw_top_view(
     grid = heatmap.grid
     far = min(max_range or np.inf, float(grid.range[-1]))
     all_behind = float(np.max(np.cos(grid.azimuth))) <= 0
-    shown = grid.azimuth if camera is None or all_behind else _sector_azimuths(camera)
-    back = -far if np.min(np.cos(shown)) < _BACKWARDS else 0.0
+    directions = grid.azimuth if camera is None or all_behind else _sector_azimuths(camera)
+    back = -far if np.min(np.cos(directions)) < _BACKWARDS else 0.0
     side = far * float(np.sin(min(np.max(np.abs(turned_towards(grid.azimuth))), np.pi / 2)))
     if camera is not None:
         # the camera's sector and a margin, and of a wide one the middle: the empty rest would make the picture small
