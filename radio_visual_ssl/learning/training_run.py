@@ -218,7 +218,7 @@ def fit(
         _state(last)
     # save_last would keep the best epochs alone; the last comes second, for it holds what the best one knows
     best, latest = (
-        ModelCheckpoint(folder, name, monitor, enable_version_counter=False, save_on_train_epoch_end=True)
+        _Checkpoints(folder, name, monitor, enable_version_counter=False, save_on_train_epoch_end=True)
         for name, monitor in ((_BEST, MONITOR), (_LAST, None))
     )
     counter = _Progress(on_epoch)
@@ -326,6 +326,19 @@ def seed_run(settings: RunSettings) -> None:
     """Seed every generator, before a module's weights are made."""
     with _quiet():
         seed_everything(settings.seed, workers=True, verbose=False)
+
+
+class _Checkpoints(ModelCheckpoint):
+    """Knows its files again where the folder of the run was moved; Lightning's would forget which epoch was best."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        paths = ('best_model_path', 'kth_best_model_path', 'last_model_path')
+        known = {here(path): score for path, score in state_dict['best_k_models'].items()}
+        moved = {'dirpath': self.dirpath, 'best_k_models': known, **{name: here(state_dict[name]) for name in paths}}
+        super().load_state_dict(state_dict | moved)
 
 
 class _EarlyStopping(EarlyStopping):

@@ -68,6 +68,16 @@ def test_the_weights_of_the_best_epoch_come_out_not_those_of_the_last(tmp_path):
     assert (result.epochs, result.loss) == (3, pytest.approx(0.0, abs=1e-9))
 
 
+def test_a_run_whose_folder_was_moved_still_knows_its_best_epoch(tmp_path):
+    whole = fitted(tmp_path / 'whole', Overshooting())
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fitted(tmp_path / 'broken', Overshooting(end_in=2))
+    for old, new in (('broken', 'moved'), ('whole', 'finished')):
+        (tmp_path / old).rename(tmp_path / new)
+        result = fitted(tmp_path / new, Overshooting(), resume=True)
+        assert (result.weights['weight'], result.loss) == (whole.weights['weight'], whole.loss)
+
+
 def test_another_seed_draws_other_batches(tmp_path):
     assert run(tmp_path / 'one', seed=1) != run(tmp_path / 'two', seed=2)
     assert run(tmp_path / 'again', seed=1) == run(tmp_path / 'once_more', seed=1)
