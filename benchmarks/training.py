@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader
 
+from radio_visual_ssl.learning.bag_selection import expand_bags
 from radio_visual_ssl.learning.localizer_data import (
     LabelledBatch,
     LabelledFrames,
@@ -40,7 +41,8 @@ from radio_visual_ssl.learning.localizer_data import (
     truth_labels,
 )
 from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings, NetworkSettings
-from radio_visual_ssl.learning.recordings import RecordingSettings, expand_bags, open_recordings
+from radio_visual_ssl.learning.recording_settings import RecordingSettings
+from radio_visual_ssl.learning.recordings import open_recordings
 from radio_visual_ssl.learning.truth import read_truth
 from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.localizer_loss import LocalizerLoss

@@ -24,7 +24,8 @@ from radio_visual_ssl.evaluation.backends import load_localizer
 from radio_visual_ssl.learning.bag_selection import expand_bags
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 from radio_visual_ssl.learning.label_set import LabelSet
-from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+from radio_visual_ssl.learning.recording_settings import RecordingSettings
+from radio_visual_ssl.learning.recordings import open_recordings
 
 VERBS = 'radio-visual-ssl'
 DATA = 'parking_lot'

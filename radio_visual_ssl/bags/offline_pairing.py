@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import (
     IMAGE,
     PAIR_TYPE,
@@ -36,7 +37,7 @@ from radio_visual_ssl.bags.reader import (
     Stream,
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, typestore
-from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.share import PACKAGE
 
 STAMPS = ('header', 'reception')

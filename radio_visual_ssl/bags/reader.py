@@ -18,10 +18,10 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import PAIR_TYPE
 from radio_visual_ssl.bags.transforms import StaticTransforms
 from radio_visual_ssl.bags.typestore import typestore
-from radio_visual_ssl.bags.writer import BagError
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.share import PACKAGE

@@ -28,18 +28,6 @@ from radio_visual_ssl.bags.recording_settings import (
 from radio_visual_ssl.bags.streaming import StreamingBag
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 
-__all__ = [
-    'Event',
-    'EventKind',
-    'Level',
-    'Recording',
-    'RecordingSettings',
-    'RecordingStatistics',
-    'State',
-    'StreamCounts',
-    'free_bytes',
-]
-
 ANNOTATION_TYPE = 'std_msgs/msg/String'
 
 _LOG = logging.getLogger(__name__)

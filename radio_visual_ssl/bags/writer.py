@@ -12,11 +12,9 @@ from typing import Any
 
 from rosbags.interfaces import Qos
 
-from radio_visual_ssl.bags.metadata import LATCHED_TOPICS, LATCHED_TYPES, BagError, qos_profile
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.streaming import StreamingBag
 from radio_visual_ssl.bags.typestore import serialize
-
-__all__ = ['LATCHED_TOPICS', 'LATCHED_TYPES', 'BagError', 'BagWriter', 'qos_profile']
 
 
 class BagWriter:

@@ -233,7 +233,8 @@ def _attention(
     """Pictures of the attention in the first bags: of each, the frame with the most masks of what moves."""
     from radio_visual_ssl.evaluation.report import Picture
     from radio_visual_ssl.learning.attention_picture import draw_attention, most_masked
-    from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+    from radio_visual_ssl.learning.recording_settings import RecordingSettings
+    from radio_visual_ssl.learning.recordings import open_recordings
 
     recordings = open_recordings(paths[:_BAGS_OF_ATTENTION], RecordingSettings(image_offset_s=camera_offset))
     return [

@@ -148,12 +148,14 @@ def label(
 
     with needed_by('label', 'safetensors'):
         from radio_visual_ssl.learning.label_set import LABEL_TOPIC, write_labels_to_bag
+    from radio_visual_ssl.learning.bag_selection import expand_bags
     from radio_visual_ssl.learning.experiment import settings_of
     from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
     from radio_visual_ssl.learning.label_refinement import RefinementSettings
     from radio_visual_ssl.learning.label_settings import SelfLabelSettings
     from radio_visual_ssl.learning.labelling import WITH_CALIBRATION, LabellingSettings, default_methods, make_labels
-    from radio_visual_ssl.learning.recordings import RecordingSettings, expand_bags, open_recordings
+    from radio_visual_ssl.learning.recording_settings import RecordingSettings
+    from radio_visual_ssl.learning.recordings import open_recordings
 
     begun = time.monotonic()
     settings = LabellingSettings(

@@ -108,7 +108,8 @@ def train(
         from radio_visual_ssl.learning.label_noise import noisy_labels
         from radio_visual_ssl.learning.label_set import LabelSet
         from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings, train_localizer
-        from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+        from radio_visual_ssl.learning.recording_settings import RecordingSettings
+        from radio_visual_ssl.learning.recordings import open_recordings
         from radio_visual_ssl.learning.training_run import process_rank
 
     if labels is not None and truth:
@@ -163,7 +164,7 @@ def train(
 
 def _parts(bags: list[Path], validation: list[Path]) -> tuple[list[Path], list[Path]]:
     """Bags to train on and bags that choose the epoch."""
-    from radio_visual_ssl.learning.recordings import expand_bags
+    from radio_visual_ssl.learning.bag_selection import expand_bags
 
     training: list[Path] = []
     others = expand_bags(validation) if validation else []

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.array_store import ArrayStoreWriter
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR, PairMatcher, is_stamp
 from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader
-from radio_visual_ssl.bags.writer import BagError
 from radio_visual_ssl.learning.recording_masks import MaskTable, mask_source
 from radio_visual_ssl.learning.recording_settings import MOTION, RecordingError, RecordingSettings
 from radio_visual_ssl.radar.heatmap import Heatmap

@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass, field
 
-from radio_visual_ssl.bags.writer import BagError
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.vision.mask_settings import MaskSettings
 
 MOTION, NO_MASKS = 'motion', 'none'

@@ -16,25 +16,12 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.bags.array_store import ArrayStore, ArrayStoreWriter, open_arrays, open_or_make
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.learning.bag_selection import expand_bags
 from radio_visual_ssl.learning.recording_arrays import write_arrays
 from radio_visual_ssl.learning.recording_settings import MOTION, NO_MASKS, RecordingError, RecordingSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.vision.masks import TargetMask
 from radio_visual_ssl.worker_processes import worker_processes
-
-__all__ = [
-    'Recording',
-    'RecordingError',
-    'RecordingSettings',
-    'bag_content',
-    'default_cache',
-    'derived_array',
-    'expand_bags',
-    'open_recording',
-    'open_recordings',
-]
 
 _VERSION = 2  # of the arrays; another one is made anew
 _EXCHANGE_VERSION = 2  # of which masks become wrong ones
@@ -270,7 +257,7 @@ def open_recordings(
     """Open several bags of one radar.
 
     Args:
-        bags: see `expand_bags`.
+        bags: see `bag_selection.expand_bags`.
         settings: see `open_recording`.
         cache: see `open_recording`.
         workers: processes that make arrays of bags at once.

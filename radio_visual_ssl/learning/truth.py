@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import TRUTH_TOPIC, BagReader, RawMessage
-from radio_visual_ssl.bags.writer import BagError
-from radio_visual_ssl.learning.recordings import Recording, RecordingError, bag_content
+from radio_visual_ssl.learning.recording_settings import RecordingError
+from radio_visual_ssl.learning.recordings import Recording, bag_content
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.share import PACKAGE
 from radio_visual_ssl.vision.masks import MaskError, TargetMask, masks_from_image

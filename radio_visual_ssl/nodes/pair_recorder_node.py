@@ -18,15 +18,16 @@ from rclpy.publisher import Publisher
 from std_srvs.srv import Trigger
 
 from radio_visual_ssl.bags.messages import RclpyTypes
-from radio_visual_ssl.bags.recording import (
+from radio_visual_ssl.bags.recording import Recording
+from radio_visual_ssl.bags.recording_settings import (
+    OVERFLOW_POLICIES,
+    SYNC_POLICIES,
     Event,
     EventKind,
     Level,
-    Recording,
     RecordingSettings,
     State,
 )
-from radio_visual_ssl.bags.recording_settings import OVERFLOW_POLICIES, SYNC_POLICIES
 from radio_visual_ssl.msg import Pair, RecorderStatus
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.definitions import message_definition, type_hash

@@ -11,8 +11,8 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 
 from radio_visual_ssl.bags.messages import RclpyTypes, serialized_stamp_ns, stamp_from_ns, stamp_to_ns
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import BagReader, RawMessage, Stream
-from radio_visual_ssl.bags.writer import BagError
 from radio_visual_ssl.msg import TargetArray
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.parameters import ParameterSpec

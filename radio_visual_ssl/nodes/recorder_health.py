@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from radio_visual_ssl.bags.recording import RecordingSettings, RecordingStatistics, State, StreamCounts
+from radio_visual_ssl.bags.recording_settings import RecordingSettings, RecordingStatistics, State, StreamCounts
 from radio_visual_ssl.nodes.diagnostics import StreamHealth, key_values
 from radio_visual_ssl.nodes.discovery import Source
 from radio_visual_ssl.nodes.raw_subscriber import RawSubscriber

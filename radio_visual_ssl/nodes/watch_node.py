@@ -32,8 +32,7 @@ from radio_visual_ssl.bags.messages import (
     targets_from_message,
 )
 from radio_visual_ssl.bags.transforms import StaticTransforms
-from radio_visual_ssl.evaluation.evaluate import camera_sector
-from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, VIEWS, Metrics
+from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, VIEWS, Metrics, camera_sector
 from radio_visual_ssl.evaluation.pictures import draw_frame
 from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.msg import HeatmapInfo, TargetArray

@@ -11,12 +11,13 @@ import pytest
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.contact_sheet import draw_contact_sheet
 from radio_visual_ssl.bags.inspection import inspect_bag
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.time_offset import TimeOffset
 from radio_visual_ssl.bags.timing_sheet import draw_timing
 from radio_visual_ssl.bags.typestore import RosbagsTypes
-from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target

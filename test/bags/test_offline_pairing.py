@@ -11,12 +11,14 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from typer.testing import CliRunner
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.pairing import IMAGE, RADAR, match_stamps
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.bags.recording import Recording, RecordingSettings
+from radio_visual_ssl.bags.recording import Recording
+from radio_visual_ssl.bags.recording_settings import RecordingSettings
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize, typestore
-from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.cli import app
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap

@@ -19,21 +19,20 @@ import pytest
 from mcap.reader import make_reader
 
 from radio_visual_ssl.bags.messages import header, serialized_stamp_ns
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.pairing import match_stamps
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.bags.recording import (
+from radio_visual_ssl.bags.recording import Recording, free_bytes
+from radio_visual_ssl.bags.recording_settings import (
     Event,
     EventKind,
     Level,
-    Recording,
     RecordingSettings,
     RecordingStatistics,
     State,
-    free_bytes,
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize, typestore
-from radio_visual_ssl.bags.writer import BagError
 
 RADAR, IMAGE, PAIRS, INFO, ODOMETRY = (
     '/radar/heatmap',

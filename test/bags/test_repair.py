@@ -18,12 +18,12 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader, StoragePlugin
 from rosbags.rosbag2 import Writer as RosbagsWriter
 
-from radio_visual_ssl.bags.metadata import qos_profile
+from radio_visual_ssl.bags.metadata import BagError, qos_profile
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.repair import RepairReport, repair_bag
 from radio_visual_ssl.bags.streaming import StreamingBag
 from radio_visual_ssl.bags.typestore import typestore
-from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.bags.writer import BagWriter
 
 REPOSITORY = Path(__file__).parents[2]
 TYPE = 'std_msgs/msg/UInt8MultiArray'

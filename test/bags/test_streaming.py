@@ -20,12 +20,11 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Qos, QosDurability
 from rosbags.rosbag2 import Reader
 
-from radio_visual_ssl.bags.metadata import qos_profile
+from radio_visual_ssl.bags.metadata import BagError, qos_profile
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.repair import repair_bag
 from radio_visual_ssl.bags.streaming import StreamingBag
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize, typestore
-from radio_visual_ssl.bags.writer import BagError
 
 TYPES = RosbagsTypes()
 HASH = 'RIHS01_' + '0' * 64

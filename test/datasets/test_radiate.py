@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.bags.writer import BagError
 from radio_visual_ssl.datasets.radiate import (
     RadiateError,
     import_radiate,

@@ -8,9 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from radio_visual_ssl.bags.messages import cube_from_message, image_to_message
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
-from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.cli import app
 from radio_visual_ssl.datasets.raw_capture import import_capture, parse_time
 from radio_visual_ssl.radar.capture import CaptureError

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import Frame
 from radio_visual_ssl.bags.typestore import RosbagsTypes
-from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.evaluation.evaluate import evaluate_bag, evaluate_bags, evaluate_frames
 from radio_visual_ssl.evaluation.metrics import FALSE_PER_EMPTY_FRAME, FALSE_PER_FRAME, Metrics
 from radio_visual_ssl.radar.grid import PolarGrid

@@ -22,7 +22,8 @@ from radio_visual_ssl.learning.label_evaluation import evaluate_labels, read_mas
 from radio_visual_ssl.learning.label_report import judge_labels
 from radio_visual_ssl.learning.label_set import LabelError, LabelSet
 from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels
-from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+from radio_visual_ssl.learning.recording_settings import RecordingSettings
+from radio_visual_ssl.learning.recordings import open_recordings
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
 from radio_visual_ssl.vision.camera import FORWARD_LOOKING, CameraModel

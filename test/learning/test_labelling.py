@@ -20,7 +20,8 @@ from radio_visual_ssl.learning.label_set import LABEL_TOPIC, LabelError, LabelSe
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
 from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels, surer_labels
 from radio_visual_ssl.learning.recording_evidence import gather_evidence, with_detections
-from radio_visual_ssl.learning.recordings import RecordingSettings, open_recordings
+from radio_visual_ssl.learning.recording_settings import RecordingSettings
+from radio_visual_ssl.learning.recordings import open_recordings
 from radio_visual_ssl.learning.self_labels import SelfLabels
 from radio_visual_ssl.learning.truth import read_truth
 from radio_visual_ssl.models.cell_grid import CellGrid

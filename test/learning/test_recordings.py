@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
-from radio_visual_ssl.bags.writer import BagError, BagWriter
+from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.learning.bag_selection import expand_bags
 from radio_visual_ssl.learning.recording_inputs import recording_inputs
+from radio_visual_ssl.learning.recording_settings import RecordingError, RecordingSettings
 from radio_visual_ssl.learning.recordings import (
-    RecordingError,
-    RecordingSettings,
     bag_content,
     default_cache,
     derived_array,
-    expand_bags,
     open_recording,
     open_recordings,
 )

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
-from radio_visual_ssl.bags.writer import BagError, BagWriter
-from radio_visual_ssl.learning.recordings import Recording, RecordingError, RecordingSettings, open_recording
+from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.learning.recording_settings import RecordingError, RecordingSettings
+from radio_visual_ssl.learning.recordings import Recording, open_recording
 from radio_visual_ssl.learning.truth import TRUE_MASKS_TOPIC, Truth, read_truth
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
