@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.bags.reader import TRUTH_TOPIC, BagReader
-from radio_visual_ssl.learning.label_report import GROSS_ERROR, LabelFigures, coverage_curve, judge_labels, report_table
+from radio_visual_ssl.learning.label_metrics import (
+    GROSS_ERROR,
+    LabelFigures,
+    coverage_curve,
+    judge_labels,
+    report_table,
+)
 from radio_visual_ssl.learning.labelling import MethodLabels
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.truth import TRUE_MASKS_TOPIC, read_truth

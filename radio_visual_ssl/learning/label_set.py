@@ -171,7 +171,7 @@ class RecordingLabels:
         return replace(self, stamps_ns=stamps_ns, known=known, **arrays)
 
     def as_self_labels(self) -> SelfLabels:
-        """The labels in the form that :mod:`learning.label_report` judges."""
+        """The labels in the form that :mod:`learning.label_metrics` judges."""
         labels = SelfLabels.given(self.frame, self.range, self.azimuth, self.confidence)
         return replace(labels, instance=self.instance, variance=self.variance)
 

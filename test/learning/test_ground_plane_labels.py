@@ -19,7 +19,7 @@ from radio_visual_ssl.learning.ground_plane_labels import (
     read_ground_plane,
 )
 from radio_visual_ssl.learning.label_evaluation import evaluate_labels, read_mask_truth
-from radio_visual_ssl.learning.label_report import judge_labels
+from radio_visual_ssl.learning.label_metrics import judge_labels
 from radio_visual_ssl.learning.label_set import LabelError, LabelSet
 from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels
 from radio_visual_ssl.learning.recording_settings import RecordingSettings

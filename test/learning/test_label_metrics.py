@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from radio_visual_ssl.learning.label_report import coverage_curve, judge_labels, near_face, report_table
+from radio_visual_ssl.learning.label_metrics import coverage_curve, judge_labels, near_face, report_table
 from radio_visual_ssl.learning.self_labels import SelfLabels
 from radio_visual_ssl.radar.target import Target
 
