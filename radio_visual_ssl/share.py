@@ -2,6 +2,7 @@
 """Finds the files that ship with the package (config/, models/, msg/ ...), without ROS."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -32,3 +33,20 @@ def share_path(*parts: str) -> Path:
             return path
     places = ', '.join(str(root) for root in roots)
     raise FileNotFoundError(f'{Path(*parts)} is not among the files of {PACKAGE}; looked in {places}')
+
+
+def share_path_of_radar(radar: str, suffix: str, *folder: str) -> Path | None:
+    """The shipped file that is named after a radar, or after the beginning of its name; None without one.
+
+    Args:
+        radar: name, as in HeatmapInfo; its words are those of the file, joined by underscores.
+        suffix: of the file, with its dot.
+        folder: of the file, e.g. ``'config', 'cfar'``.
+    """
+    words = re.findall('[a-z0-9]+', radar.lower())
+    for count in range(len(words), 0, -1):
+        try:
+            return share_path(*folder, f'{"_".join(words[:count])}{suffix}')
+        except FileNotFoundError:
+            continue
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.share import share_path, share_path_of_radar
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -23,6 +23,16 @@ def test_missing_file_names_every_place(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(FileNotFoundError, match='config/none.yaml') as raised:
         share_path('config', 'none.yaml')
     assert str(tmp_path / 'share/radio_visual_ssl') in str(raised.value)
+
+
+def test_a_radars_file_bears_the_longest_beginning_of_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / 'share/radio_visual_ssl/some/kind'
+    folder.mkdir(parents=True)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    for name in ('made', 'made_by_us', 'by_us'):
+        (folder / f'{name}.yaml').touch()
+    found = [share_path_of_radar(radar, '.yaml', 'some', 'kind') for radar in ('MADE, by-us: 2', 'made by', 'us', '')]
+    assert found == [folder / 'made_by_us.yaml', folder / 'made.yaml', None, None]
 
 
 @pytest.mark.parametrize('layout', ['ament_prefix', 'wheel'])

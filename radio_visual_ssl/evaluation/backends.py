@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The back ends that find targets, by name, with the settings that ship for known radars."""
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.localizer import Localizer
 from radio_visual_ssl.radar.peak_localizer import PeakLocalizer, PeakLocalizerSettings, load_peak_settings
 from radio_visual_ssl.radar.plain_settings import Bounds
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.share import share_path_of_radar
 
 if TYPE_CHECKING:
     from radio_visual_ssl.bags.reader import BagReader
@@ -113,13 +112,7 @@ def shipped_settings(backend: str, name: str, model: str = 'auto') -> Path | Non
     """
     if backend == 'network' and model != 'auto' and not _ships_for(model, name):
         return None
-    words = re.findall('[a-z0-9]+', name.lower())
-    for count in range(len(words), 0, -1):
-        try:
-            return share_path('config', backend, f'{"_".join(words[:count])}.yaml')
-        except FileNotFoundError:
-            continue
-    return None
+    return share_path_of_radar(name, '.yaml', 'config', backend)
 
 
 def _ships_for(model: str, radar: str) -> bool:

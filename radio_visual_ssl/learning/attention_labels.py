@@ -11,14 +11,13 @@ from radio_visual_ssl.learning.candidates import Candidates, attention_weights
 from radio_visual_ssl.learning.label_set import LabelError
 from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
 from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.learning.self_labels import UNKNOWN_VARIANCE
 from radio_visual_ssl.models.cell_grid import CellGrid
 
 if TYPE_CHECKING:
     from radio_visual_ssl.models.checkpoint import RadarGeometry
 
 _FRAMES_AT_ONCE = 32
-# m^2 and rad^2 that a place is given which comes without a variance of its own.
-_VARIANCE = (1.0, 0.01)
 # m; peaks nearer to each other are taken for one body where nothing but their strength is known.
 _BODY = 3.0
 
@@ -120,7 +119,7 @@ def read_attention(model: AttentionModel, evidence: RecordingEvidence) -> Attent
 def _at(place: NDArray[np.float64]) -> Candidates:
     """Places (I, 2) in m and rad as candidates."""
     unknown = np.full(len(place), np.nan)
-    return Candidates(place[:, 0], place[:, 1], np.tile(_VARIANCE, (len(place), 1)), unknown, unknown)
+    return Candidates(place[:, 0], place[:, 1], np.tile(UNKNOWN_VARIANCE, (len(place), 1)), unknown, unknown)
 
 
 def weightiest_candidates(

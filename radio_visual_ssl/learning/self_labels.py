@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from radio_visual_ssl.radar.ground import places_on_ground
 from radio_visual_ssl.radar.target import Target
 
+UNKNOWN_VARIANCE = (1.0, 0.01)
+"""m^2 and rad^2 that a place is given which comes without a variance of its own."""
+
 
 @dataclass(frozen=True, eq=False)
 class SelfLabels:
@@ -53,7 +56,7 @@ class SelfLabels:
         range_: NDArray[np.float64],
         azimuth: NDArray[np.float64],
         confidence: NDArray[np.float64],
-        variance: tuple[float, float] = (1.0, 0.01),
+        variance: tuple[float, float] = UNKNOWN_VARIANCE,
     ) -> 'SelfLabels':
         """Labels of another method, such as bare attention peaks, to be judged and written like these.
 

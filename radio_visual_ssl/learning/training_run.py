@@ -23,6 +23,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from radio_visual_ssl.exit_status import DIVERGED_STATUS
 from radio_visual_ssl.whole_file import replacing
 
 MONITOR = 'validation_loss'
@@ -40,7 +41,7 @@ class TrainingError(ValueError):
 class TrainingDivergedError(TrainingError):
     """A run in which nothing was learned: no fault of its settings' form, but no result either."""
 
-    exit_status = 3
+    exit_status = DIVERGED_STATUS
     """Of the command, so that who runs many can tell it from a failure."""
 
 

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of the learned localizer and the models that ship, apart from it: to know of them needs no torch."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from radio_visual_ssl.radar.plain_settings import Bounds, check_fields, load_settings
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.share import share_path, share_path_of_radar
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,7 @@ def load_network_settings(name_or_path: str | Path) -> NetworkLocalizerSettings:
 
 def shipped_model(radar: str) -> Path | None:
     """The checkpoint in models/ that is named after a radar, or after the beginning of its name; None without one."""
-    words = re.findall('[a-z0-9]+', radar.lower())
-    for count in range(len(words), 0, -1):
-        try:
-            return share_path('models', f'{"_".join(words[:count])}.safetensors')
-        except FileNotFoundError:
-            continue
-    return None
+    return share_path_of_radar(radar, '.safetensors', 'models')
 
 
 def model_file(model: str) -> Path:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import radio_visual_ssl
+from radio_visual_ssl.exit_status import DIVERGED_STATUS
 from radio_visual_ssl.study.description import Step
 from radio_visual_ssl.whole_file import replacing
 
-DIVERGED_STATUS = 3
-"""Exit status of a command whose training did not become anything (`TrainingDivergedError`)."""
 State = Literal['finished', 'diverged', 'failed', 'not run']
 MARKER = 'done.json'
 """In the folder of a step that has ended well, or has diverged."""

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from radio_visual_ssl import cli
 from radio_visual_ssl.cli import app
+from radio_visual_ssl.exit_status import DIVERGED_STATUS
 
 STUDY = {
     'title': 'CFAR by antennas',
@@ -139,7 +140,6 @@ def test_wrong_options_are_named(study, options, said):
 def test_a_training_that_diverges_has_a_status_of_its_own(monkeypatch):
     pytest.importorskip('lightning', reason='training needs it')
     from radio_visual_ssl.learning.training_run import TrainingDivergedError
-    from radio_visual_ssl.study.outcomes import DIVERGED_STATUS
 
     def diverge():
         raise TrainingDivergedError('nothing was learned')
