@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray, capon_weights, subarrays
 from radio_visual_ssl.radar.cube import CubeError
+from radio_visual_ssl.radar.ego_motion import ClutterNulls, estimate_ego_velocity
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
@@ -20,6 +21,7 @@ LOWEST = 0.1  # power of the darkest cell, times the noise: what is below says n
 NOISE_CELLS = 4096  # of the range-Doppler spectrum, looked at for the noise level
 SERIAL_PRODUCT = 2**18  # multiplications up to which OpenBLAS keeps a matrix product on one thread
 SMALLEST_PRODUCT = 32  # rows below which a product is mostly overhead
+EGO_CELL_SNR = 70.0  # of a beam over the median noise, from which a cell tells the velocity of the platform
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ class FormationSettings:
             line arrays).
         doppler_reduction: max keeps the strongest Doppler bin of each cell, which favours point-like movers and
             standing targets alike; mean averages over all, which favours what is spread over Doppler.
-        remove_static_clutter: subtract the mean over slow time, so that what stands still disappears.
+        clutter_removal: what stands disappears. static: the mean over slow time is subtracted, for a radar that stands;
+            ego_motion: for one that moves, whose velocity is estimated from each frame (up to the unambiguous one), and
+            nulls are put where what stands has the velocity of the Doppler bin (`ego_motion.ClutterNulls`). Slow
+            targets, and those whose radial velocity is that of what stands beside them, disappear, too.
         compensate_tdm: turn the phases of time-multiplexed transmitters back by what the target moved in between;
             without it movers appear at a wrong azimuth.
         transform: library of the range and Doppler transforms; auto takes FFTW where pyFFTW is installed, else SciPy.
@@ -66,7 +71,7 @@ class FormationSettings:
     forward_backward: bool = False
     subarray_length: int = 0
     doppler_reduction: Literal['max', 'mean'] = 'max'
-    remove_static_clutter: bool = False
+    clutter_removal: Literal['none', 'static', 'ego_motion'] = 'none'
     compensate_tdm: bool = True
     transform: Backend = 'auto'
     device: str = 'cpu'
@@ -80,6 +85,7 @@ class FormationSettings:
             'azimuth_window': WINDOWS,
             'beamformer': ('fft', 'capon'),
             'doppler_reduction': ('max', 'mean'),
+            'clutter_removal': ('none', 'static', 'ego_motion'),
             'transform': ('auto', 'fftw', 'scipy'),
         }
         for name, known in choices.items():
@@ -118,11 +124,14 @@ class Beams(NamedTuple):
         power: (R, A) float32, reduced over Doppler.
         doppler_bin: (R, A) int, strongest bin in the order of the transform; None for a single slow time.
         noise: median power of range-Doppler cells of single channels.
+        ego_velocity: (2,) m/s of the radar over the ground, forward and to the left; None where it is not looked for or
+            too little is seen.
     """
 
     power: NDArray[np.float32]
     doppler_bin: NDArray[np.integer] | None
     noise: float
+    ego_velocity: NDArray[np.float64] | None = None
 
 
 class Pipeline(Protocol):
@@ -172,6 +181,7 @@ class FormationPlan:
             profile.virtual_positions / profile.wavelength, 1 if isinstance(waveform, OfdmWaveform) else -1
         )
         _check_capon(settings, array, slow)
+        _check_ego_motion(settings, slow)
         order = np.rint(np.fft.fftfreq(doppler_bins) * doppler_bins)
         velocity = order * (profile.wavelength / (2 * doppler_bins * profile.slow_time_period))
         phase = None
@@ -225,10 +235,11 @@ class CpuPipeline:
             slow_window=window(settings.doppler_window, shape[0]),
             fast_window=window(settings.range_window, shape[2]),
             inverse=isinstance(plan.profile.waveform, OfdmWaveform),
-            remove_static=settings.remove_static_clutter,
+            remove_static=settings.clutter_removal == 'static',
         )
         self._transform = range_doppler_transform(layout, settings.transform, settings.threads)
         self._beams = _CaponBeams(plan) if settings.beamformer == 'capon' else _ConventionalBeams(plan)
+        self._nulled = _NulledBeams(plan) if settings.clutter_removal == 'ego_motion' else None
 
     def spectrum(self, cube: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """See `Pipeline`."""
@@ -239,7 +250,10 @@ class CpuPipeline:
         spectrum = self._transform(cube)
         noise = median_power(spectrum.reshape(-1)[self._plan.noise_cells])
         power, doppler_bin = self._beams(spectrum)
-        return Beams(power, doppler_bin, noise)
+        if self._nulled is None or doppler_bin is None:
+            return Beams(power, doppler_bin, noise)
+        ego_velocity = self._nulled.ego_velocity(power, doppler_bin, noise)
+        return Beams(*self._nulled(spectrum, ego_velocity), noise, ego_velocity)
 
 
 class _ConventionalBeams:
@@ -361,6 +375,43 @@ class _CaponBeams:
         return reduced, strongest if doppler > 1 else None
 
 
+class _NulledBeams:
+    """Conventional beams in which what stands has no part, while the radar moves."""
+
+    def __init__(self, plan: FormationPlan) -> None:
+        settings = plan.settings
+        taper = plan.array.taper(settings.azimuth_window)
+        self._plan, self._gain = plan, float(np.sum(taper**2))
+        slow_window = window(settings.doppler_window, plan.cube_shape[0])
+        self._nulls = ClutterNulls.of(plan.array, plan.grid.azimuth, taper, plan.velocity, slow_window)
+        factors = plan.factors[None] if plan.tdm_phase is None else plan.factors * plan.tdm_phase
+        self._factors = np.broadcast_to(factors, (plan.velocity.size, plan.array.count))[:, :, None]
+        self._takes_mean = settings.doppler_reduction == 'mean'
+
+    def ego_velocity(
+        self, power: NDArray[np.float32], doppler_bin: NDArray[np.integer], noise: float
+    ) -> NDArray[np.float64] | None:
+        """Of the radar over the ground, from beams without nulls; see `estimate_ego_velocity`."""
+        plan = self._plan
+        # NaN and infinity, which `HeatmapFormer.form` refuses, stand above nothing
+        rows, columns = np.nonzero((power > EGO_CELL_SNR * noise * self._gain) & np.isfinite(power))
+        padding = plan.velocity.size / plan.cube_shape[0]
+        step = float(plan.velocity[1] - plan.velocity[0])
+        return estimate_ego_velocity(
+            plan.grid.azimuth[columns], doppler_bin[rows, columns], plan.velocity.size, step, padding
+        )
+
+    def __call__(
+        self, spectrum: NDArray[np.complex64], ego_velocity: NDArray[np.float64] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
+        """(R, A) power and strongest Doppler bin."""
+        beams = spectrum @ (self._factors * self._nulls.weights(ego_velocity))
+        power = beams.real**2 + beams.imag**2
+        strongest = power.argmax(axis=0)
+        reduced = power.mean(axis=0) if self._takes_mean else power.max(axis=0)
+        return reduced, strongest
+
+
 class HeatmapFormer:
     """Forms the heatmaps of one radar: windows, transform plans and steering are made once and kept.
 
@@ -374,10 +425,13 @@ class HeatmapFormer:
         profile, settings: as given.
         grid: of the heatmaps; the range is half the way over transmitter and receiver, bins are exact.
         range_length: of the range transform, zero padding included.
+        ego_velocity: (2,) m/s of the radar over the ground in the last frame, forward and to the left of it, where
+            ``clutter_removal`` is ``ego_motion``; None where it is not, and where too little was seen to tell.
 
     Raises:
         ValueError: an array without extent along y, transforms shorter than the data, a max_range within the first
-            range bins, or Capon options that the array or the number of slow times does not allow.
+            range bins, or Capon or ego-motion options that the array, the device or the number of slow times does not
+            allow.
     """
 
     def __init__(self, profile: RadarProfile, settings: FormationSettings | None = None) -> None:
@@ -386,6 +440,7 @@ class HeatmapFormer:
         self._plan = FormationPlan.of(profile, self.settings)
         self.grid = self._plan.grid
         self.range_length = self._plan.range_length
+        self.ego_velocity: NDArray[np.float64] | None = None
         self._pipeline = self._make_pipeline()
         self._noise_gain = self._measure_noise_gain()
 
@@ -427,6 +482,7 @@ class HeatmapFormer:
         self._check(cube)
         with np.errstate(over='ignore', invalid='ignore'):
             beams = self._pipeline.beams(cube)
+            self.ego_velocity = beams.ego_velocity
             level = beams.noise * self._noise_gain
             known = level > 0
             values = beams.power * np.float32(1 / level) if known else beams.power
@@ -569,13 +625,25 @@ def _check_capon(settings: FormationSettings, array: VirtualArray, slow: int) ->
         )
     length = settings.subarray_length or array.count
     # each slow time of each part of the array is a snapshot, and again in its mirror image
-    independent = slow - settings.remove_static_clutter
+    independent = slow - (settings.clutter_removal == 'static')
     snapshots = independent * (array.count - length + 1) * (1 + settings.forward_backward)
     if settings.diagonal_loading == 0 and snapshots < length:
         raise ValueError(
             f'diagonal_loading: expected more than 0, as a frame has {snapshots} snapshots of {length} antennas, whose '
             f'covariance has no inverse, got {settings.diagonal_loading:g}'
         )
+
+
+def _check_ego_motion(settings: FormationSettings, slow: int) -> None:
+    if settings.clutter_removal != 'ego_motion':
+        return
+    if slow < 2:
+        raise ValueError('clutter_removal: expected none for a radar without slow time, which tells no velocity')
+    for name, needed in (('beamformer', 'fft'), ('device', 'cpu')):
+        if getattr(settings, name) != needed:
+            raise ValueError(
+                f'{name}: expected {needed} with clutter_removal ego_motion, got {getattr(settings, name)!r}'
+            )
 
 
 def _noise_cells(order: NDArray[np.float64], slow: int, ranges: int, channels: int) -> NDArray[np.int64]:

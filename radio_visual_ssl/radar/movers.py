@@ -65,7 +65,7 @@ def strongest_movers(
     spectrum, _ = former.spectrum(cube)
     waveform = former.profile.waveform
     if min_velocity is None:
-        cells = REMOVED_STATIC_CELLS if former.settings.remove_static_clutter else STATIC_CELLS
+        cells = REMOVED_STATIC_CELLS if former.settings.clutter_removal == 'static' else STATIC_CELLS
         min_velocity = max(SLOWEST, cells * former.profile.velocity_resolution)
     moving = np.abs(scan.velocity) >= min_velocity
     if not moving.any():

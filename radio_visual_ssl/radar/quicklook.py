@@ -87,7 +87,7 @@ def quick_look(
     # for a single frame it does not pay to plan transforms
     settings = settings or FormationSettings(transform='scipy')
     former = HeatmapFormer(profile, settings)
-    mover_former = HeatmapFormer(profile, dataclasses.replace(settings, remove_static_clutter=True))
+    mover_former = HeatmapFormer(profile, dataclasses.replace(settings, clutter_removal='static'))
     cube = canonical(load_capture(path, profile, frame), profile)
     return QuickLook(
         Path(path),

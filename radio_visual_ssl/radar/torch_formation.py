@@ -64,7 +64,7 @@ class TorchPipeline:
         plan = self._plan
         samples = self._tensor(np.ascontiguousarray(cube, dtype=np.complex64)) * self._weights
         profiles = self._transform(samples, plan.range_length, dim=2, norm=self._norm)[:, :, : plan.grid.range.size]
-        if plan.settings.remove_static_clutter:
+        if plan.settings.clutter_removal == 'static':
             profiles = profiles - self._slow_window * (profiles.sum(dim=0) / self._slow_window.sum())
         spectrum = self._transform(profiles, plan.velocity.size, dim=0, norm=self._norm).transpose(1, 2)
         return spectrum.contiguous()

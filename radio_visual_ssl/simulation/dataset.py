@@ -45,7 +45,7 @@ DESCRIPTION = 'dataset.yaml'
 FORMAT = 1  # of the description
 INSTANCES = 60  # of a standard set: 40 to train on, 10 to validate, 10 to test
 LEAST_FRAMES = 10  # of an instance, unless the instances are counted
-LATER_SETTINGS: dict[str, Any] = {'overrides': [], 'begin_s': 0.0, 'device': 'cpu'}
+LATER_SETTINGS: dict[str, Any] = {'overrides': [], 'begin_s': 0.0, 'device': 'cpu', 'clutter_removal': 'none'}
 """Told only where they are not as usual, so that sets of before there were any are gone on with."""
 BACKENDS = {
     'scatter': 'radio_visual_ssl.simulation.simulator:Simulator',
@@ -76,6 +76,7 @@ class DatasetPlan:
         rate: pairs a second.
         image_size: (width, height) px.
         cube: write raw cubes instead of heatmaps.
+        clutter_removal: of the heatmaps, see `FormationSettings`.
         raw_images: write raw images instead of JPEG.
         compress: zstd in the bags.
         camera_shift: m, how far from its place each instance may mount its camera; 0 = as the scene says.
@@ -105,6 +106,7 @@ class DatasetPlan:
     camera_turn_deg: float = 0.0
     begin_s: float = 0.0
     device: str = 'cpu'
+    clutter_removal: Literal['none', 'static', 'ego_motion'] = 'none'
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -126,6 +128,8 @@ class DatasetPlan:
                 raise DatasetError(str(error)) from error
         if not 0 <= self.begin_s < _SECONDS_APART:
             raise DatasetError(f'begin_s: expected from 0 to less than {_SECONDS_APART} s, got {self.begin_s}')
+        if self.cube and self.clutter_removal != 'none':
+            raise DatasetError(f'clutter_removal: expected none with raw cubes, got {self.clutter_removal!r}')
         if min(self.image_size) < 16:
             raise DatasetError(f'image_size: expected at least 16 x 16 px, got {self.image_size}')
         count = self.instances or max(1, min(INSTANCES, self.frames // LEAST_FRAMES))
@@ -242,9 +246,10 @@ def describe(plan: DatasetPlan) -> dict[str, Any]:
 
     Raises:
         SceneError, ProfileError, FileNotFoundError: the scene or the radar cannot be used.
+        DatasetError: heatmaps of this radar cannot be formed as asked.
     """
     scene = _scene(plan.scene, plan.overrides, plan.camera_shift, plan.camera_turn_deg)
-    profile = load_profile(plan.radar)
+    profile = _former(plan.radar, plan.device, plan.clutter_removal).profile
     instances = [plan.instance(index) for index in range(plan.instances)]
     info = serialize(profile_to_info(profile, 0, RADAR_FRAME, RosbagsTypes()))
     splits = [instance.split for instance in instances]
@@ -337,7 +342,7 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
     Returns:
         Frames written.
     """
-    former = _former(plan.radar, plan.device)
+    former = _former(plan.radar, plan.device, plan.clutter_removal)
     profile = former.profile
     module, _, name = BACKENDS[plan.backend].partition(':')
     player = getattr(importlib.import_module(module), name)
@@ -377,11 +382,19 @@ def _loose_camera(scene: Scene, shift: float, turn_deg: float) -> Scene:
 
 
 @cache
-def _former(radar: str, device: str) -> HeatmapFormer:
+def _former(
+    radar: str, device: str, clutter_removal: Literal['none', 'static', 'ego_motion'] = 'none'
+) -> HeatmapFormer:
     """One of each radar for all bags of a process; FFTW measures which plan is fast: it would not repeat to the bit."""
     profile = load_profile(radar)
     beams = max(64, 2 * profile.num_virtual_channels)
-    return HeatmapFormer(profile, FormationSettings(azimuth_bins=beams, transform='scipy', threads=1, device=device))
+    try:
+        settings = FormationSettings(
+            azimuth_bins=beams, transform='scipy', threads=1, device=device, clutter_removal=clutter_removal
+        )
+        return HeatmapFormer(profile, settings)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
 
 
 class _FrameWriter:

@@ -150,7 +150,7 @@ def test_static_clutter_is_removed_and_movers_stay(echo):
     profile = load_profile('openradar_2tx4rx')
     static, mover = (3.0, 0.2, 0.0), (4.0, -0.3, 1.5)
     cube = echo(profile, static, mover, amplitudes=(30, 1), noise=0.1)
-    former = HeatmapFormer(profile, FormationSettings(remove_static_clutter=True))
+    former = HeatmapFormer(profile, FormationSettings(clutter_removal='static'))
     before, after = HeatmapFormer(profile).form(cube), former.form(cube)
     row, column = (round(float(index)) for index in former.grid.index(*static[:2]))
     assert before.values[row, column] > 60
@@ -198,7 +198,7 @@ def test_calibration_undoes_the_errors_of_the_channels(echo):
 @pytest.mark.parametrize('name', profile_names())
 @pytest.mark.parametrize(
     'settings',
-    [{}, {'doppler_reduction': 'mean'}, {'beamformer': 'capon'}, {'remove_static_clutter': True, 'doppler_bins': 256}],
+    [{}, {'doppler_reduction': 'mean'}, {'beamformer': 'capon'}, {'clutter_removal': 'static', 'doppler_bins': 256}],
 )
 def test_noise_alone_is_near_0_db_at_any_level(complex_noise, name, settings):
     profile = load_profile(name)
@@ -283,7 +283,7 @@ def test_a_heatmap_says_what_made_it(echo):
     [
         {},
         {'azimuth_bins': 8, 'doppler_reduction': 'mean'},
-        {'remove_static_clutter': True, 'range_bins': 300, 'doppler_bins': 256, 'max_range': 5.0},
+        {'clutter_removal': 'static', 'range_bins': 300, 'doppler_bins': 256, 'max_range': 5.0},
     ],
 )
 def test_all_back_ends_agree(echo, name, settings):
@@ -389,7 +389,7 @@ def test_smoothing_wants_a_uniform_line(option):
     [
         (7, {}, '7 snapshots of 8 antennas'),
         (8, {}, ''),
-        (8, {'remove_static_clutter': True}, '7 snapshots of 8 antennas'),
+        (8, {'clutter_removal': 'static'}, '7 snapshots of 8 antennas'),
         (3, {'forward_backward': True}, '6 snapshots of 8 antennas'),
         (4, {'forward_backward': True}, ''),
         (1, {'subarray_length': 5}, '4 snapshots of 5 antennas'),

@@ -11,7 +11,7 @@ from radio_visual_ssl.radar.profile import load_profile
 OPENRADAR = load_profile('openradar_2tx4rx')
 
 
-@pytest.mark.parametrize('settings', [{}, {'range_bins': 256, 'doppler_bins': 256}, {'remove_static_clutter': True}])
+@pytest.mark.parametrize('settings', [{}, {'range_bins': 256, 'doppler_bins': 256}, {'clutter_removal': 'static'}])
 def test_the_strongest_mover_of_the_measured_frame_stands_at_2_93_m(shared_data, settings):
     capture = load_capture(shared_data / 'openradar' / 'doppler_example_1.npy', OPENRADAR)
     former = HeatmapFormer(OPENRADAR, FormationSettings(**settings))
