@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.radar.beamforming import VirtualArray
 
 CLUTTER_TO_NOISE = 1e5  # of one antenna and Doppler bin, that nulls are as deep as: more costs slow targets
-CLUTTER_WIDTH = 2.0  # times that of a still point in Doppler: acceleration, sway, and the error of the velocity
+CLUTTER_WIDTH = 1.25  # times that of a still point in Doppler: sway, and the error of the velocity
 FEWEST_CELLS = 8  # fewer say nothing of the platform, and hide nothing
 MOST_HYPOTHESES = 64  # along each axis of the first, coarse search
 BLUR = 2  # resolution cells either way that count for a hypothesis

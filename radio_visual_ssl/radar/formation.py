@@ -393,8 +393,11 @@ class _NulledBeams:
     ) -> NDArray[np.float64] | None:
         """Of the radar over the ground, from beams without nulls; see `estimate_ego_velocity`."""
         plan = self._plan
-        # NaN and infinity, which `HeatmapFormer.form` refuses, stand above nothing
-        rows, columns = np.nonzero((power > EGO_CELL_SNR * noise * self._gain) & np.isfinite(power))
+        # beside its own azimuth a scatterer has the velocity of another one: only peaks over the azimuth tell
+        here, right, left = power[:, 1:-1], power[:, :-2], power[:, 2:]
+        peaks = (here >= right) & (here > left) & (here > EGO_CELL_SNR * noise * self._gain) & np.isfinite(here)
+        rows, columns = np.nonzero(peaks)
+        columns = columns + 1
         padding = plan.velocity.size / plan.cube_shape[0]
         step = float(plan.velocity[1] - plan.velocity[0])
         return estimate_ego_velocity(
