@@ -144,6 +144,13 @@ class HeatmapNode(ManagedNode):
             self._plan(self._former.profile)
         self._preview = None
 
+    def notes(self) -> dict[str, str]:
+        """The platform's velocity, where clutter is removed by it."""
+        velocity = None if self._former is None else self._former.ego_velocity
+        if velocity is None:
+            return {}
+        return {'ego_velocity_m_s': f'{velocity[0]:.2f} forward, {velocity[1]:.2f} to the left'}
+
     # ---- cubes
 
     def _take_info(self, info: Any) -> None:

@@ -16,6 +16,7 @@ import yaml
 from radio_visual_ssl.bags.messages import cube_from_message, profile_from_info
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.radar.cube import canonical
+from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 from radio_visual_ssl.simulation.dataset import DatasetError, DatasetPlan, generate, split_of
 from radio_visual_ssl.simulation.scene import SceneError
 
@@ -288,6 +289,41 @@ def test_sensors_that_move_tell_where_they_are(files, tmp_path):
     assert [(entry.header.frame_id, entry.child_frame_id) for entry in transforms] == [('odom', 'radar')] * 3
     steps = np.diff([entry.transform.translation.x for entry in transforms])
     assert np.all((steps > 0.4) & (steps < 0.6))
+
+
+def test_what_stands_is_taken_out_of_the_heatmaps_where_asked_for(files, tmp_path):
+    settings = {'instances': 1, 'image_size': (64, 48), 'seed': 5}
+    plans = {
+        how: DatasetPlan('street', 'fmcw_77ghz_2tx4rx', 1, clutter_removal=how, **settings)
+        for how in ('none', 'ego_motion')
+    }
+    for how, plan in plans.items():
+        generate(plan, tmp_path / how)
+    described = yaml.safe_load((tmp_path / 'ego_motion' / 'dataset.yaml').read_text())
+    assert described['clutter_removal'] == 'ego_motion'
+    kept, removed = (next(BagReader(tmp_path / how / 'street_0000').frames()) for how in plans)
+    assert np.array_equal(kept.image, removed.image)
+    assert np.mean(removed.heatmap.values > 20) < 0.2 * np.mean(kept.heatmap.values > 20)
+    with pytest.raises(DatasetError, match="clutter_removal is 'ego_motion' there, None was asked"):
+        generate(plans['none'], tmp_path / 'ego_motion')
+    with pytest.raises(DatasetError, match="clutter_removal: expected none with raw cubes, got 'static'"):
+        plan_of(files, cube=True, clutter_removal='static')
+    with pytest.raises(DatasetError, match='device: expected cpu with clutter_removal ego_motion'):
+        generate(plan_of(files, clutter_removal='ego_motion', device='torch:cpu'), tmp_path / 'other')
+
+
+def test_the_radar_tells_how_fast_it_is_carried_along_a_street(tmp_path):
+    plan = DatasetPlan('street', 'fmcw_77ghz_2tx4rx', 4, instances=2, image_size=(64, 48), seed=5, rate=2, cube=True)
+    generate(plan, tmp_path)
+    for name in ('street_0000', 'street_0001'):
+        bag = BagReader(tmp_path / name)
+        profile = profile_from_info(next(bag.messages('/radar/info'))[1])
+        former = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
+        places = [message.transforms[0].transform.translation.x for _, message in bag.messages('/tf')]
+        speed = 2 * (places[1] - places[0])
+        for _, message in bag.messages('/radar/cube'):
+            former.form(canonical(cube_from_message(message), profile))
+            np.testing.assert_allclose(former.ego_velocity, (speed, 0), atol=0.2)
 
 
 @pytest.mark.parametrize('instances', [1, 2, 3, 6, 17, 60, 61])
