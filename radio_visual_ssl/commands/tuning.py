@@ -2,7 +2,7 @@
 """tune: the classical baseline, as good as it gets."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,6 +34,10 @@ def tune(
     radar_height: Annotated[
         float, typer.Option(help='m above the middle of the targets, to take slant ranges to the ground.', min=0)
     ] = 0.0,
+    background: Annotated[
+        Literal['median', 'ewma', 'none'],
+        typer.Option(help='That is subtracted; none for a radar that moves, or whose heatmaps hold only what moves.'),
+    ] = 'median',
     as_json: Json = False,
 ) -> None:
     """Tune the CFAR back end on bags with ground truth: random search. Never tune on the bags that you judge with."""
@@ -69,7 +73,8 @@ def tune(
                 paths, settings, false_per_frame=false_per_frame, hit_distance=hit_distance, on_frame=on_frame
             )
 
-    tried = judged(draw_settings(tries, seed, radar_height), 'tuning')
+    base = CfarLocalizerSettings(radar_height=radar_height, background=background)
+    tried = judged(draw_settings(tries, seed, base), 'tuning')
     drawn, defaults = best_of(tried), tried[0]
     best = nearest_of(judged(with_surfaces(drawn.settings), 'surface to centre'))
     with replacing(out) as temporary:

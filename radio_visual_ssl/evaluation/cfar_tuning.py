@@ -65,19 +65,21 @@ class TriedSettings:
         }
 
 
-def draw_settings(tries: int, seed: int, radar_height: float = 0.0) -> list[CfarLocalizerSettings]:
-    """The defaults, and settings that are drawn from `CHOICES`.
+def draw_settings(
+    tries: int, seed: int, base: CfarLocalizerSettings = CfarLocalizerSettings()
+) -> list[CfarLocalizerSettings]:
+    """Settings as given, and others of which those in `CHOICES` are drawn.
 
     Args:
         tries: in all, at least 1.
         seed: of the draws.
-        radar_height: m, of all.
+        base: the first ones; what is not drawn is theirs.
     """
     random = np.random.default_rng(seed)
-    settings = [CfarLocalizerSettings(radar_height=radar_height)]
+    settings = [base]
     while len(settings) < tries:
         drawn = {name: values[random.integers(len(values))] for name, values in CHOICES.items()}
-        settings.append(CfarLocalizerSettings(radar_height=radar_height, **drawn))
+        settings.append(replace(base, **drawn))
     return settings
 
 

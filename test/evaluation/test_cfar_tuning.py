@@ -37,9 +37,10 @@ def data(tmp_path_factory):
 
 
 def test_settings_are_the_defaults_and_draws_of_the_choices():
-    settings = draw_settings(30, seed=1, radar_height=3.2)
-    assert settings[0] == CfarLocalizerSettings(radar_height=3.2)
-    assert all(each.radar_height == 3.2 for each in settings)
+    base = CfarLocalizerSettings(radar_height=3.2, background='none')
+    settings = draw_settings(30, 1, base)
+    assert settings[0] == base
+    assert all((each.radar_height, each.background) == (3.2, 'none') for each in settings)
     assert all(getattr(each, name) in values for each in settings[1:] for name, values in CHOICES.items())
     assert len(set(settings)) == 30
     assert draw_settings(5, seed=1) == draw_settings(30, seed=1)[:5]
@@ -48,7 +49,7 @@ def test_settings_are_the_defaults_and_draws_of_the_choices():
 
 def test_each_is_judged_as_if_it_were_alone(data):
     bags = [data / 'parking_lot_0000']
-    settings = draw_settings(TRIES, seed=0, radar_height=3.2)
+    settings = draw_settings(TRIES, 0, CfarLocalizerSettings(radar_height=3.2))
     frames = []
     tried = tune_cfar(bags, settings, false_per_frame=0.5, on_frame=lambda: frames.append(1))
     assert len(frames) == 40
@@ -90,7 +91,8 @@ def test_a_rate_that_is_not_counted_is_named(data):
 
 
 def test_the_command_writes_settings_that_the_back_end_takes(data, tmp_path):
-    options = ['--tries', '3', '--radar-height', '3.2', '--out', str(tmp_path / 'new' / 'tuned.yaml'), '--json']
+    asked = ['--tries', '3', '--radar-height', '3.2', '--background', 'ewma']
+    options = [*asked, '--out', str(tmp_path / 'new' / 'tuned.yaml'), '--json']
     result = CliRunner().invoke(app, ['tune', str(data / 'parking_lot_0000'), *options])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
@@ -103,5 +105,5 @@ def test_the_command_writes_settings_that_the_back_end_takes(data, tmp_path):
     assert f'surface_to_centre: {told["settings"]["surface_to_centre"]}' in ' '.join(result.stderr.split())
     written = tmp_path / 'new' / 'tuned.yaml'
     assert yaml.safe_load(written.read_text()) == told['settings']
-    assert load_cfar_settings(written).radar_height == 3.2
+    assert (load_cfar_settings(written).radar_height, load_cfar_settings(written).background) == (3.2, 'ewma')
     assert [path.name for path in written.parent.iterdir()] == ['tuned.yaml']
