@@ -7,12 +7,13 @@ from typing import Any
 import yaml
 
 
-def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+def overridden(content: Mapping[str, Any], overrides: Sequence[str], option: str = '--set') -> dict[str, Any]:
     """Settings with single values replaced.
 
     Args:
         content: nested settings; they stay as they are.
         overrides: each ``name.of.field=value``, the value as YAML; numbers from 0 on name the entries of lists.
+        option: that they were given by, for messages.
 
     Raises:
         ValueError: an override of another form, or a number beyond a list; the message tells which.
@@ -22,17 +23,17 @@ def overridden(content: Mapping[str, Any], overrides: Sequence[str]) -> dict[str
         path, separator, value = text.partition('=')
         names = path.strip().split('.')
         if not separator or not all(names):
-            raise ValueError(f'--set: expected name.of.field=value, got {text!r}')
+            raise ValueError(f'{option}: expected name.of.field=value, got {text!r}')
         place: Any = result
         for name in names[:-1]:
-            key = _key(place, name, text)
+            key = _key(place, name, f'{option} {text}')
             place = place[key] if isinstance(place, list) else place.setdefault(key, {})
             if not isinstance(place, dict | list):
-                raise ValueError(f'--set {text}: expected {name} to hold further settings, got {place!r}')
+                raise ValueError(f'{option} {text}: expected {name} to hold further settings, got {place!r}')
         try:
-            place[_key(place, names[-1], text)] = yaml.safe_load(value)
+            place[_key(place, names[-1], f'{option} {text}')] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise ValueError(f'--set {text}: expected a value in YAML, got {error}') from error
+            raise ValueError(f'{option} {text}: expected a value in YAML, got {error}') from error
     return result
 
 
@@ -40,7 +41,7 @@ def _key(place: Any, name: str, text: str) -> Any:
     if not isinstance(place, list):
         return name
     if not (name.isdecimal() and int(name) < len(place)):
-        raise ValueError(f'--set {text}: expected a number below {len(place)}, the length of the list, got {name!r}')
+        raise ValueError(f'{text}: expected a number below {len(place)}, the length of the list, got {name!r}')
     return int(name)
 
 

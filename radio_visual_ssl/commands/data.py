@@ -2,7 +2,7 @@
 """simulate and import: bags without a radar of your own."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -61,12 +61,13 @@ def simulate(
             help='That computes what the radar measures: cpu, or cuda; bags of the two differ in the last bits.'
         ),
     ] = 'cpu',
-    clutter_removal: Annotated[
-        Literal['none', 'static', 'ego_motion'],
+    formation: Annotated[
+        list[str],
         typer.Option(
-            help='What stands disappears from heatmaps. static: of a radar that stands; ego_motion: of one that moves.'
+            metavar='NAME=VALUE',
+            help='How heatmaps are formed, as in clutter_removal=ego_motion (formation.* of heatmap_node); repeatable.',
         ),
-    ] = 'none',
+    ] = NOTHING,
     cube: Annotated[bool, typer.Option('--cube', help='Raw cubes instead of heatmaps.')] = False,
     raw_images: Annotated[bool, typer.Option('--raw-images', help='Raw images instead of JPEG.')] = False,
     compress: Annotated[bool, typer.Option('--compress', help='Compress the bags with zstd.')] = False,
@@ -96,7 +97,7 @@ def simulate(
         camera_shift=camera_shift,
         camera_turn_deg=camera_turn,
         device=device,
-        clutter_removal=clutter_removal,
+        formation=tuple(formation),
         overrides=tuple(overrides),
     )
     start = time.perf_counter()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray, capon_weights, subarrays
 from radio_visual_ssl.radar.cube import CubeError
-from radio_visual_ssl.radar.ego_motion import ClutterNulls, estimate_ego_velocity
+from radio_visual_ssl.radar.doppler_beams import ClutterNulls, DopplerBeams, Folding
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
@@ -21,7 +21,6 @@ LOWEST = 0.1  # power of the darkest cell, times the noise: what is below says n
 NOISE_CELLS = 4096  # of the range-Doppler spectrum, looked at for the noise level
 SERIAL_PRODUCT = 2**18  # multiplications up to which OpenBLAS keeps a matrix product on one thread
 SMALLEST_PRODUCT = 32  # rows below which a product is mostly overhead
-EGO_CELL_SNR = 70.0  # of a beam over the median noise, from which a cell tells the velocity of the platform
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,10 @@ class FormationSettings:
             standing targets alike; mean averages over all, which favours what is spread over Doppler.
         clutter_removal: what stands disappears. static: the mean over slow time is subtracted, for a radar that stands;
             ego_motion: for one that moves, whose velocity is estimated from each frame (up to the unambiguous one), and
-            nulls are put where what stands has the velocity of the Doppler bin (`ego_motion.ClutterNulls`). Slow
-            targets, and those whose radial velocity is that of what stands beside them, disappear, too.
+            nulls are put where what stands has the velocity of the Doppler bin (`doppler_beams.ClutterNulls`). Targets
+            whose radial velocity is that of what stands beside them disappear, too.
+        unfold_velocity: tell velocities up to as many times the unambiguous one as transmitters take turns, by the
+            phases that they leave (`doppler_beams.DopplerBeams`); targets beyond it appear at their true azimuth, too.
         compensate_tdm: turn the phases of time-multiplexed transmitters back by what the target moved in between;
             without it movers appear at a wrong azimuth.
         transform: library of the range and Doppler transforms; auto takes FFTW where pyFFTW is installed, else SciPy.
@@ -72,6 +73,7 @@ class FormationSettings:
     subarray_length: int = 0
     doppler_reduction: Literal['max', 'mean'] = 'max'
     clutter_removal: Literal['none', 'static', 'ego_motion'] = 'none'
+    unfold_velocity: bool = False
     compensate_tdm: bool = True
     transform: Backend = 'auto'
     device: str = 'cpu'
@@ -96,6 +98,11 @@ class FormationSettings:
                 raise ValueError(f'{name}: expected a number of at least 0, got {getattr(self, name)!r}')
         if self.azimuth_bins < 2:
             raise ValueError(f'azimuth_bins: expected at least 2, got {self.azimuth_bins!r}')
+
+    @property
+    def needs_doppler_beams(self) -> bool:
+        """Whether beams depend on the Doppler bin by more than the compensation of slots."""
+        return self.clutter_removal == 'ego_motion' or self.unfold_velocity
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +129,8 @@ class Beams(NamedTuple):
 
     Attributes:
         power: (R, A) float32, reduced over Doppler.
-        doppler_bin: (R, A) int, strongest bin in the order of the transform; None for a single slow time.
+        doppler_bin: (R, A) int, strongest bin in the order of the transform, or of one that is as many times longer as
+            velocities are unfolded; None for a single slow time.
         noise: median power of range-Doppler cells of single channels.
         ego_velocity: (2,) m/s of the radar over the ground, forward and to the left; None where it is not looked for or
             too little is seen.
@@ -181,7 +189,7 @@ class FormationPlan:
             profile.virtual_positions / profile.wavelength, 1 if isinstance(waveform, OfdmWaveform) else -1
         )
         _check_capon(settings, array, slow)
-        _check_ego_motion(settings, slow)
+        _check_doppler_beams(profile, settings)
         order = np.rint(np.fft.fftfreq(doppler_bins) * doppler_bins)
         velocity = order * (profile.wavelength / (2 * doppler_bins * profile.slow_time_period))
         phase = None
@@ -238,8 +246,13 @@ class CpuPipeline:
             remove_static=settings.clutter_removal == 'static',
         )
         self._transform = range_doppler_transform(layout, settings.transform, settings.threads)
-        self._beams = _CaponBeams(plan) if settings.beamformer == 'capon' else _ConventionalBeams(plan)
-        self._nulled = _NulledBeams(plan) if settings.clutter_removal == 'ego_motion' else None
+        self._beams: _CaponBeams | _ConventionalBeams | DopplerBeams
+        if settings.beamformer == 'capon':
+            self._beams = _CaponBeams(plan)
+        elif settings.needs_doppler_beams:
+            self._beams = _doppler_beams(plan)
+        else:
+            self._beams = _ConventionalBeams(plan)
 
     def spectrum(self, cube: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """See `Pipeline`."""
@@ -249,11 +262,11 @@ class CpuPipeline:
         """See `Pipeline`."""
         spectrum = self._transform(cube)
         noise = median_power(spectrum.reshape(-1)[self._plan.noise_cells])
+        if isinstance(self._beams, DopplerBeams):
+            power, strongest, ego_velocity = self._beams(spectrum, noise)
+            return Beams(power, strongest, noise, ego_velocity)
         power, doppler_bin = self._beams(spectrum)
-        if self._nulled is None or doppler_bin is None:
-            return Beams(power, doppler_bin, noise)
-        ego_velocity = self._nulled.ego_velocity(power, doppler_bin, noise)
-        return Beams(*self._nulled(spectrum, ego_velocity), noise, ego_velocity)
+        return Beams(power, doppler_bin, noise)
 
 
 class _ConventionalBeams:
@@ -375,44 +388,22 @@ class _CaponBeams:
         return reduced, strongest if doppler > 1 else None
 
 
-class _NulledBeams:
-    """Conventional beams in which what stands has no part, while the radar moves."""
-
-    def __init__(self, plan: FormationPlan) -> None:
-        settings = plan.settings
-        taper = plan.array.taper(settings.azimuth_window)
-        self._plan, self._gain = plan, float(np.sum(taper**2))
-        slow_window = window(settings.doppler_window, plan.cube_shape[0])
-        self._nulls = ClutterNulls.of(plan.array, plan.grid.azimuth, taper, plan.velocity, slow_window)
-        factors = plan.factors[None] if plan.tdm_phase is None else plan.factors * plan.tdm_phase
-        self._factors = np.broadcast_to(factors, (plan.velocity.size, plan.array.count))[:, :, None]
-        self._takes_mean = settings.doppler_reduction == 'mean'
-
-    def ego_velocity(
-        self, power: NDArray[np.float32], doppler_bin: NDArray[np.integer], noise: float
-    ) -> NDArray[np.float64] | None:
-        """Of the radar over the ground, from beams without nulls; see `estimate_ego_velocity`."""
-        plan = self._plan
-        # beside its own azimuth a scatterer has the velocity of another one: only peaks over the azimuth tell
-        here, right, left = power[:, 1:-1], power[:, :-2], power[:, 2:]
-        peaks = (here >= right) & (here > left) & (here > EGO_CELL_SNR * noise * self._gain) & np.isfinite(here)
-        rows, columns = np.nonzero(peaks)
-        columns = columns + 1
-        padding = plan.velocity.size / plan.cube_shape[0]
-        step = float(plan.velocity[1] - plan.velocity[0])
-        return estimate_ego_velocity(
-            plan.grid.azimuth[columns], doppler_bin[rows, columns], plan.velocity.size, step, padding
-        )
-
-    def __call__(
-        self, spectrum: NDArray[np.complex64], ego_velocity: NDArray[np.float64] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.integer]]:
-        """(R, A) power and strongest Doppler bin."""
-        beams = spectrum @ (self._factors * self._nulls.weights(ego_velocity))
-        power = beams.real**2 + beams.imag**2
-        strongest = power.argmax(axis=0)
-        reduced = power.mean(axis=0) if self._takes_mean else power.max(axis=0)
-        return reduced, strongest
+def _doppler_beams(plan: FormationPlan) -> DopplerBeams:
+    settings = plan.settings
+    taper = plan.array.taper(settings.azimuth_window)
+    slots = 1 if plan.tdm_phase is None else len(plan.profile.tx_order)
+    folding = Folding.of(plan.velocity, slots, plan.array.count)
+    slow_window = window(settings.doppler_window, plan.cube_shape[0])
+    return DopplerBeams(
+        ClutterNulls.of(plan.array, plan.grid.azimuth, taper, folding, slow_window),
+        plan.factors[None] if plan.tdm_phase is None else plan.factors * plan.tdm_phase,
+        plan.grid.azimuth,
+        noise_gain=float(np.sum(taper**2)),
+        padding=plan.velocity.size / plan.cube_shape[0],
+        removes_clutter=settings.clutter_removal == 'ego_motion',
+        unfolds=settings.unfold_velocity,
+        takes_mean=settings.doppler_reduction == 'mean',
+    )
 
 
 class HeatmapFormer:
@@ -444,6 +435,8 @@ class HeatmapFormer:
         self.grid = self._plan.grid
         self.range_length = self._plan.range_length
         self.ego_velocity: NDArray[np.float64] | None = None
+        folds = len(profile.tx_order) if self.settings.unfold_velocity else 1
+        self._velocity = _velocities(self._plan.velocity, folds)
         self._pipeline = self._make_pipeline()
         self._noise_gain = self._measure_noise_gain()
 
@@ -495,7 +488,7 @@ class HeatmapFormer:
             raise CubeError('cube: expected finite samples, got NaN or infinity')
         velocity = None
         if beams.doppler_bin is not None:
-            velocity = self._plan.velocity.astype(np.float32)[beams.doppler_bin]
+            velocity = self._velocity[beams.doppler_bin]
         return Heatmap(
             values=values.astype(np.float32, copy=False),
             grid=self.grid,
@@ -595,6 +588,13 @@ def peak_position(power: NDArray[np.floating], index: int) -> float:
     return index + (float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0)
 
 
+def _velocities(velocity: NDArray[np.float64], folds: int) -> NDArray[np.float32]:
+    """m/s of the bins of a Doppler transform that is some times longer, in its order."""
+    if folds == 1:
+        return velocity.astype(np.float32)
+    return Folding.of(velocity, folds, folds).unfolded(folds).astype(np.float32)
+
+
 def _length(name: str, asked: int, count: int) -> int:
     if 0 < asked < count:
         raise ValueError(f'{name}: expected 0 or at least the {count} samples of the radar, got {asked}')
@@ -637,16 +637,23 @@ def _check_capon(settings: FormationSettings, array: VirtualArray, slow: int) ->
         )
 
 
-def _check_ego_motion(settings: FormationSettings, slow: int) -> None:
-    if settings.clutter_removal != 'ego_motion':
+def _check_doppler_beams(profile: RadarProfile, settings: FormationSettings) -> None:
+    if not settings.needs_doppler_beams:
         return
-    if slow < 2:
-        raise ValueError('clutter_removal: expected none for a radar without slow time, which tells no velocity')
-    for name, needed in (('beamformer', 'fft'), ('device', 'cpu')):
-        if getattr(settings, name) != needed:
-            raise ValueError(
-                f'{name}: expected {needed} with clutter_removal ego_motion, got {getattr(settings, name)!r}'
-            )
+    slow, turns = profile.waveform.slow_time_count, profile.waveform.slot_period > 0 and len(profile.tx_order) > 1
+    removes = settings.clutter_removal == 'ego_motion'
+    if slow < 2 and removes:
+        raise ValueError('clutter_removal: expected none for a radar with one slow time, which tells no velocity')
+    if settings.unfold_velocity and not (turns and settings.compensate_tdm and slow > 1):
+        raise ValueError(
+            'unfold_velocity: expected transmitters that take turns, and compensate_tdm: nothing else tells velocities '
+            'beyond the unambiguous one'
+        )
+    for other, needed in (('beamformer', 'fft'), ('device', 'cpu')):
+        got = getattr(settings, other)
+        if got != needed:
+            name = 'clutter_removal ego_motion' if removes else 'unfold_velocity'
+            raise ValueError(f'{other}: expected {needed} with {name}, got {got!r}')
 
 
 def _noise_cells(order: NDArray[np.float64], slow: int, ranges: int, channels: int) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from radio_visual_ssl.bags.messages import (
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.overrides import overridden
 from radio_visual_ssl.radar.cube import RadarCube, canonical
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 from radio_visual_ssl.radar.profile import load_profile
@@ -45,7 +46,7 @@ DESCRIPTION = 'dataset.yaml'
 FORMAT = 1  # of the description
 INSTANCES = 60  # of a standard set: 40 to train on, 10 to validate, 10 to test
 LEAST_FRAMES = 10  # of an instance, unless the instances are counted
-LATER_SETTINGS: dict[str, Any] = {'overrides': [], 'begin_s': 0.0, 'device': 'cpu', 'clutter_removal': 'none'}
+LATER_SETTINGS: dict[str, Any] = {'overrides': [], 'begin_s': 0.0, 'device': 'cpu', 'formation': []}
 """Told only where they are not as usual, so that sets of before there were any are gone on with."""
 BACKENDS = {
     'scatter': 'radio_visual_ssl.simulation.simulator:Simulator',
@@ -55,6 +56,7 @@ BACKENDS = {
 
 RADAR_FRAME, CAMERA_FRAME, MAP_FRAME, ODOM_FRAME = 'radar', 'camera', 'map', 'odom'
 _JPEG_QUALITY = 90
+_FIXED_FORMATION = ('transform', 'threads', 'device')  # with others, bags would not repeat to the bit
 _SECONDS_APART = 1000  # stamps of consecutive instances begin this far apart
 
 
@@ -76,7 +78,7 @@ class DatasetPlan:
         rate: pairs a second.
         image_size: (width, height) px.
         cube: write raw cubes instead of heatmaps.
-        clutter_removal: of the heatmaps, see `FormationSettings`.
+        formation: of the heatmaps, each ``field=value`` of `FormationSettings`.
         raw_images: write raw images instead of JPEG.
         compress: zstd in the bags.
         camera_shift: m, how far from its place each instance may mount its camera; 0 = as the scene says.
@@ -106,7 +108,7 @@ class DatasetPlan:
     camera_turn_deg: float = 0.0
     begin_s: float = 0.0
     device: str = 'cpu'
-    clutter_removal: Literal['none', 'static', 'ego_motion'] = 'none'
+    formation: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -128,8 +130,8 @@ class DatasetPlan:
                 raise DatasetError(str(error)) from error
         if not 0 <= self.begin_s < _SECONDS_APART:
             raise DatasetError(f'begin_s: expected from 0 to less than {_SECONDS_APART} s, got {self.begin_s}')
-        if self.cube and self.clutter_removal != 'none':
-            raise DatasetError(f'clutter_removal: expected none with raw cubes, got {self.clutter_removal!r}')
+        if self.cube and self.formation:
+            raise DatasetError(f'formation: expected none with raw cubes, got {self.formation[0]!r}')
         if min(self.image_size) < 16:
             raise DatasetError(f'image_size: expected at least 16 x 16 px, got {self.image_size}')
         count = self.instances or max(1, min(INSTANCES, self.frames // LEAST_FRAMES))
@@ -249,13 +251,14 @@ def describe(plan: DatasetPlan) -> dict[str, Any]:
         DatasetError: heatmaps of this radar cannot be formed as asked.
     """
     scene = _scene(plan.scene, plan.overrides, plan.camera_shift, plan.camera_turn_deg)
-    profile = _former(plan.radar, plan.device, plan.clutter_removal).profile
+    profile = _former(plan.radar, plan.device, plan.formation).profile
     instances = [plan.instance(index) for index in range(plan.instances)]
     info = serialize(profile_to_info(profile, 0, RADAR_FRAME, RosbagsTypes()))
     splits = [instance.split for instance in instances]
     settings = {
         **asdict(plan),
         'overrides': list(plan.overrides),
+        'formation': list(plan.formation),
         'image_size': list(plan.image_size),
         'scene': scene.name,
         'radar': profile.name,
@@ -342,7 +345,7 @@ def write_instance(plan: DatasetPlan, instance: Instance, folder: Path) -> int:
     Returns:
         Frames written.
     """
-    former = _former(plan.radar, plan.device, plan.clutter_removal)
+    former = _former(plan.radar, plan.device, plan.formation)
     profile = former.profile
     module, _, name = BACKENDS[plan.backend].partition(':')
     player = getattr(importlib.import_module(module), name)
@@ -382,19 +385,32 @@ def _loose_camera(scene: Scene, shift: float, turn_deg: float) -> Scene:
 
 
 @cache
-def _former(
-    radar: str, device: str, clutter_removal: Literal['none', 'static', 'ego_motion'] = 'none'
-) -> HeatmapFormer:
-    """One of each radar for all bags of a process; FFTW measures which plan is fast: it would not repeat to the bit."""
+def _former(radar: str, device: str, formation: tuple[str, ...]) -> HeatmapFormer:
+    """One of each radar for all bags of a process; FFTW measures which plan is fast: it would not repeat to the bit.
+
+    Raises:
+        DatasetError: formation settings that there are not, or that the radar does not allow.
+    """
     profile = load_profile(radar)
     beams = max(64, 2 * profile.num_virtual_channels)
+    usual = FormationSettings(azimuth_bins=beams, transform='scipy', threads=1, device=device)
     try:
-        settings = FormationSettings(
-            azimuth_bins=beams, transform='scipy', threads=1, device=device, clutter_removal=clutter_removal
-        )
-        return HeatmapFormer(profile, settings)
+        changed = overridden({}, formation, '--formation')
+        for name, value in changed.items():
+            _check_formation(usual, name, value)
+        return HeatmapFormer(profile, replace(usual, **changed))
     except ValueError as error:
         raise DatasetError(str(error)) from error
+
+
+def _check_formation(usual: FormationSettings, name: str, value: Any) -> None:
+    known = [field.name for field in fields(usual) if field.name not in _FIXED_FORMATION]
+    if name not in known:
+        raise ValueError(f'--formation {name}: expected one of {", ".join(known)}')
+    kind = type(getattr(usual, name))
+    fits = isinstance(value, (int, float) if kind is float else kind) and (kind is bool) == isinstance(value, bool)
+    if not fits:
+        raise ValueError(f'--formation {name}: expected a value like {getattr(usual, name)!r}, got {value!r}')
 
 
 class _FrameWriter:

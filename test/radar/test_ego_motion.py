@@ -161,5 +161,5 @@ def test_what_does_not_go_with_it_is_refused(settings, message):
 def test_a_radar_without_slow_time_has_nothing_to_tell_it_by():
     profile = load_profile('ofdm_28ghz_400mhz_16rx')
     profile = dataclasses.replace(profile, waveform=dataclasses.replace(profile.waveform, num_symbols=1))
-    with pytest.raises(ValueError, match='clutter_removal: expected none for a radar without slow time'):
+    with pytest.raises(ValueError, match='clutter_removal: expected none for a radar with one slow time'):
         HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))

@@ -294,22 +294,41 @@ def test_sensors_that_move_tell_where_they_are(files, tmp_path):
 def test_what_stands_is_taken_out_of_the_heatmaps_where_asked_for(files, tmp_path):
     settings = {'instances': 1, 'image_size': (64, 48), 'seed': 5}
     plans = {
-        how: DatasetPlan('street', 'fmcw_77ghz_2tx4rx', 1, clutter_removal=how, **settings)
-        for how in ('none', 'ego_motion')
+        how: DatasetPlan('street', 'fmcw_77ghz_2tx4rx', 1, formation=how, **settings)
+        for how in ((), ('clutter_removal=ego_motion', 'unfold_velocity=true'))
     }
-    for how, plan in plans.items():
-        generate(plan, tmp_path / how)
-    described = yaml.safe_load((tmp_path / 'ego_motion' / 'dataset.yaml').read_text())
-    assert described['clutter_removal'] == 'ego_motion'
-    kept, removed = (next(BagReader(tmp_path / how / 'street_0000').frames()) for how in plans)
+    for number, plan in enumerate(plans.values()):
+        generate(plan, tmp_path / str(number))
+    described = yaml.safe_load((tmp_path / '1' / 'dataset.yaml').read_text())
+    assert described['formation'] == ['clutter_removal=ego_motion', 'unfold_velocity=true']
+    kept, removed = (next(BagReader(tmp_path / number / 'street_0000').frames()) for number in '01')
     assert np.array_equal(kept.image, removed.image)
     assert np.mean(removed.heatmap.values > 20) < 0.2 * np.mean(kept.heatmap.values > 20)
-    with pytest.raises(DatasetError, match="clutter_removal is 'ego_motion' there, None was asked"):
-        generate(plans['none'], tmp_path / 'ego_motion')
-    with pytest.raises(DatasetError, match="clutter_removal: expected none with raw cubes, got 'static'"):
-        plan_of(files, cube=True, clutter_removal='static')
-    with pytest.raises(DatasetError, match='device: expected cpu with clutter_removal ego_motion'):
-        generate(plan_of(files, clutter_removal='ego_motion', device='torch:cpu'), tmp_path / 'other')
+    with pytest.raises(DatasetError, match="formation is .'clutter_removal=ego_motion'.* there, None was asked"):
+        generate(plans[()], tmp_path / '1')
+
+
+@pytest.mark.parametrize(
+    ('formation', 'message'),
+    [
+        ('clutter_removal=moving', "clutter_removal: expected one of none, static, ego_motion, got 'moving'"),
+        ('clutter=static', '--formation clutter: expected one of range_window, .*clutter_removal'),
+        ('azimuth_bins=many', "--formation azimuth_bins: expected a value like 64, got 'many'"),
+        ('unfold_velocity=1', '--formation unfold_velocity: expected a value like False, got 1'),
+        ('unfold_velocity=true', 'unfold_velocity: expected transmitters that take turns'),
+        ('threads=4', '--formation threads: expected one of'),
+        ('capon', "--formation: expected name.of.field=value, got 'capon'"),
+    ],
+)
+def test_formation_that_there_is_not_is_refused(files, tmp_path, formation, message):
+    with pytest.raises(DatasetError, match=message):
+        generate(plan_of(files, formation=(formation,)), tmp_path / 'set')
+    assert not (tmp_path / 'set').exists()
+
+
+def test_raw_cubes_are_not_formed(files):
+    with pytest.raises(DatasetError, match="formation: expected none with raw cubes, got 'azimuth_bins=32'"):
+        plan_of(files, cube=True, formation=('azimuth_bins=32',))
 
 
 def test_the_radar_tells_how_fast_it_is_carried_along_a_street(tmp_path):
