@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-import dataclasses
-
 import numpy as np
 import pytest
 
-from radio_visual_ssl.radar.cube import CubeError
 from radio_visual_ssl.radar.ego_motion import estimate_ego_velocity, static_velocity
-from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
-from radio_visual_ssl.radar.profile import load_profile
 
 BINS, STEP = 128, 0.25  # unambiguous within +-16 m/s
 
@@ -16,20 +11,6 @@ def cells(ego_velocity, azimuth, generator, scatter=0.0):
     """Doppler bins, in the order of the transform, of what stands at these azimuths."""
     velocity = static_velocity(azimuth, np.asarray(ego_velocity, float)) + generator.normal(0, scatter, azimuth.shape)
     return np.rint(velocity / STEP).astype(int) % BINS
-
-
-def street(profile, ego_velocity, azimuths=(-0.9, -0.5, -0.2, 0.1, 0.4, 0.8), amplitude=30.0):
-    """(range, azimuth, velocity) and amplitude of things that stand along a street."""
-    azimuth = np.array(azimuths)
-    velocity = static_velocity(azimuth, np.asarray(ego_velocity, float))
-    ranges = np.linspace(0.2, 0.75, azimuth.size) * profile.waveform.max_range
-    return list(zip(ranges, azimuth, velocity, strict=True)), [amplitude] * azimuth.size
-
-
-def level(heatmap, target):
-    """dB, of the strongest cell within two bins of a place."""
-    row, column = (round(float(index)) for index in heatmap.grid.index(*target[:2]))
-    return heatmap.values[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3].max()
 
 
 def test_what_stands_comes_nearer_ahead_and_not_at_all_from_the_side():
@@ -75,91 +56,3 @@ def test_too_few_cells_tell_nothing():
     assert estimate_ego_velocity(np.zeros(7), np.zeros(7, int), BINS, STEP) is None
     with pytest.raises(ValueError, match=r'doppler_bin: expected shape \(7,\) of the azimuth, got \(8,\)'):
         estimate_ego_velocity(np.zeros(7), np.zeros(8, int), BINS, STEP)
-
-
-@pytest.mark.parametrize(('name', 'velocity'), [('fmcw_77ghz_2tx4rx', None), ('ofdm_28ghz_400mhz_16rx', 4.0)])
-def test_what_stands_disappears_and_movers_stay_where_and_as_strong_as_they_are(echo, name, velocity):
-    profile = load_profile(name)
-    ego_velocity = 0.5 * profile.max_velocity, 0.02 * profile.max_velocity
-    static, amplitudes = street(profile, ego_velocity)
-    # ahead, and the first one's velocity is that of what stands elsewhere
-    if velocity is None:
-        velocity = float(static_velocity(np.array(0.8), np.array(ego_velocity)))
-    mover = 0.45 * profile.waveform.max_range, -0.1, velocity
-    cube = echo(profile, *static, mover, amplitudes=(*amplitudes, 1.0), noise=0.1)
-    former = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
-    before, after = HeatmapFormer(profile).form(cube), former.form(cube)
-    np.testing.assert_allclose(former.ego_velocity, ego_velocity, atol=0.5 * profile.velocity_resolution)
-    for target in static:
-        assert level(before, target) > 50
-        assert level(after, target) < level(before, target) - 30
-    row, column = np.unravel_index(np.argmax(after.values), after.values.shape)
-    assert (row, column) == pytest.approx([float(index) for index in former.grid.index(*mover[:2])], abs=0.6)
-    assert after.velocity[row, column] == pytest.approx(mover[2], abs=0.51 * profile.velocity_resolution)
-    alone = HeatmapFormer(profile).form(echo(profile, mover, noise=0.1))
-    assert after.values[row, column] == pytest.approx(alone.values.max(), abs=2.0)
-
-
-def test_a_mover_is_found_beneath_the_sidelobes_of_what_stands(echo):
-    profile = load_profile('fmcw_77ghz_2tx4rx')
-    static, amplitudes = street(profile, (8.0, 0.0))
-    wall = 0.4 * profile.waveform.max_range, 0.6, float(static_velocity(np.array(0.6), np.array([8.0, 0.0])))
-    mover = wall[0], -0.2, -2.0
-    cube = echo(profile, *static, wall, mover, amplitudes=(*amplitudes, 300.0, 1.0), noise=0.1)
-    plain = HeatmapFormer(profile).form(cube)
-    nulled = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion')).form(cube)
-    row, column = (round(float(index)) for index in plain.grid.index(*mover[:2]))
-    assert plain.values[row, column] > level(nulled, mover) + 5  # a sidelobe of the wall, stronger than the mover
-    assert abs(plain.velocity[row, column] - mover[2]) > 3
-    assert nulled.velocity[row, column] == pytest.approx(mover[2], abs=profile.velocity_resolution)
-    assert level(nulled, mover) > level(nulled, wall) + 10
-
-
-def test_calibration_and_order_of_transmitters_hold_for_the_nulls(echo):
-    profile = load_profile('fmcw_77ghz_2tx4rx')
-    errors = np.exp(1j * np.random.default_rng(3).uniform(-2, 2, 8))
-    static, amplitudes = street(profile, (6.0, 0.0))
-    cube = (echo(profile, *static, amplitudes=amplitudes, noise=0.1) * errors[:, None]).astype(np.complex64)
-    calibrated = dataclasses.replace(profile, calibration=1 / errors)
-    former = HeatmapFormer(calibrated, FormationSettings(clutter_removal='ego_motion'))
-    after = former.form(cube)
-    assert max(level(after, target) for target in static) < 25
-    np.testing.assert_allclose(former.ego_velocity, (6.0, 0.0), atol=0.15)
-
-
-def test_noise_alone_and_an_empty_frame_are_as_without_removal(echo):
-    profile = load_profile('fmcw_77ghz_2tx4rx')
-    noise = echo(profile, noise=0.1)
-    former = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
-    apart = former.form(noise).values - HeatmapFormer(profile).form(noise).values
-    np.testing.assert_allclose(np.percentile(apart, [1, 50, 90]), 0.0, atol=0.1)
-    assert former.ego_velocity is None
-    assert np.all(np.isfinite(former.form(np.zeros_like(noise)).values))
-
-
-def test_samples_that_are_no_numbers_are_refused(echo):
-    profile = load_profile('fmcw_77ghz_2tx4rx')
-    cube = echo(profile, noise=0.1)
-    cube[3, 2, 1] = np.nan
-    with pytest.raises(CubeError, match='expected finite samples'):
-        HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion')).form(cube)
-
-
-@pytest.mark.parametrize(
-    ('settings', 'message'),
-    [
-        ({'beamformer': 'capon'}, "beamformer: expected fft with clutter_removal ego_motion, got 'capon'"),
-        ({'device': 'torch:cpu'}, "device: expected cpu with clutter_removal ego_motion, got 'torch:cpu'"),
-    ],
-)
-def test_what_does_not_go_with_it_is_refused(settings, message):
-    profile = load_profile('fmcw_77ghz_2tx4rx')
-    with pytest.raises(ValueError, match=message):
-        HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion', **settings))
-
-
-def test_a_radar_without_slow_time_has_nothing_to_tell_it_by():
-    profile = load_profile('ofdm_28ghz_400mhz_16rx')
-    profile = dataclasses.replace(profile, waveform=dataclasses.replace(profile.waveform, num_symbols=1))
-    with pytest.raises(ValueError, match='clutter_removal: expected none for a radar with one slow time'):
-        HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
