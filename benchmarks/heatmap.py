@@ -7,6 +7,9 @@ floor, dB. The peers stop at the complex range-Doppler-azimuth cube and use no w
 with plans made and buffers allocated before. `times_floor` is that of the 64 azimuth bins of a heatmap;
 `times_floor_xwr_sizes` that of xwr's 8, where windows, power and maximum weigh as much as the transforms themselves.
 
+Then ours for a radar that moves, against ours for one that stands, on cubes of a street: without what stands
+(`ego_motion_times_plain`), and with velocities unfolded as well (`unfolded_times_plain`).
+
     python benchmarks/heatmap.py [--repeats 150]
 """
 
@@ -145,6 +148,46 @@ def aligned_cubes(count: int) -> list[Cube]:
     return cubes
 
 
+def street_cubes(count: int) -> list[Cube]:
+    """Cubes of 60 points that stand along a street, seen at 1.5 m/s, and noise."""
+    profile = load_profile('openradar_2tx4rx')
+    generator = np.random.default_rng(0)
+    chirp = np.arange(SHAPE[0])[:, None, None] * profile.slow_time_period
+    slot = np.arange(SHAPE[1])[None, :, None] // 4 * profile.slow_time_period / 2
+    antenna, sample = np.arange(SHAPE[1])[None, :, None], np.arange(SHAPE[2])
+    cubes = aligned_cubes(count)
+    for cube in cubes:
+        azimuth, place = generator.uniform(-1.1, 1.1, 60), generator.uniform(0.1, 0.9, 60)
+        for angle, share in zip(azimuth, place, strict=True):
+            velocity = -1.5 * np.cos(angle)
+            turns = 2 * velocity * (chirp + slot) / profile.wavelength + antenna * np.sin(angle) / 2 + share * sample
+            np.add(cube, np.exp(2j * np.pi * turns), out=cube, casting='unsafe')
+    return cubes
+
+
+def moving_platform(repeats: int) -> dict[str, float]:
+    """Ratios of formation for a radar that moves to that for one that stands."""
+    profile = load_profile('openradar_2tx4rx')
+    settings = {
+        'radar stands': FormationSettings(),
+        'without what stands': FormationSettings(clutter_removal='ego_motion'),
+        'and unfolded': FormationSettings(clutter_removal='ego_motion', unfold_velocity=True),
+    }
+    formers = {name: HeatmapFormer(profile, each) for name, each in settings.items()}
+    seconds = measure({name: each.form for name, each in formers.items()}, street_cubes(8), repeats)
+    if any(formers[name].ego_velocity is None for name in list(settings)[1:]):
+        raise SystemExit('the velocity of the platform was not found: nothing was removed')
+    best = {name: min(times) for name, times in seconds.items()}
+    print('a street, 64 azimuth bins                                              best      median')
+    for name, times in seconds.items():
+        print(f'  {name:44}{1e3 * best[name]:8.3f} ms {1e3 * statistics.median(times):8.3f} ms')
+    plain, removed, unfolded = best.values()
+    return {
+        'ego_motion_times_plain': round(removed / plain, 2),
+        'unfolded_times_plain': round(unfolded / plain, 2),
+    }
+
+
 def measure(contestants: Contestants, cubes: list[Cube], repeats: int) -> dict[str, list[float]]:
     """Seconds of each call; the contestants take turns, so that a busy moment hits all alike."""
     for run in contestants.values():
@@ -186,6 +229,7 @@ def main() -> None:
         result[f'times_floor_{peer}_sizes'] = round(best['ours'] / best[floor], 2)
         result[f'milliseconds_{peer}_sizes'] = round(1e3 * best['ours'], 3)
     result['times_floor'] = result['times_floor_openradar_sizes']
+    result |= moving_platform(repeats)
     print(json.dumps(result))
 
 

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Beams that make use of what the Doppler bin of a cell tells: what stands, and which velocity is meant."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.radar.beamforming import VirtualArray
+from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray
 from radio_visual_ssl.radar.ego_motion import estimate_ego_velocity, static_velocity
+from radio_visual_ssl.radar.windows import Window
+
+Beamformer: TypeAlias = Callable[[NDArray[np.complex64]], tuple[NDArray[np.float32], NDArray[np.integer]]]
 
 CLUTTER_TO_NOISE = 1e5  # of one antenna and Doppler bin, that nulls are as deep as: more costs slow targets
 CLUTTER_WIDTH = 1.25  # times that of a still point in Doppler: sway, and the error of the velocity
@@ -74,7 +78,6 @@ class ClutterNulls:
         resolution: m/s, velocity resolution.
         directions: (F,) rad, from which clutter comes.
         outer: (K, F, M M) complex64, products of their steering vectors, for each fold of the velocity.
-        beams: (A, M) complex128, tapered steering vectors of the beams.
     """
 
     folding: Folding
@@ -82,23 +85,13 @@ class ClutterNulls:
     resolution: float
     directions: NDArray[np.float64]
     outer: NDArray[np.complex64]
-    beams: NDArray[np.complex128]
 
     @classmethod
-    def of(
-        cls,
-        array: VirtualArray,
-        azimuth: NDArray[np.float64],
-        taper: NDArray[np.float64],
-        folding: Folding,
-        slow_window: NDArray[np.float64],
-    ) -> 'ClutterNulls':
+    def of(cls, array: VirtualArray, folding: Folding, slow_window: NDArray[np.float64]) -> 'ClutterNulls':
         """Everything that does not change from frame to frame.
 
         Args:
             array: virtual array.
-            azimuth: (A,) rad, of the beams.
-            taper: (M,) over the array.
             folding: Doppler bins.
             slow_window: over slow time, which may be shorter than the transform.
         """
@@ -113,23 +106,20 @@ class ClutterNulls:
             resolution=folding.span / slow_window.size,
             directions=directions,
             outer=outer.astype(np.complex64),
-            beams=array.steering_vectors(azimuth) * taper,
         )
 
-    def weights(self, ego_velocity: NDArray[np.float64] | None, fold: int = 0) -> NDArray[np.complex64]:
-        """Weights of the beams of each Doppler bin.
+    def whitening(self, ego_velocity: NDArray[np.float64]) -> NDArray[np.complex64]:
+        """What samples are multiplied by to lose the clutter: the inverse of noise and clutter of a Doppler bin.
+
+        Beams of what is left are those of weights that the inverse was applied to.
 
         Args:
-            ego_velocity: (2,) m/s, see `static_velocity`; None = nothing is suppressed.
-            fold: times that the velocity of what is looked for is folded, see `Folding`.
+            ego_velocity: (2,) m/s, see `static_velocity`.
 
         Returns:
-            (D or 1, M, A), conjugated: a beam is ``sample @ weights[doppler_bin]``.
+            (D, M, M): ``samples @ whitening[doppler_bin]`` with samples (..., M).
         """
-        bins, antennas = self.folding.velocity.size, self.beams.shape[1]
-        beams = (self.beams * self.folding.leftover[fold]).T
-        if ego_velocity is None:
-            return beams.conj()[None].astype(np.complex64)
+        bins, antennas = self.folding.velocity.size, round(self.outer.shape[2] ** 0.5)
         apart = static_velocity(self.directions, ego_velocity) - self.folding.velocity[:, None]
         folds = np.rint(apart / self.folding.span)
         cells = np.abs(apart - folds * self.folding.span) / (CLUTTER_WIDTH * self.resolution)
@@ -140,44 +130,48 @@ class ClutterNulls:
         for kind, outer in enumerate(self.outer):
             covariance += np.where(kinds == kind, share, 0.0).astype(np.float32) @ outer
         clutter = CLUTTER_TO_NOISE * covariance.reshape(bins, antennas, antennas).astype(np.complex128)
-        weights = np.linalg.solve(clutter + np.eye(antennas), np.broadcast_to(beams, (bins, *beams.shape)))
-        return weights.conj().astype(np.complex64)
+        return np.linalg.inv(clutter + np.eye(antennas)).swapaxes(1, 2).astype(np.complex64)
 
 
 class DopplerBeams:
-    """Conventional beams of all Doppler bins at all azimuths, in which what stands has no part while the radar moves.
+    """Conventional beams in which what stands has no part while the radar moves, and velocities are unfolded.
 
     Args:
         nulls: of the radar.
         factors: (D or 1, M) complex64, that each channel is multiplied by first: calibration, compensation of slots.
+        beams: of samples (D, R, M) so multiplied: power (R, A) and strongest Doppler bin.
         azimuth: (A,) rad, of the beams.
-        noise_gain: of a beam over a channel.
+        array: virtual array.
+        azimuth_window: taper over it.
         padding: Doppler bins to a resolution cell.
         removes_clutter: whether what stands is taken out.
         unfolds: whether velocities are told from each other that are whole spans apart: of the phases that transmitters
             may have left, those are taken which give the strongest beam of a range-Doppler cell. Of the ambiguity, and
             of another way out, tell Shen and Wang, arXiv 2208.03231, 2022.
-        takes_mean: average over Doppler in place of the strongest bin.
     """
 
     def __init__(
         self,
         nulls: ClutterNulls,
         factors: NDArray[np.complex64],
-        azimuth: NDArray[np.float64],
+        beams: Beamformer,
         *,
-        noise_gain: float,
+        azimuth: NDArray[np.float64],
+        array: VirtualArray,
+        azimuth_window: Window,
         padding: float,
         removes_clutter: bool,
         unfolds: bool,
-        takes_mean: bool,
     ) -> None:
-        self._nulls, self._factors, self._azimuth = nulls, factors[:, :, None], azimuth
-        self._noise_gain, self._padding = noise_gain, padding
-        self._removes_clutter, self._takes_mean = removes_clutter, takes_mean
-        self._folds = len(nulls.folding.leftover) if unfolds else 1
+        self._nulls, self._factors, self._beams, self._azimuth = nulls, factors[:, None], beams, azimuth
+        self._noise_gain = float(np.sum(array.taper(azimuth_window) ** 2))
+        self._padding, self._removes_clutter = padding, removes_clutter
+        self._phases = nulls.folding.leftover[: None if unfolds else 1].conj().astype(np.complex64)
         bins = nulls.folding.velocity.size
         self._order = np.rint(np.fft.fftfreq(bins, 1 / bins)).astype(np.int64)
+        # two beams to a beam width tell as well as all of them which of several phases fit
+        few = array.azimuth(2 * max(4, array.extent or array.count))
+        self._few = [BeamPlan.of(array, few, azimuth_window, phases[None]) for phases in self._phases]
 
     def __call__(
         self, spectrum: NDArray[np.complex64], noise: float
@@ -192,46 +186,32 @@ class DopplerBeams:
             (R, A) power, (R, A) strongest Doppler bin, of a transform that is as many times longer as velocities are
             unfolded, and the (2,) velocity of the radar; None where it is not looked for or cannot be told.
         """
-        power, fold = self._power(spectrum, None)
-        ego_velocity = None
-        if self._removes_clutter:
-            ego_velocity = self._ego_velocity(power, fold, noise)
-            if ego_velocity is not None:
-                power, fold = self._power(spectrum, ego_velocity)
-        strongest = self._unfolded(power.argmax(axis=0), fold)
-        return power.mean(axis=0) if self._takes_mean else power.max(axis=0), strongest, ego_velocity
+        samples = np.multiply(spectrum, self._factors, dtype=np.complex64)
+        power, doppler_bin = self._unfolded(samples)
+        if not self._removes_clutter:
+            return power, doppler_bin, None
+        ego_velocity = self._ego_velocity(power, doppler_bin, noise)
+        if ego_velocity is not None:
+            power, doppler_bin = self._unfolded(samples @ self._nulls.whitening(ego_velocity))
+        return power, doppler_bin, ego_velocity
 
-    def _power(
-        self, spectrum: NDArray[np.complex64], ego_velocity: NDArray[np.float64] | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """(D, R, A) power and (D, R) fold."""
-        power = np.empty((0, 0, 0), np.float32)
-        fold = np.zeros(spectrum.shape[:2], np.int64)
-        for number in range(self._folds):
-            beams = spectrum @ (self._factors * self._nulls.weights(ego_velocity, number))
-            folded = beams.real**2 + beams.imag**2
-            if number == 0:
-                power = folded
-                continue
-            better = folded.max(axis=2) > power.max(axis=2)
-            power[better] = folded[better]
-            fold[better] = number
-        return power, fold
-
-    def _unfolded(self, doppler_bin: NDArray[np.int64], fold: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(R, A) bins of the longer transform."""
-        bins = self._order.size
-        folds = fold[doppler_bin, np.arange(fold.shape[1])[:, None]]
-        return (self._order[doppler_bin] + folds * bins) % (self._folds * bins)
+    def _unfolded(self, samples: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """(R, A) power, and strongest bin of the longer transform."""
+        bins, folds = self._order.size, len(self._phases)
+        if folds == 1:
+            power, doppler_bin = self._beams(samples)
+            return power, doppler_bin.astype(np.int64)
+        fold = np.argmax([_strongest(samples, few) for few in self._few], axis=0)
+        power, doppler_bin = self._beams(samples * self._phases[fold])
+        rows = np.arange(fold.shape[1])[:, None]
+        return power, (self._order[doppler_bin] + fold[doppler_bin, rows] * bins) % (folds * bins)
 
     def _ego_velocity(
-        self, power: NDArray[np.float32], fold: NDArray[np.int64], noise: float
+        self, power: NDArray[np.float32], doppler_bin: NDArray[np.int64], noise: float
     ) -> NDArray[np.float64] | None:
         """Of the radar over the ground, from beams without nulls."""
-        doppler_bin = self._unfolded(power.argmax(axis=0), fold)
-        level = power.max(axis=0)
         # beside its own azimuth a scatterer has the velocity of another one: only peaks over the azimuth tell
-        here, right, left = level[:, 1:-1], level[:, :-2], level[:, 2:]
+        here, right, left = power[:, 1:-1], power[:, :-2], power[:, 2:]
         peaks = (here >= right) & (here > left) & (here > EGO_CELL_SNR * noise * self._noise_gain) & np.isfinite(here)
         rows, columns = np.nonzero(peaks)
         columns = columns + 1
@@ -239,7 +219,17 @@ class DopplerBeams:
         return estimate_ego_velocity(
             self._azimuth[columns],
             doppler_bin[rows, columns],
-            self._folds * folding.velocity.size,
+            len(self._phases) * folding.velocity.size,
             folding.step,
             self._padding,
         )
+
+
+def _strongest(samples: NDArray[np.complex64], plan: BeamPlan) -> NDArray[np.float32]:
+    """(D, R) power of the strongest of a cell's beams."""
+    columns = samples.reshape(-1, samples.shape[2]).view(np.float32).T
+    # beams first: NumPy takes the maximum of a long last axis many times faster than of a short one
+    power, imaginary = plan.real[0].T @ columns, plan.imaginary[0].T @ columns
+    np.square(power, out=power)
+    power += np.square(imaginary, out=imaginary)
+    return power.max(axis=0).reshape(samples.shape[:2])

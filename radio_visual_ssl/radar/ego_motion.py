@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_CELLS = 8  # fewer say nothing of the platform, and hide nothing
-COARSE_STEP = 1.5  # times the blur, of the first search
+COARSE_STEP = 2.0  # times the blur, of the first search
 BLUR = 2  # resolution cells either way that count for a hypothesis
 REFINEMENTS = 12
 

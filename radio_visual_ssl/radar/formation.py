@@ -252,7 +252,7 @@ class CpuPipeline:
         elif settings.needs_doppler_beams:
             self._beams = _doppler_beams(plan)
         else:
-            self._beams = _ConventionalBeams(plan)
+            self._beams = _ConventionalBeams(plan, plan.beam_plan())
 
     def spectrum(self, cube: NDArray[np.complex64]) -> NDArray[np.complex64]:
         """See `Pipeline`."""
@@ -276,8 +276,7 @@ class _ConventionalBeams:
     stand two to a beam width: to evaluate all Doppler bins at all azimuths takes twice the time of everything else.
     """
 
-    def __init__(self, plan: FormationPlan) -> None:
-        beam_plan = plan.beam_plan()
+    def __init__(self, plan: FormationPlan, beam_plan: BeamPlan) -> None:
         self._spread = beam_plan.spread
         doppler, self._ranges = plan.velocity.size, plan.grid.range.size
         self._takes_mean = plan.settings.doppler_reduction == 'mean'
@@ -389,20 +388,27 @@ class _CaponBeams:
 
 
 def _doppler_beams(plan: FormationPlan) -> DopplerBeams:
-    settings = plan.settings
-    taper = plan.array.taper(settings.azimuth_window)
+    settings, array = plan.settings, plan.array
     slots = 1 if plan.tdm_phase is None else len(plan.profile.tx_order)
-    folding = Folding.of(plan.velocity, slots, plan.array.count)
-    slow_window = window(settings.doppler_window, plan.cube_shape[0])
+    folding = Folding.of(plan.velocity, slots, array.count)
+    untouched = np.ones((1, array.count), np.complex64)
+    conventional = _ConventionalBeams(plan, BeamPlan.of(array, plan.grid.azimuth, settings.azimuth_window, untouched))
+
+    def beams(samples: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        power, doppler_bin = conventional(samples)
+        assert doppler_bin is not None  # there are several Doppler bins, see _check_doppler_beams
+        return power, doppler_bin
+
     return DopplerBeams(
-        ClutterNulls.of(plan.array, plan.grid.azimuth, taper, folding, slow_window),
+        ClutterNulls.of(array, folding, window(settings.doppler_window, plan.cube_shape[0])),
         plan.factors[None] if plan.tdm_phase is None else plan.factors * plan.tdm_phase,
-        plan.grid.azimuth,
-        noise_gain=float(np.sum(taper**2)),
+        beams,
+        azimuth=plan.grid.azimuth,
+        array=array,
+        azimuth_window=settings.azimuth_window,
         padding=plan.velocity.size / plan.cube_shape[0],
         removes_clutter=settings.clutter_removal == 'ego_motion',
         unfolds=settings.unfold_velocity,
-        takes_mean=settings.doppler_reduction == 'mean',
     )
 
 
