@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Forms range-azimuth heatmaps and range-Doppler maps from raw cubes, FMCW or OFDM."""
 
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.overrides import overridden
 from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray, capon_weights, subarrays
 from radio_visual_ssl.radar.cube import CubeError
 from radio_visual_ssl.radar.doppler_beams import ClutterNulls, DopplerBeams, Folding
@@ -98,6 +100,28 @@ class FormationSettings:
                 raise ValueError(f'{name}: expected a number of at least 0, got {getattr(self, name)!r}')
         if self.azimuth_bins < 2:
             raise ValueError(f'azimuth_bins: expected at least 2, got {self.azimuth_bins!r}')
+
+    def changed(self, overrides: Sequence[str], fixed: Collection[str] = ()) -> 'FormationSettings':
+        """These settings with some replaced.
+
+        Args:
+            overrides: each ``name=value``, the value as YAML.
+            fixed: names that are not to be replaced.
+
+        Raises:
+            ValueError: another form, an unknown name, or a value of another type or out of range; the message tells
+                which, by the name of the option ``--formation``.
+        """
+        known = [field.name for field in fields(self) if field.name not in fixed]
+        values = overridden({}, overrides, '--formation')
+        for name, value in values.items():
+            if name not in known:
+                raise ValueError(f'--formation {name}: expected one of {", ".join(known)}')
+            usual = getattr(self, name)
+            kind = (int, float) if isinstance(usual, float) else type(usual)
+            if not isinstance(value, kind) or isinstance(value, bool) != isinstance(usual, bool):
+                raise ValueError(f'--formation {name}: expected a value like {usual!r}, got {value!r}')
+        return replace(self, **values)
 
     @property
     def needs_doppler_beams(self) -> bool:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,6 @@ from radio_visual_ssl.bags.messages import (
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.overrides import overridden
 from radio_visual_ssl.radar.cube import RadarCube, canonical
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 from radio_visual_ssl.radar.profile import load_profile
@@ -395,22 +394,9 @@ def _former(radar: str, device: str, formation: tuple[str, ...]) -> HeatmapForme
     beams = max(64, 2 * profile.num_virtual_channels)
     usual = FormationSettings(azimuth_bins=beams, transform='scipy', threads=1, device=device)
     try:
-        changed = overridden({}, formation, '--formation')
-        for name, value in changed.items():
-            _check_formation(usual, name, value)
-        return HeatmapFormer(profile, replace(usual, **changed))
+        return HeatmapFormer(profile, usual.changed(formation, _FIXED_FORMATION))
     except ValueError as error:
         raise DatasetError(str(error)) from error
-
-
-def _check_formation(usual: FormationSettings, name: str, value: Any) -> None:
-    known = [field.name for field in fields(usual) if field.name not in _FIXED_FORMATION]
-    if name not in known:
-        raise ValueError(f'--formation {name}: expected one of {", ".join(known)}')
-    kind = type(getattr(usual, name))
-    fits = isinstance(value, (int, float) if kind is float else kind) and (kind is bool) == isinstance(value, bool)
-    if not fits:
-        raise ValueError(f'--formation {name}: expected a value like {getattr(usual, name)!r}, got {value!r}')
 
 
 class _FrameWriter:
