@@ -90,13 +90,20 @@ class SectorSettings:
                 raise ValueError(f'{name}: expected a share from 0 to 0.25, got {getattr(self, name)!r}')
 
 
-def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -> dict[str, NDArray[np.float64]]:
+def learn_sectors(
+    labels: Sequence[RecordingLabels], settings: SectorSettings, span: tuple[float, float] = (0.0, 1.0)
+) -> dict[str, NDArray[np.float64]]:
     """(4,) lowest and highest range and azimuth of each map group; see `in_sector`.
+
+    Args:
+        labels: that it is learned from.
+        settings: see `SectorSettings`.
+        span: share of each recording from which to which frames are taken.
 
     Raises:
         TrainingError: not one kept label.
     """
-    kept = [each.kept & (each.confidence > 0) for each in labels]
+    kept = [each.kept & (each.confidence > 0) & _within(each, span) for each in labels]
     if not any(mask.any() for mask in kept):
         raise TrainingError('labels: expected at least one that was kept, got none')
 
@@ -116,6 +123,12 @@ def learn_sectors(labels: Sequence[RecordingLabels], settings: SectorSettings) -
         enough = sum(np.count_nonzero(kept[number]) for number in own) >= settings.labels
         sectors[group] = sector(own) if enough else everything
     return sectors
+
+
+def _within(labels: RecordingLabels, span: tuple[float, float]) -> NDArray[np.bool_]:
+    """(L,) whether each label is of a frame within a share of its recording."""
+    first, end = (round(part * len(labels.stamps_ns)) for part in span)
+    return (labels.frame >= first) & (labels.frame < end)
 
 
 def in_sector(range_: Any, azimuth: Any, sector: Sequence[Any]) -> Any:
@@ -145,8 +158,7 @@ def learned_classes(
     """
     found: set[str] = set()
     for each in labels:
-        first, end = (round(part * len(each.stamps_ns)) for part in span)
-        rows = each.kept & each.known[each.frame] & (each.frame >= first) & (each.frame < end)
+        rows = each.kept & each.known[each.frame] & _within(each, span)
         found.update(each.label[rows].tolist())
     present = sorted(found - {''})
     if tuple(wanted) == (AUTO,):

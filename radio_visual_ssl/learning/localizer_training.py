@@ -320,7 +320,7 @@ def train_localizer(
             (held_out, parts.validation_span, 'validation'),
         )
     )
-    sectors = learn_sectors(of_training, settings.sector)
+    sectors = learn_sectors(of_training, settings.sector, parts.training_span)
     classes = learned_classes(of_training, settings.classes, parts.training_span)
     pictures = settings.picture_input if settings.fusion else None
     poses = {each.group for each in (*training, *held_out)}

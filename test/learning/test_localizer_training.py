@@ -13,8 +13,15 @@ import numpy as np
 import pytest
 import torch
 
+from radio_visual_ssl.learning.held_out import hold_out
 from radio_visual_ssl.learning.label_set import LabelError, LabelSet
-from radio_visual_ssl.learning.localizer_data import learned_classes
+from radio_visual_ssl.learning.localizer_data import (
+    LabelledFrames,
+    encode_batch,
+    frame_loader,
+    learn_sectors,
+    learned_classes,
+)
 from radio_visual_ssl.learning.localizer_training import (
     CameraSettings,
     LocalizerTrainingSettings,
@@ -25,6 +32,7 @@ from radio_visual_ssl.learning.localizer_variation import VariationSettings
 from radio_visual_ssl.learning.training_run import EpochSampler, RunSettings, TrainingError
 from radio_visual_ssl.models.checkpoint import load_checkpoint
 from radio_visual_ssl.models.fusion import FusionNetwork
+from radio_visual_ssl.models.localizer_loss import LocalizerLoss
 from radio_visual_ssl.models.network_localizer import NetworkLocalizer, network_of
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
 from radio_visual_ssl.models.picture_input import PictureInputSettings
@@ -113,6 +121,25 @@ def test_the_report_and_the_checkpoint_tell_of_the_training(trained):
     assert checkpoint.calibration['threshold'] == report.calibration.calibration.threshold
 
 
+def test_the_averaged_weights_are_judged_and_are_those_that_are_saved(trained, scenes):
+    report, _ = trained
+    weights = load_checkpoint(report.checkpoint, 'localizer').weights
+    state = torch.load(report.checkpoint.with_suffix('.run') / 'best.ckpt', weights_only=True)['state_dict']
+    assert all(torch.equal(weights[name], state[f'average.{name}']) for name in weights)
+    assert not any(torch.equal(weights[name], state[f'network.{name}']) for name in weights)
+    recordings, labels = scenes.several(range(8))
+    each = list(_noisy(labels))
+    sectors = learn_sectors(each[:6], SETTINGS.sector)
+    frames = LabelledFrames(recordings[6:], each[6:], SETTINGS.radar_input, sectors)
+    network = network_of(load_checkpoint(report.checkpoint))
+    loss, losses = LocalizerLoss(), []
+    with torch.inference_mode():
+        for batch in frame_loader(frames, SETTINGS.batch_size, shuffle=False):
+            bumps = SETTINGS.sigma, SETTINGS.least_sigma, SETTINGS.dropped_radius, SETTINGS.most_spread
+            losses.append(float(loss(network(batch.maps), *encode_batch(batch, network.cells, *bumps))))
+    assert np.mean(losses) == pytest.approx(report.validation_loss, rel=1e-4)
+
+
 def test_classes_are_learned_where_labels_have_them_and_named_in_unseen_scenes(scenes, tmp_path):
     """In every other frame the targets are slow: vans. Of one label in ten the class is not known."""
 
@@ -125,6 +152,9 @@ def test_classes_are_learned_where_labels_have_them_and_named_in_unseen_scenes(s
         return recording, replace(labels, label=np.where(np.arange(len(labels)) % 10 == 9, '', label))
 
     recordings, labels = zip(*(told(number) for number in range(8)), strict=True)
+    # a class that validation alone has is not learned
+    strange = np.where(np.arange(len(labels[7])) == 0, 'tram', labels[7].label)
+    labels = (*labels[:7], replace(labels[7], label=strange))
     out = tmp_path / 'named.safetensors'
     report = train_localizer(
         recordings[:6], LabelSet('mcl_em', 'one', labels), SETTINGS, out, validation=recordings[6:]
@@ -272,11 +302,48 @@ def test_a_folder_that_cannot_be_written_is_named(scenes, tmp_path):
         train_localizer(recordings, labels, SHORT, tmp_path / 'file' / 'model.safetensors')
 
 
-def test_the_end_of_a_single_recording_is_held_out(scenes, tmp_path):
-    recordings, labels = scenes.several(range(1), 40)
+def test_the_end_of_a_single_recording_is_held_out_and_nothing_is_learned_from_it(scenes, tmp_path):
+    (recording, labels), end = scenes.recording(0, 60), 48
+    later = labels.frame >= end
+    labels = replace(labels, range=labels.range + 9 * later, label=np.where(later, 'van', 'car'))
     settings = replace(SHORT, run=replace(SHORT.run, epochs=1))
-    report = train_localizer(recordings, labels, settings, tmp_path / 'model.safetensors')
-    assert report.frames == 32
+
+    def train(labels, name, **changes):
+        whole = LabelSet('mcl_em', 'one', (labels,))
+        return train_localizer([recording], whole, replace(settings, **changes), tmp_path / f'{name}.safetensors')
+
+    report = train(labels, 'model')
+    assert (report.frames, report.calibration.frames) == (end, 60 - end)
+    assert report.labels == np.count_nonzero(~later) and report.classes == ()
+    own = np.quantile(labels.range[~later], (settings.sector.range_tail, 1 - settings.sector.range_tail))
+    limits = report.calibration.calibration
+    assert (limits.min_range, limits.max_range) == pytest.approx((own[0] - 1, own[1] + 1))
+    for kept, said in ((later, 'labels: expected at least one that was kept'), (~later, 'validation: expected kept')):
+        with pytest.raises(TrainingError, match=said):
+            train(replace(labels, kept=kept), 'none')
+    with pytest.raises(TrainingError, match='classes: expected some of car, .* got van'):
+        train(labels, 'none', classes=('car', 'van'))
+
+
+@pytest.mark.parametrize('count', [1, 2, 3, 7])
+def test_no_frame_is_trained_on_and_validated_on_and_none_is_left_out(scenes, count):
+    recordings, _ = scenes.several(range(count), 24)
+    parts = hold_out(recordings, (), 0.25)
+    frames = [
+        {(each.name, frame) for each in some for frame in range(*(round(24 * share) for share in span))}
+        for some, span in ((parts.training, parts.training_span), (parts.validation, parts.validation_span))
+    ]
+    assert not frames[0] & frames[1] and len(frames[0] | frames[1]) == 24 * count
+    assert 0.25 * 24 * count <= len(frames[1]) <= 0.34 * 24 * count
+
+
+def test_ranges_are_learned_from_the_labels_of_training_alone(trained, scenes):
+    report, _ = trained
+    _, labels = scenes.several(range(8))
+    ranges = np.concatenate([each.range for each in _noisy(labels)][:6])
+    own = np.quantile(ranges, (SETTINGS.sector.range_tail, 1 - SETTINGS.sector.range_tail))
+    limits = load_checkpoint(report.checkpoint).calibration
+    assert (limits['min_range'], limits['max_range']) == pytest.approx((own[0] - 1, own[1] + 1))
 
 
 def test_data_that_cannot_be_learned_from_are_refused(scenes, tmp_path):
