@@ -244,6 +244,11 @@ class TestRuns:
         assert len(frames) == 96
         report = train_contrastive(pairs[0][:1], SHORT, tmp_path / 'x.safetensors')
         assert report.frames == 48
+        whole = pairs[0][0]
+        starts = np.minimum(whole.mask_starts, whole.mask_starts[48])  # no mask from frame 48 on
+        begun = replace(whole, mask_starts=starts, store=tmp_path / 'begun')
+        with pytest.raises(TrainingError, match='validation: expected recordings with clear masks of targets'):
+            train_contrastive([begun], SHORT, tmp_path / 'none.safetensors')
 
     def test_batches_hold_frames_of_several_scenes_and_depend_on_seed_and_epoch_alone(self, pairs):
         frames = ContrastiveFrames(pairs[0], SETTINGS.radar_input, WIDTH)
@@ -252,6 +257,7 @@ class TestRuns:
         assert list(sampler) == first
         sampler.set_epoch(1)
         assert list(sampler) != first
+        assert list(SceneSampler(frames, 3, 6, 4, seed=1)) == first != list(SceneSampler(frames, 3, 6, 4, seed=2))
         for batch in first:
             assert len({recording for recording, _, _ in batch}) == 3
             assert any(asked for _, _, asked in batch)

@@ -13,6 +13,7 @@ from radio_visual_ssl.learning.training_run import (
     TrainingError,
     batch_loader,
     fit,
+    variation_generator,
 )
 
 
@@ -42,9 +43,10 @@ class Counter(LightningModule):
         self.log(MONITOR, self.weight.sum(), batch_size=1)
 
 
-def fitted(folder, module, workers=0, resume=False, epochs=3, seed=5):
+def fitted(folder, module, workers=0, resume=False, epochs=3, seed=5, **settings):
     loaders = [batch_loader(Numbers(), EpochSampler(12, 4, seed, shuffle), workers) for shuffle in (True, False)]
-    return fit(module, *loaders, RunSettings(epochs=epochs, accelerator='cpu'), folder, fingerprint={}, resume=resume)
+    run_settings = RunSettings(epochs=epochs, accelerator='cpu', **settings)
+    return fit(module, *loaders, run_settings, folder, fingerprint={}, resume=resume)
 
 
 def run(folder, module=None, **options):
@@ -76,6 +78,25 @@ def test_a_run_whose_folder_was_moved_still_knows_its_best_epoch(tmp_path):
         (tmp_path / old).rename(tmp_path / new)
         result = fitted(tmp_path / new, Overshooting(), resume=True)
         assert (result.weights['weight'], result.loss) == (whole.weights['weight'], whole.loss)
+
+
+def test_gradients_are_cut_to_the_limit(tmp_path):
+    """Each of three steps goes down a slope of 1 at a rate of 0.1."""
+    for limit, way in ((0.25, 0.25), (5.0, 1.0)):
+        module = Counter()
+        fitted(tmp_path / str(limit), module, epochs=1, gradient_limit=limit)
+        assert module.weight.item() == pytest.approx(-3 * 0.1 * way, rel=1e-4)
+
+
+def test_what_is_varied_depends_on_seed_epoch_batch_and_process_and_on_nothing_else():
+    def drawn(*numbers):
+        return tuple(torch.randn(4, generator=variation_generator(*numbers)).tolist())
+
+    numbers = [(3, 2, 5, 0), (4, 2, 5, 0), (3, 1, 5, 0), (3, 2, 6, 0), (3, 2, 5, 1)]
+    first = [drawn(*each) for each in numbers]
+    torch.rand(3)
+    assert [drawn(*each) for each in numbers] == first
+    assert len(set(first)) == len(numbers)
 
 
 def test_another_seed_draws_other_batches(tmp_path):
