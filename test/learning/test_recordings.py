@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import pickle
 import shutil
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -17,7 +17,9 @@ from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.learning.bag_selection import expand_bags
-from radio_visual_ssl.learning.recording_inputs import recording_inputs
+from radio_visual_ssl.learning.candidates import CandidateSettings
+from radio_visual_ssl.learning.recording_evidence import recording_candidates
+from radio_visual_ssl.learning.recording_inputs import recording_inputs, recording_pictures
 from radio_visual_ssl.learning.recording_settings import RecordingError, RecordingSettings
 from radio_visual_ssl.learning.recordings import (
     bag_content,
@@ -26,9 +28,11 @@ from radio_visual_ssl.learning.recordings import (
     open_recording,
     open_recordings,
 )
-from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.models.picture_input import PictureInputSettings
+from radio_visual_ssl.models.radar_input import CHANNELS, RadarInputSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.vision.mask_settings import MaskSettings
 
 TYPES = RosbagsTypes()
 MS = 1_000_000
@@ -544,6 +548,85 @@ def test_other_settings_and_other_bags_have_arrays_of_their_own(tmp_path, clip, 
     open_recording(clip, RecordingSettings(image_width=32), cache)
     open_recording(make_clip(tmp_path / 'other'), cache=cache)
     assert len(entries(cache)) == 3
+
+
+def arrays(recording):
+    """All that a recording holds, to be compared."""
+    masks = [
+        (frame, mask.left, mask.top, mask.area) for frame in range(len(recording)) for mask in recording.masks(frame)
+    ]
+    names = ('heatmaps', 'images', 'image_stamps_ns', 'has_image', 'segmented')
+    return masks, [(getattr(recording, name).shape, getattr(recording, name).tobytes()) for name in names]
+
+
+def test_every_setting_that_changes_what_a_recording_holds_has_arrays_of_its_own(tmp_path, cache):
+    with Clip(tmp_path / 'bag') as made:
+        made.info()
+        made.info(topic='/radar/other')
+        for index in range(12):
+            made.radar(index)
+            made.radar(index + 50, START + index * PERIOD, topic='/radar/other')
+            made.image(index, START + index * PERIOD + 30 * MS * (index % 2))
+            made.image(11 - index, START + index * PERIOD, topic='/camera/right')
+    changes = {
+        'radar_topic': '/radar/other',
+        'image_topic': '/camera/right',
+        'slop_s': 0.02,
+        'image_offset_s': 0.1,
+        'image_width': 32,
+        'masks': 'none',
+        'mask_settings': MaskSettings(smallest=0.1),
+        'wrong_masks': 0.5,
+    }
+    assert {*changes, 'camera_pose'} == {field.name for field in fields(RecordingSettings)}
+    plain = open_recording(made.path, cache=cache)
+    for number, (name, value) in enumerate(changes.items()):
+        settings = RecordingSettings(**{name: value})
+        held = arrays(open_recording(made.path, settings, cache))
+        assert held == arrays(open_recording(made.path, settings, tmp_path / str(number))) != arrays(plain), name
+    assert open_recording(made.path, RecordingSettings(camera_pose='mast'), cache).store == plain.store
+
+
+RADAR_INPUTS = {
+    'channels': CHANNELS[::-1],
+    'max_range': 12.0,
+    'background_frames': 3,
+    'background_interval': 4,
+    'moving_speed': 2.0,
+    'velocity_scale': 5.0,
+    'velocity_min_snr': 20.0,
+}
+
+
+@pytest.mark.parametrize(
+    ('make', 'plain', 'changes'),
+    [
+        (recording_inputs, RadarInputSettings(CHANNELS), RADAR_INPUTS),
+        (recording_pictures, PictureInputSettings((8, 12)), {'size': (12, 8), 'background_frames': 3}),
+    ],
+)
+def test_every_setting_that_changes_an_input_has_inputs_of_its_own(scenes, tmp_path, make, plain, changes):
+    assert {*changes} == {field.name for field in fields(plain)}
+    recording, _ = scenes.recording(1, 20)
+    images = np.random.default_rng(0).integers(0, 255, (20, 16, 16, 3)).astype(np.uint8)
+    recording = replace(recording, images=images, store=tmp_path / 'kept')
+    first = np.array(make(recording, plain))
+    for name, value in changes.items():
+        settings = replace(plain, **{name: value})
+        shared, alone = (
+            make(replace(recording, store=store), settings) for store in (recording.store, tmp_path / name)
+        )
+        np.testing.assert_array_equal(shared, alone)
+        assert not np.array_equal(shared, first), name
+
+
+def test_radar_peaks_of_other_settings_are_looked_for_again(scenes, tmp_path):
+    recording = replace(scenes.recording(1, 20)[0], store=tmp_path / 'kept')
+    most = [
+        max(len(found) for found in recording_candidates(recording, 'raw', CandidateSettings(max_candidates=count)))
+        for count in (64, 2)
+    ]
+    assert most[0] > most[1] == 2
 
 
 def test_a_damaged_cache_is_made_again(clip, cache):
