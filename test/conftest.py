@@ -2,7 +2,10 @@
 """Fixtures shared by all tests."""
 
 import os
+import resource
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,3 +30,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f'measured radar samples not found in {folder}; set RADIO_VISUAL_SSL_TEST_DATA')
     return folder
+
+
+@pytest.fixture
+def largest_file() -> Callable[[int], AbstractContextManager[None]]:
+    """Makes a context in which a file that grows beyond so many bytes fails half-way, as on a full disk."""
+
+    @contextmanager
+    def limited(size: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

@@ -71,7 +71,7 @@ def write_bag(path, camera=True, truth=True, scenes=SCENES, encodings=(), mounti
         for index, (peak, targets) in enumerate(scenes):
             stamp = START + index * STEP
             if encodings:
-                picture = messages.image_to_message(np.zeros((4, 6, 3), np.uint8), 'rgb8', stamp, 'camera', TYPES)
+                picture = messages.image_to_message(np.full((4, 6, 3), index, np.uint8), 'rgb8', stamp, 'camera', TYPES)
                 picture.encoding = encodings[index]
                 bag.write('/camera/image_raw', stamp, picture)
             heatmap = replace(heatmap_with_peak(*peak), radar=radar)
@@ -217,6 +217,18 @@ def test_images_are_read_only_where_wanted_and_bad_ones_are_told(tmp_path):
     assert note.startswith('2 frames go without their image')
     assert '/camera/image_raw' in note
     assert "got 'yuv422_yuy2'" in note
+
+
+def test_the_camera_offset_holds_for_each_of_several_bags(tmp_path):
+    paths, shown = [write_bag(tmp_path / name, encodings=['rgb8'] * 5) for name in ('one', 'other')], []
+
+    def see(path, evaluated):
+        shown.append(None if evaluated.frame.image is None else int(evaluated.frame.image[0, 0, 0]))
+
+    for offset, pictures in ((None, [0, 1, 2, 3, 4]), (0.2, [None, None, 0, 1, 2])):
+        shown.clear()
+        evaluate_bags(paths, {'peak': PeakLocalizer()}, images=True, image_offset_s=offset, on_frame=see)
+        assert shown == 2 * pictures
 
 
 TURNED = CameraModel(200, 100, CAMERA.matrix, rotation=CAMERA.rotation @ np.diag([-1.0, -1.0, 1.0]))  # backwards

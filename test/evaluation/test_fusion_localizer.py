@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fusion checkpoints run on recorded frames with their pictures, beside localizers that see the radar alone."""
 
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.reader import Frame
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.cli import app
 from radio_visual_ssl.evaluation.backends import load_localizer, models_of
 from radio_visual_ssl.evaluation.evaluate import FrameLocalizer, evaluate_bag
 from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, load_checkpoint, save_checkpoint
@@ -109,6 +112,12 @@ def test_bags_are_evaluated_with_their_pictures_beside_a_radio_network(model, tm
     for evaluated, frame in zip(seen, frames(), strict=True):
         wanted = [target.score for target in localizers['fusion'].localize_frame(frame)[0]]
         assert [target.score for target in evaluated.detections['fusion']] == pytest.approx(wanted)
+    shifted = evaluate_bag(tmp_path / 'bag', {'fusion': localizers['fusion']}, image_offset_s=1.0)
+    command = ['evaluate', str(tmp_path / 'bag'), '--backend', 'fusion', '--model', str(model), '--camera-offset', '1']
+    done = CliRunner().invoke(app, [*command, '--json'])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told['ap_2m'] == pytest.approx(shifted.metrics['fusion'].ap_2m) != evaluation.metrics['fusion'].ap_2m
 
 
 def test_checkpoints_of_the_other_kind_are_refused(model, tmp_path):

@@ -121,6 +121,21 @@ def test_detections_hit_false_or_neither():
     assert (outcomes.frames, outcomes.empty_frames) == (3, 1)
 
 
+def test_the_less_sure_a_dropped_label_is_the_farther_it_excuses_up_to_twice_the_radius():
+    batch = _batch([(0, 10.0, 0.0), (1, 10.0, 0.0), (2, 10.0, 0.0)], 3, kept=[False] * 3)
+    spread = torch.tensor([[0.1, 0.05], [0.1, 0.7], [9.0, 0.1]], dtype=torch.float64)
+    found = [_found((12.1, 0.0), (12.3, 0.0), (13.3, 0.0), (13.5, 0.0), (13.9, 0.0), (14.1, 0.0))] * 3
+    outcomes = compare(found, batch._replace(spread=spread), CalibrationSettings(dropped_radius=2.0))
+    assert outcomes.weight.reshape(3, 6).tolist() == [[0, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 1]]
+
+
+def test_a_detection_across_the_cut_at_180_degrees_hits():
+    batch = _batch([(0, 10.0, -3.1)], 1)._replace(sector=torch.tensor([[0.0, 20.0, 2.0, 4.5]], dtype=torch.float64))
+    outcomes = compare([_found((10.0, 3.1), (10.0, 2.5))], batch, CalibrationSettings())
+    assert outcomes.hit.tolist() == [True, False] and outcomes.weight.tolist() == pytest.approx([0.8, 1.0])
+    assert outcomes.errors[0] == pytest.approx([0.0, 6.2 - 2 * np.pi])
+
+
 class _Answers(torch.nn.Module):
     """Stands where a network does: says of the cells what the batch holds."""
 
@@ -148,7 +163,10 @@ def test_detections_agree_best_with_labels_at_a_threshold(scores, hit, labels, e
 
 
 def test_calibration_of_a_network_that_is_too_sure_of_itself(scenes):
-    """True with probability sigmoid(logit - 1), places ten times as wrong as it says, one label a frame or none."""
+    """True with probability sigmoid(logit - 1), one label a frame or none.
+
+    Ranges are ten times as wrong as it says, azimuths five times.
+    """
     cells, random, count = CellGrid.of(scenes.grid), np.random.default_rng(0), 600
     maps = torch.zeros(count, 5, *cells.shape)
     maps[:, 0] = -9.0
@@ -159,15 +177,13 @@ def test_calibration_of_a_network_that_is_too_sure_of_itself(scenes):
         logit = random.normal(0, 2)
         maps[frame, 0, row, column] = logit
         if random.random() < 1 / (1 + np.exp(-(logit - 1))):
-            error = random.normal(0, 0.2, 2)
+            error = random.normal(0, (0.2, 0.1))
             range_, azimuth = cells.decode(row + error[0], column + error[1])
             labels.append((frame, float(range_), float(azimuth)))
     batch = _batch(labels, count)._replace(maps=maps)
     report = calibrate(_Answers(cells), [batch], CalibrationSettings(lowest_score=0.001, hit_distance=1.0))
     assert (report.calibration.slope, report.calibration.intercept) == pytest.approx((1, -1), abs=0.3)
-    assert (report.calibration.range_variance, report.calibration.azimuth_variance) == pytest.approx(
-        (100, 100), rel=0.3
-    )
+    assert (report.calibration.range_variance, report.calibration.azimuth_variance) == pytest.approx((100, 25), rel=0.3)
     assert 0.03 < report.false_per_empty_frame <= 0.05
     assert (report.frames, report.empty_frames, report.threshold_frames) == (count, count - len(labels), 'empty')
     assert report.to_json()['slope'] == report.calibration.slope

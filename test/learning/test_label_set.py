@@ -66,6 +66,18 @@ def test_a_label_file_comes_back_as_it_was(tmp_path):
     assert [x.name for x in (tmp_path / 'new').iterdir()] == ['labels.safetensors']
 
 
+def test_a_file_that_cannot_be_written_to_its_end_leaves_the_old_one_whole(tmp_path, largest_file):
+    path = some_set().save(tmp_path / 'labels.safetensors')
+    before = path.read_bytes()
+    with (
+        largest_file(len(before) // 2),
+        pytest.raises(LabelError, match='labels.safetensors: labels cannot be written'),
+    ):
+        replace(some_set(), method='attention').save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_classes_come_back_and_follow_their_labels(tmp_path):
     named = replace(some_labels(), label=np.array(['van', '', 'pedestrian']))
     labels = replace(some_set(), recordings=(named, some_labels('b', 'hash of b')))

@@ -64,6 +64,15 @@ def test_writing_again_replaces_the_file_and_leaves_no_other(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ['model.safetensors']
 
 
+def test_a_file_that_cannot_be_written_to_its_end_leaves_the_old_one_whole(tmp_path, largest_file):
+    path = save_checkpoint(tmp_path / 'model.safetensors', _checkpoint())
+    before = path.read_bytes()
+    with largest_file(len(before) // 2), pytest.raises(CheckpointError, match=r'model\.safetensors: cannot be written'):
+        save_checkpoint(path, _checkpoint(calibration={'threshold': 0.6}))
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ['model.safetensors']
+
+
 def test_a_value_that_json_does_not_know_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(CheckpointError, match='finite numbers'):
         save_checkpoint(tmp_path / 'model.safetensors', _checkpoint(calibration={'threshold': float('nan')}))

@@ -120,6 +120,15 @@ def test_there_is_no_target_before_the_background_is_known():
     assert all(len(targets) == 1 for targets in found[6:])
 
 
+@pytest.mark.parametrize('background', ['median', 'ewma'])
+def test_a_heatmap_is_no_part_of_its_own_background(background):
+    localizer = CfarLocalizer(CfarLocalizerSettings(background=background, background_frames=1, background_warmup=1))
+    shown = scene((18.0, -5.0, 30.0))
+    assert localizer.localize(replace(shown, values=np.zeros_like(shown.values))) == []
+    (found,), (plain,) = localizer.localize(shown), CfarLocalizer(PLAIN).localize(shown)
+    assert found.snr == pytest.approx(plain.snr, abs=1e-3)  # over a background of 0 dB, all that there is stands out
+
+
 def test_reset_and_another_grid_start_the_background_afresh():
     mover = (18.0, -5.0, 30.0)
     localizer = watched(CfarLocalizerSettings())

@@ -90,6 +90,15 @@ def test_noise_over_a_quiet_background_is_no_target():
     assert 0.4 * expected < found < 1.2 * expected
 
 
+def test_a_heatmap_is_no_part_of_its_own_background():
+    localizer = PeakLocalizer(replace(SETTINGS, background_frames=1, background_warmup=1))
+    shown = scene((30, 12, 25))
+    assert localizer.localize(scene()) == []
+    (found,) = localizer.localize(shown)
+    assert found.snr == pytest.approx(25, abs=0.1)
+    assert localizer.localize(shown) == []  # it is background by now
+
+
 def test_the_background_is_forgotten_or_taken_over():
     localizer = settled()
     after = PeakLocalizer(replace(SETTINGS, threshold=12.0), localizer)
