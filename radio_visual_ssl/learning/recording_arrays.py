@@ -81,14 +81,17 @@ class _BagArrays:
         if self.settings.image_offset_s is not None:
             return []
         topics = [name for name, stream in self.reader.streams.items() if stream.type == PAIR_TYPE]
-        found = [pair for topic in topics for _, pair in self.reader.messages(topic)]
         wanted = self.settings.radar_topic, self.settings.image_topic
+        found = [
+            pair
+            for topic in topics
+            for _, pair in self.reader.messages(topic)
+            if wanted[RADAR] in (None, pair.radar_topic) and wanted[IMAGE] in (None, pair.image_topic)
+        ]
         return [
             pair
             for pair in found
-            if wanted[RADAR] in (None, pair.radar_topic)
-            and wanted[IMAGE] in (None, pair.image_topic)
-            and (pair.radar_topic, pair.image_topic) == (found[0].radar_topic, found[0].image_topic)
+            if (pair.radar_topic, pair.image_topic) == (found[0].radar_topic, found[0].image_topic)
         ]
 
     def _topics(self) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import pytest
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.offline_pairing import pair_bags
+from radio_visual_ssl.bags.pairing import Matched, pair_to_message
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
@@ -89,6 +90,12 @@ class Clip:
         shown = picture(index) if image is None else image
         message = messages.image_to_message(shown, 'rgb8', stamp_ns, 'camera', TYPES)
         self.bag.write(topic, stamp_ns or START + index * PERIOD, message)
+
+    def pair(self, radar, image, radar_topic=RADAR, image_topic=CAMERA):
+        """Marks the radar frame and the image of these stamps as a pair."""
+        matched = Matched(None, None, START + radar * PERIOD, START + image * PERIOD, (image - radar) * PERIOD)
+        topics = {'radar_topic': radar_topic, 'image_topic': image_topic, 'frame_id': 'radar'}
+        self.bag.write('/pairs', START + radar * PERIOD, pair_to_message(matched, radar, TYPES, **topics))
 
     def jpeg(self, index, broken=False):
         stamp_ns = START + index * PERIOD
@@ -266,6 +273,45 @@ def test_the_bags_own_pairs_are_kept(tmp_path, clip, cache):
     assert (recording.stamps_ns - recording.image_stamps_ns)[1:].tolist() == [PERIOD] * 11
 
 
+def test_of_pairs_of_several_sensors_those_count_whose_topics_are_wanted_or_else_come_first(tmp_path, cache):
+    """Radars are marked with cameras whose images are so many frames late; the first of all lacks a mark."""
+    late = {(RADAR, CAMERA): 1, (RADAR, '/camera/right'): 2, ('/radar/other', CAMERA): 3}
+    with Clip(tmp_path / 'bag') as made:
+        for topic in (RADAR, '/radar/other'):
+            made.info(topic=topic)
+        for index in range(8):
+            for topic in (RADAR, '/radar/other'):
+                made.radar(index, START + index * PERIOD, topic=topic)
+            for topic in (CAMERA, '/camera/right'):
+                made.image(index, START + index * PERIOD, topic=topic)
+            for topics, frames in late.items():
+                if index >= frames and (index, frames) != (5, 1):
+                    made.pair(index, index - frames, *topics)
+    for settings, frames in (
+        ({}, 1),
+        ({'image_topic': '/camera/right'}, 2),
+        ({'radar_topic': '/radar/other'}, 3),
+        ({'radar_topic': '/radar/other', 'image_topic': '/camera/right'}, 0),  # marked with none: the nearest images
+    ):
+        recording = open_recording(made.path, RecordingSettings(masks='none', **settings), cache)
+        assert recording.has_image.tolist() == [index >= frames and (index, frames) != (5, 1) for index in range(8)]
+        apart = (recording.stamps_ns - recording.image_stamps_ns)[recording.has_image]
+        assert np.all(apart == frames * PERIOD)
+
+
+def test_pairs_of_equal_stamps_are_those_of_their_order(tmp_path, cache):
+    with Clip(tmp_path / 'bag') as made:
+        made.info()
+        for index in range(4):
+            made.radar(index, START + index // 2 * PERIOD)
+            made.image(index, START + index // 2 * PERIOD)
+            made.pair(index // 2, index // 2)
+    recording = open_recording(made.path, RecordingSettings(masks='none'), cache)
+    assert recording.has_image.all()
+    for index in range(4):
+        np.testing.assert_array_equal(recording.images[index], picture(index))
+
+
 def test_an_offset_that_is_given_goes_before_the_bags_own_pairs(tmp_path, clip, cache):
     marked = tmp_path / 'marked'
     pair_bags([clip], marked, slop_s=0.01, image_offset_s=0.1)
@@ -302,10 +348,14 @@ def test_heatmaps_with_nan_are_left_out_and_told(tmp_path, cache):
     with Clip(tmp_path / 'bag') as made:
         made.info()
         for index in range(6):
-            made.radar(index, **({'values': np.full(GRID.shape, np.nan, np.float32)} if index == 2 else {}))
+            unusable = {'values': np.full(GRID.shape, np.nan, np.float32)} if index == 2 else {}
+            made.info(START + index * PERIOD, noise_floor=-float(index))
+            made.radar(index, **unusable)
             made.image(index)
     recording = open_recording(made.path, cache=cache)
     assert recording.heatmaps[:, 0, 0].tolist() == [0, 1, 3, 4, 5]
+    assert recording.noise_floor.tolist() == [0, -1, -3, -4, -5]
+    assert recording.stamps_ns.tolist() == [START + index * PERIOD for index in (0, 1, 3, 4, 5)]
     np.testing.assert_array_equal(recording.images[2], picture(3))
     (fault,) = recording.faults
     assert fault.startswith('1 of 6 radar frames cannot be used; the first: heatmap: expected finite numbers')
