@@ -128,5 +128,6 @@ def test_pictures_become_changes_against_the_median_before():
     assert not stream(None).any()
     stream.reset()
     assert not stream(moved).any()
+    np.testing.assert_allclose(stream(yard)[:3], -maps[:3], atol=0.01)  # which is no part of its own background
     with pytest.raises(ValueError, match=r'size: expected two whole numbers from 8 px on, got \(4, 80\)'):
         PictureInputSettings((4, 80))

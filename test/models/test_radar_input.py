@@ -54,6 +54,40 @@ def test_moving_shows_what_moves_and_nothing_where_the_velocity_is_unknown():
     assert maps[12, 3] == 0 and np.isfinite(maps).all()
 
 
+def test_moving_is_half_open_at_the_speed_that_is_set():
+    values = np.full(GRID.shape, 32.0, np.float32)
+    speeds = np.broadcast_to(np.linspace(-6, 6, GRID.shape[1], dtype=np.float32), GRID.shape).astype(np.float16)
+    heatmap = Heatmap(values, GRID, noise_floor=2.0, velocity=speeds.astype(np.float32))
+    power, moving = RadarInput(RadarInputSettings(('power', 'moving'), moving_speed=2.0), GRID)(heatmap)
+    gate = speeds.astype(float) ** 2 / (speeds.astype(float) ** 2 + 2.0**2)
+    np.testing.assert_allclose(moving, power * gate, rtol=2e-3)
+
+
+def test_the_background_is_as_long_as_is_set_and_learns_every_nth_heatmap():
+    """Each level against the median of those before it that were learned and are still remembered, in dB."""
+    levels = [10.0, 30.0, 20.0, 50.0, 40.0, 60.0]
+    before = {(2, 1): [20, 25, 35, 45], (2, 2): [10, 15, 15, 30], (50, 1): [20, 20, 25, 30]}
+    for (frames, interval), wanted in before.items():
+        settings = RadarInputSettings(('change',), background_frames=frames, background_interval=interval)
+        radar_input = RadarInput(settings, GRID)
+        heatmaps = [Heatmap(np.full(GRID.shape, level, np.float32), GRID, noise_floor=0.0) for level in levels]
+        shown = [radar_input(heatmap)[0, 0, 0] for heatmap in heatmaps]
+        change = np.array(levels[2:]) - wanted
+        np.testing.assert_allclose(shown[2:], np.log1p(10 ** (change / 10)), rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ('change', 'goes_on'),
+    [({'channels': ('change', 'moving')}, True), ({'background_frames': 7}, False), ({'max_range': 6.0}, False)],
+)
+def test_a_background_is_shared_where_it_is_learned_alike(change, goes_on):
+    first, other = (RadarInput(RadarInputSettings(**each), GRID) for each in ({'channels': ('change',)}, change))
+    first(_heatmap())
+    other.share_background(first)
+    shown = other(_heatmap(target=(4, 3)))[other.settings.channels.index('change')]
+    assert bool(shown[4, 3] > 5) is goes_on  # on the first heatmap of a stream, nothing is a change
+
+
 def test_velocity_is_signed_scaled_and_zero_in_noise_and_where_it_is_unknown():
     settings = RadarInputSettings(('power', 'velocity'), velocity_scale=8.0, velocity_min_snr=12.0)
     values = np.full(GRID.shape, 3.0, np.float32)
