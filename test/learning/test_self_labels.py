@@ -180,6 +180,27 @@ def test_confidence_vanishes_where_masks_and_radar_have_nothing_in_common():
     assert np.median(related.confidence) > 2 * np.median(unrelated.confidence)
 
 
+def test_confidence_is_the_belief_that_it_is_there_and_near_and_not_by_chance(guided):
+    """The chance of less than the tolerance under a round normal law, and Bayes' rule for what the radar misses."""
+    _, labels = guided
+    total = labels.variance[:, 0] + labels.variance[:, 1] * labels.range**2
+    near = 1 - np.exp(-(FAST.error_tolerance**2) / total)
+    there = labels.confidence / (labels.purity * near)
+    missed = labels.detected < 0.8
+    belief = (there[missed] - labels.detected[missed]) / (1 - labels.detected[missed])
+    valid, detection = FAST.valid_prior, labels.detection_probability
+    assert missed.sum() > 10
+    np.testing.assert_allclose(belief, valid * (1 - detection) / (1 - valid * detection), rtol=0.25)
+
+
+def test_purity_is_the_share_of_detections_that_are_not_by_chance():
+    def purity(**options):
+        return float(np.median(label_frames(World(scenes=6, attention=True, most=2, **options).frames, FAST).purity))
+
+    assert purity(related=False, clutter=12) < 0.15
+    assert purity(clutter=0, static=0, detection=1.0) > 0.85 > purity(clutter=12) > 0.4
+
+
 def test_confident_labels_are_better_than_the_others(guided):
     world, labels = guided
     wrong = np.random.default_rng(0).random(len(labels)) < 0.2
@@ -205,6 +226,20 @@ def test_a_label_does_not_see_the_radar_of_its_own_scene(guided):
         frames[index] = replace(frames[index], candidates=source, attention=empty)
     again = label_frames(frames, FAST)
     rows = np.isin(labels.frame, own)
+    np.testing.assert_allclose(again.range[rows], labels.range[rows], rtol=1e-9)
+    assert not np.allclose(again.range[~rows], labels.range[~rows], rtol=1e-9)
+
+
+def test_a_label_of_a_single_recording_does_not_see_the_radar_of_its_stretch():
+    world = World(scenes=1, frames=90, attention=True)
+    labels = label_frames(world.frames, FAST)
+    frames, stretch = list(world.frames), range(90 // FAST.folds)
+    for index, other in zip(stretch, stretch[::-1], strict=True):
+        source = world.frames[other].candidates
+        empty = np.zeros((len(frames[index].features), len(source)))
+        frames[index] = replace(frames[index], candidates=source, attention=empty)
+    again = label_frames(frames, FAST)
+    rows = np.isin(labels.frame, stretch)
     np.testing.assert_allclose(again.range[rows], labels.range[rows], rtol=1e-9)
     assert not np.allclose(again.range[~rows], labels.range[~rows], rtol=1e-9)
 
