@@ -3,10 +3,13 @@
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
@@ -15,6 +18,7 @@ from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.cli import app
+from radio_visual_ssl.learning.contrastive_model import ContrastiveModel, Encoders, EncoderSettings
 from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
 from radio_visual_ssl.learning.label_set import LABEL_TOPIC, LabelError, LabelSet
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
@@ -25,10 +29,17 @@ from radio_visual_ssl.learning.recordings import open_recordings
 from radio_visual_ssl.learning.self_labels import SelfLabels
 from radio_visual_ssl.learning.truth import read_truth
 from radio_visual_ssl.models.cell_grid import CellGrid
-from radio_visual_ssl.models.checkpoint import RadarGeometry
+from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.network_localizer import NetworkLocalizer
+from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
+from radio_visual_ssl.models.radar_input import RadarInputSettings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tiny_model import write_tiny_model
 
 TYPES = RosbagsTypes()
 GRID = PolarGrid(2 + 0.5 * np.arange(56), np.arcsin((np.arange(24) - 11.5) / 14))
@@ -371,6 +382,52 @@ def test_any_setting_of_the_labels_is_overridden_kept_with_them_and_named_if_it_
     ):
         result = command(yard / 'short', *options, '--set', text)
         assert message in ' '.join(str(result.exception or result.output).split())
+
+
+def contrastive_model(path):
+    """A checkpoint of nobody's training for the radar of the yard."""
+    torch.manual_seed(2)
+    settings = EncoderSettings(embedding_dim=8, radio_width=4, backbone_width=4, image_width=40)
+    weights = Encoders(GRID, 1, settings).state_dict()
+    radar = RadarGeometry('yard', GRID, Reference.NOISE_FLOOR)
+    about = {'objective': 'mcl', 'encoders': asdict(settings), 'temperature': 0.1}
+    return save_checkpoint(path, Checkpoint('contrastive', weights, radar, RadarInputSettings(('change',)), about))
+
+
+def test_each_option_of_the_command_has_its_effect_on_the_labels(yard, tmp_path):
+    empty = Heatmap(np.zeros(GRID.shape, np.float32), GRID, Reference.NOISE_FLOOR, 0.0, None, 'yard')
+    localizer = write_tiny_model(tmp_path / 'localizer.safetensors', empty)
+    model = contrastive_model(tmp_path / 'mcl.safetensors')
+    settings, peak = replace(SETTINGS, least_masks=5), 'background_peak'
+
+    def written(*options):
+        out = tmp_path / 'labels'
+        common = ('--cache', yard / 'cache', '--least-masks', 5, '--camera-pose', 'mast', '--out', out)
+        result = command(yard / 'short', *common, *options)
+        assert result.exit_code == 0, result.output
+        return LabelSet.load(out)
+
+    def made(method=peak, opened=CAMERA, changed=settings, model=None, **options):
+        recordings = open_recordings([yard / 'short'], replace(opened, image_width=160), yard / 'cache')
+        return make_labels(recordings, model, changed, [method], **options).methods[method].label_set
+
+    plain = written('--method', peak)
+    assert plain.content == made().content
+    network = NetworkLocalizer(NetworkLocalizerSettings(str(localizer), threshold=0.02))
+    for options, expected in (
+        (('--relabel', localizer), made(localizer=network)),
+        (('--background', 'raw'), made(changed=replace(settings, background='raw'))),
+        (('--coverage', 0.4), made(changed=replace(settings, coverage=0.4))),
+        (('--confidence', 0.9), made(changed=replace(settings, confidence=0.9))),
+        (('--wrong-masks', 0.6), made(opened=replace(CAMERA, wrong_masks=0.6))),
+        (('--masks', '/detector/boxes'), made(opened=replace(CAMERA, masks='/detector/boxes'))),
+    ):
+        labels = written('--method', peak, *options)
+        assert labels.content == expected.content != plain.content, options[0]
+    by_attention = written('--method', 'attention', '--model', model)
+    assert by_attention.content == made('attention', model=ContrastiveModel.load(model)).content
+    assert by_attention.provenance['model'] == str(model)
+    assert (written('--model', model).method, written().method) == ('mcl_em', 'em')
 
 
 def test_labels_move_from_the_surface_to_the_middle_where_a_depth_is_given(yard, recordings, tmp_path):
