@@ -13,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
-DEFAULT_TIMEOUT = 20.0
+DEFAULT_TIMEOUT = 60.0
 """s; generous, since the machine may be busy: nothing is asserted about time."""
+
+
+def values_of(status):
+    """The values of a status on /diagnostics, by their keys."""
+    return {entry.key: entry.value for entry in status.values}
 
 
 class Started:
@@ -244,29 +249,49 @@ class Graph:
         """Wait until a node is in a state."""
         self.wait_until(lambda: self.state(node) == label, f'{node} {label}', timeout)
 
-    def wait_for_status(self, name, level, text='', timeout=DEFAULT_TIMEOUT):
-        """The next status on /diagnostics of this name and level whose message holds the text."""
-        from diagnostic_msgs.msg import DiagnosticArray
-
-        if self._diagnostics is None:
-            self._diagnostics = self.listen(DiagnosticArray, '/diagnostics')
-        self._diagnostics.clear()
+    def wait_for_status(self, name, level=None, text='', timeout=DEFAULT_TIMEOUT):
+        """The next status on /diagnostics of this name and level (None: any) whose message holds the text."""
+        diagnostics = self._new_diagnostics()
 
         def matching(messages):
             return [
                 status
                 for message in messages
                 for status in message.status
-                if status.name == name and status.level == level and text in status.message
+                if status.name == name and level in (None, status.level) and text in status.message
             ]
 
         try:
-            return matching(self._diagnostics.wait(lambda messages: bool(matching(messages)), timeout))[0]
+            return matching(diagnostics.wait(lambda messages: bool(matching(messages)), timeout))[0]
         except AssertionError:
             node = name.partition(':')[0]
-            said = {s.name: f'{s.level} {s.name}: {s.message}' for m in self._diagnostics.messages for s in m.status}
+            said = {s.name: f'{s.level} {s.name}: {s.message}' for m in diagnostics.messages for s in m.status}
             seen = [line for status, line in sorted(said.items()) if status.startswith(node)] or sorted(said)[:20]
             raise AssertionError(f'{level} {name}: {text!r} is not on /diagnostics; last\n' + '\n'.join(seen)) from None
+
+    def wait_until_received(self, node, counts, timeout=DEFAULT_TIMEOUT):
+        """Wait until a node says that it has received so many messages of each topic: what was sent is behind it."""
+        diagnostics = self._new_diagnostics()
+
+        def received(messages):
+            said = {status.name: values_of(status).get('received') for m in messages for status in m.status}
+            return {topic: said.get(f'{node.lstrip("/")}: {topic}') for topic in counts}
+
+        expected = {topic: str(count) for topic, count in counts.items()}
+        try:
+            diagnostics.wait(lambda messages: received(messages) == expected, timeout)
+        except AssertionError:
+            got = received(diagnostics.messages)
+            raise AssertionError(f'{node}: expected {expected} received messages, got {got}') from None
+
+    def _new_diagnostics(self):
+        """What comes on /diagnostics from now on."""
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        if self._diagnostics is None:
+            self._diagnostics = self.listen(DiagnosticArray, '/diagnostics')
+        self._diagnostics.clear()
+        return self._diagnostics
 
 
 @pytest.fixture(scope='module')

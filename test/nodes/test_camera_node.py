@@ -14,6 +14,7 @@ pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not bui
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from mjpeg_server import MjpegServer
+from ros_graph import values_of
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from radio_visual_ssl.bags.messages import stamp_to_ns
@@ -34,11 +35,12 @@ projection_matrix: {rows: 3, cols: 4, data: [240, 0, 159.5, 0, 0, 240, 119.5, 0,
 
 
 def picture(index):
-    """Blue to the left, red to the right, green by number."""
+    """Blue to the left, red to the right and more so downwards, green by number."""
     image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     image[:, : WIDTH // 2, 0] = 200
     image[:, WIDTH // 2 :, 2] = 100
     image[..., 1] = index
+    image[..., 2] += np.arange(HEIGHT, dtype=np.uint8)[:, None] // 2
     return image
 
 
@@ -62,6 +64,11 @@ def server():
     made = MjpegServer()
     yield made
     made.stop()
+
+
+def encodings(form, *setting):
+    """What the pictures become as compressed images."""
+    return [cv2.imencode(f'.{form}', picture(index), setting)[1].tobytes() for index in range(5)]
 
 
 def pixels(message):
@@ -100,25 +107,39 @@ def test_a_folder_becomes_images_with_info_and_compressed_images(graph, folder, 
     seen = {stamp_to_ns(message.header.stamp) for message in infos.messages}
     assert len(seen & set(stamps)) >= 3, 'image and camera_info share their stamp'
 
-    message = compressed.wait(1)[0]
+    def of_one_picture():
+        return [(one, other) for one in compressed.messages for other in images.messages if one.header == other.header]
+
+    graph.wait_until(of_one_picture, 'a compressed image with the header of a raw one')
+    message, image = of_one_picture()[0]
     assert message.format == 'bgr8; jpeg compressed bgr8'
     decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
     assert np.abs(decoded[:, 20:40, 0].astype(int) - 200).max() < 12
+    assert message.data.tobytes() == encodings('jpeg', cv2.IMWRITE_JPEG_QUALITY, 95)[pixels(image)[0, 0, 1]]
 
-    assert graph.set_parameter('/a/camera_node', 'compressed.format', 'png').successful
-    message = compressed.wait(lambda found: 'png' in found[-1].format)[-1]
-    assert message.format == 'bgr8; png compressed bgr8'
+    for form, name, setting, value in (
+        ('jpeg', 'jpeg_quality', cv2.IMWRITE_JPEG_QUALITY, 10),
+        ('png', 'png_level', cv2.IMWRITE_PNG_COMPRESSION, 0),
+    ):
+        assert graph.set_parameter('/a/camera_node', f'compressed.{name}', value).successful
+        assert graph.set_parameter('/a/camera_node', 'compressed.format', form).successful
+        expected = encodings(form, setting, value)
+        message = compressed.wait(lambda found: found[-1].data.tobytes() in expected)[-1]  # noqa: B023
+        assert message.format == f'bgr8; {form} compressed bgr8'
     decoded = cv2.imdecode(np.frombuffer(message.data, np.uint8), cv2.IMREAD_COLOR)
     np.testing.assert_array_equal(decoded, picture(decoded[0, 0, 1]))
 
-    # live: half the size, of the right half
-    assert graph.set_parameter('/a/camera_node', 'crop_x', WIDTH // 2).successful
-    assert graph.set_parameter('/a/camera_node', 'height', HEIGHT // 2).successful
-    image = images.wait(lambda found: found[-1].width == WIDTH // 4)[-1]
-    assert image.height == HEIGHT // 2
-    assert pixels(image)[..., 0].max() == 0
-    info = infos.wait(lambda found: found[-1].width == WIDTH // 4)[-1]
-    np.testing.assert_allclose(info.k, [125, 0, 0.0, 0, 125.5, 59.0, 0, 0, 1])
+    # live: half the size, of a part of the right half
+    for name, value in (('x', WIDTH // 2), ('y', 40), ('width', 120), ('height', 100)):
+        assert graph.set_parameter('/a/camera_node', f'crop_{name}', value).successful
+    assert graph.set_parameter('/a/camera_node', 'height', 50).successful
+    image = images.wait(lambda found: found[-1].width == 60)[-1]
+    part = picture(pixels(image)[0, 0, 1])[40:140, WIDTH // 2 : WIDTH // 2 + 120]
+    assert image.height == 50
+    np.testing.assert_allclose(pixels(image), part.reshape(50, 2, 60, 2, 3).mean(axis=(1, 3)), atol=1)
+    info = infos.wait(lambda found: found[-1].width == 60)[-1]
+    assert info.height == 50
+    np.testing.assert_allclose(info.k, [125, 0, 0.0, 0, 125.5, 39.0, 0, 0, 1])
 
     result = graph.set_parameter('/a/camera_node', 'gain', 3)
     assert not result.successful
@@ -128,7 +149,7 @@ def test_a_folder_becomes_images_with_info_and_compressed_images(graph, folder, 
     result = graph.set_parameter('/a/camera_node', 'source', '1')
     assert 'expected a change while the node is unconfigured' in result.reason
     status = graph.wait_for_status('a/camera_node: capture', DiagnosticStatus.OK)
-    assert float({entry.key: entry.value for entry in status.values}['rate_hz']) > 5
+    assert float(values_of(status)['rate_hz']) > 5
     assert node.stop() == 0
     assert 'Traceback' not in node.output
 
@@ -190,7 +211,7 @@ def test_a_network_camera_that_is_unplugged_comes_back(graph, server):
     images.wait(5)
     graph.wait_for_status('d/camera_node: capture', DiagnosticStatus.OK)
     status = graph.wait_for_status('d/camera_node: state', DiagnosticStatus.OK)
-    values = {entry.key: entry.value for entry in status.values}
+    values = values_of(status)
     assert (values['reconnects'], values['stamps'], values['size']) == ('1', 'reception', '160 x 120')
     assert values['source'] == server.url
     assert graph.set_parameter('/d/camera_node', 'rate', 3.0).successful

@@ -3,12 +3,14 @@
 
 import math
 import re
+import time
 
 import numpy as np
 import pytest
 
 pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not built or not on the path (make build)')
 
+from ros_graph import values_of
 from sensor_msgs.msg import Image
 
 from radio_visual_ssl.bags.messages import (
@@ -64,10 +66,11 @@ class Radar:
         self.info = graph.publisher(RadarInfo, 'radar/info', latched_qos())
         self._second = 100
 
-    def message(self, data=None, axes=AXES):
+    def message(self, data=None, axes=AXES, stamp_ns=None):
         self._second += 1
         data = cube_of_a_target() if data is None else data
-        return cube_to_message(Cube(data.astype(np.complex64), axes), self._second * 10**9 + 5, 'radar', TYPES)
+        stamp_ns = self._second * 10**9 + 5 if stamp_ns is None else stamp_ns
+        return cube_to_message(Cube(data.astype(np.complex64), axes), stamp_ns, 'radar', TYPES)
 
     def send_info(self, profile=RADAR, frame='radar'):
         self.info.publish(profile_to_info(profile, 10**9, frame, TYPES))
@@ -214,6 +217,14 @@ def test_formation_settings_change_live(graph, radar):
     assert radar.send(radar.message()).width == 64
 
 
+def test_the_radar_bears_the_name_that_it_is_given(graph, radar):
+    for given, name in (('mast', 'mast'), ('', 'small')):
+        assert graph.set_parameter(NODE, 'radar_name', given).successful
+        radar.send(radar.message())
+        radar.infos.wait(lambda infos: infos[-1].radar == name)  # noqa: B023
+        graph.wait_until(lambda: graph.wait_for_status('heatmap_node: state', OK).hardware_id == name, name)  # noqa: B023
+
+
 @pytest.mark.parametrize(
     ('name', 'value', 'reason'),
     [
@@ -235,8 +246,9 @@ def test_diagnostics_tell_rate_latency_and_processing_time(graph, radar):
     radar.send(radar.message())
     radar.send(radar.message())
     status = graph.wait_for_status('heatmap_node: /radar/cube', OK)
-    values = {entry.key: entry.value for entry in status.values}
+    values = values_of(status)
     assert {'received', 'errors', 'rate_hz', 'processing_p50_ms', 'processing_max_ms'} <= set(values)
+    assert 'another time' in values['latency']
     assert int(values['received']) > int(values['errors']) >= 5
     assert status.hardware_id == 'small'
 
@@ -249,10 +261,15 @@ def test_deactivated_it_is_silent_and_activated_it_goes_on(graph, radar):
     graph.wait_until(lambda: radar.cube.get_subscription_count() == 1, 'subscription')
 
     def answers():
-        radar.cube.publish(radar.message())
+        radar.cube.publish(radar.message(stamp_ns=time.time_ns() - 3_000_000_000))
         return len(radar.heatmaps) > 0
 
     graph.wait_until(answers, 'a heatmap after activation')
+    # latencies count from the stamp to now
+    graph.wait_until(
+        lambda: 'latency_p50_ms' in values_of(graph.wait_for_status('heatmap_node: /radar/cube')), 'latency'
+    )
+    assert 3e3 <= float(values_of(graph.wait_for_status('heatmap_node: /radar/cube'))['latency_p50_ms']) < 1e6
 
 
 def test_a_profile_stands_in_for_a_missing_info_and_a_missing_calibration_file_is_named(graph, tmp_path):
@@ -314,6 +331,22 @@ def test_of_a_radar_that_sends_heatmaps_it_makes_the_preview(graph):
 
     graph.wait_until(arrives, 'a preview')
     assert previews.messages[0].header == image.header
+
+    # 0 dB in grey, between the darkest and the brightest level
+    name = '/ready/heatmap_node'
+    for parameter, value in (('view', 'polar'), ('colour_map', 'grey'), ('height', 100), ('minimum_db', -10.0)):
+        assert graph.set_parameter(name, f'preview.{parameter}', value).successful
+    for brightest, level in ((30.0, 63), (10.0, 127)):
+        assert graph.set_parameter(name, 'preview.maximum_db', brightest).successful
+
+        def drawn():
+            image_publisher.publish(image)
+            last = previews.messages[-1]
+            return last.height == 100 and set(last.data.tobytes()) == {level}  # noqa: B023
+
+        graph.wait_until(drawn, f'a preview of grey {level}')
+    refused = graph.set_parameter(name, 'preview.maximum_db', -10.0)
+    assert "'preview.maximum_db': expected more than preview.minimum_db -10.0, got -10.0" in refused.reason
     assert node.stop() == 0
 
 

@@ -13,6 +13,7 @@ import torch
 
 pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not built or not on the path (make build)')
 
+from ros_graph import values_of
 from sensor_msgs.msg import Image, PointCloud2
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
@@ -63,10 +64,6 @@ def moving(speed):
 def velocity_of(message, shown):
     """The velocities that belong to a message."""
     return velocity_to_image(shown, stamp_to_ns(message.header.stamp), 'radar', TYPES)
-
-
-def values_of(status):
-    return {entry.key: entry.value for entry in status.values}
 
 
 class Localizer:
@@ -121,7 +118,9 @@ def test_heatmaps_before_their_info_are_kept_and_localized_when_it_comes(localiz
 
 def test_a_target_comes_out_on_every_output_with_the_heatmaps_stamp_and_frame(localizer):
     message = localizer.message()
-    target = localizer.send(message).targets[0]
+    answer = localizer.send(message)
+    assert answer.header == message.header
+    target = answer.targets[0]
     x = GRID.range[ROW] * np.cos(GRID.azimuth[COLUMN])
     y = GRID.range[ROW] * np.sin(GRID.azimuth[COLUMN])
     assert (target.position.x, target.position.y) == pytest.approx((x, y), abs=0.3)
@@ -132,9 +131,11 @@ def test_a_target_comes_out_on_every_output_with_the_heatmaps_stamp_and_frame(lo
     assert detections.header == message.header
     position = detections.detections[0].results[0].pose.pose.position
     assert (position.x, position.y) == (target.position.x, target.position.y)
-    assert detections.detections[0].bbox.size.x == 1.0
+    size = detections.detections[0].bbox.size
+    assert (size.x, size.y, size.z) == (1.0, 1.0, 1.0)
 
     points = localizer.answer(localizer.points, message)
+    assert points.header == message.header
     names = [field.name for field in points.fields]
     cloud = np.frombuffer(points.data, np.float32).reshape(-1, len(names))
     assert cloud[0, names.index('x')] == pytest.approx(x, abs=0.3)
@@ -143,6 +144,7 @@ def test_a_target_comes_out_on_every_output_with_the_heatmaps_stamp_and_frame(lo
 
 def test_markers_replace_those_of_the_frame_before(graph, localizer):
     graph.wait_until(lambda: graph.node.count_publishers('localizer/markers') == 1, 'markers')
+    assert graph.set_parameter(NODE, 'marker_lifetime', 2.5).successful
     message = localizer.message()
     localizer.send(message)
 
@@ -153,6 +155,7 @@ def test_markers_replace_those_of_the_frame_before(graph, localizer):
     assert markers[0].action == Marker.DELETEALL
     assert {'localizer/body', 'localizer/ellipse', 'localizer/text'} <= {marker.ns for marker in markers[1:]}
     assert all(marker.header == message.header for marker in markers)
+    assert {(marker.lifetime.sec, marker.lifetime.nanosec) for marker in markers[1:]} == {(2, 500_000_000)}
 
 
 def test_an_empty_heatmap_gives_an_empty_message(localizer):
@@ -215,7 +218,11 @@ def test_settings_change_live_and_wrong_ones_are_refused_with_the_reason(graph, 
     assert graph.set_parameter(NODE, 'cfar.min_snr', 60).successful
     assert not localizer.send(localizer.message()).targets
     assert graph.set_parameter(NODE, 'cfar.min_snr', 12.0).successful
-    assert localizer.send(localizer.message()).targets
+    assert graph.set_parameter(NODE, 'nominal_size', [4.0, 2.0, 1.5]).successful
+    message = localizer.message()
+    assert localizer.send(message).targets
+    size = localizer.answer(localizer.detections, message).detections[0].bbox.size
+    assert (size.x, size.y, size.z) == (4.0, 2.0, 1.5)
     for name, value, reason in (
         ('cfar.probability_of_false_alarm', 2.0, r'probability_of_false_alarm.*expected a number from .*got 2\.0'),
         ('cfar.method', 'best', r"cfar\.method.*expected one of 'ca'.*got 'best'"),
@@ -269,7 +276,7 @@ def test_it_ends_cleanly_on_a_signal(node, localizer):
 
 
 def test_velocities_are_paired_by_their_stamp_and_waited_for_a_while(graph):
-    node = graph.start_node('localizer_node', '-r', '__ns:=/moving', velocity_timeout=0.5, **STATIC)
+    node = graph.start_node('localizer_node', '-r', '__ns:=/moving', velocity_timeout=2.0, input_timeout=0.5, **STATIC)
     localizer = Localizer(graph, '/moving')
     velocities = graph.publisher(Image, '/moving/radar/velocity')
     localizer.send_info()
@@ -287,6 +294,28 @@ def test_velocities_are_paired_by_their_stamp_and_waited_for_a_while(graph):
     assert np.isnan(alone.targets[0].radial_velocity)
     status = graph.wait_for_status('moving/localizer_node: state', OK)
     assert values_of(status)['heatmaps_without_velocity'] == '1'
+    # what may be silent is, without a warning
+    graph.wait_for_status('moving/localizer_node: /moving/radar/heatmap', WARN, 'no message on')
+    for topic in ('radar/heatmap_info', 'radar/velocity'):
+        graph.wait_for_status(f'moving/localizer_node: /moving/{topic}', OK)
+
+    name = '/moving/localizer_node'
+    for transition in ('deactivate', 'cleanup'):
+        assert graph.change_state(name, transition)
+    assert graph.set_parameter(name, 'use_velocity', False).successful
+    for transition in ('configure', 'activate'):
+        assert graph.change_state(name, transition)
+    graph.wait_until(lambda: velocities.get_subscription_count() == 0, 'a localizer without velocities')
+    message = localizer.message(moving(3.0))
+    velocities.publish(velocity_of(message, moving(3.0)))
+    localizer.targets.clear()
+
+    def answers():
+        localizer.image.publish(message)
+        return len(localizer.targets) > 0
+
+    graph.wait_until(answers, 'targets')
+    assert np.isnan(localizer.targets.messages[0].targets[0].radial_velocity)
     assert node.stop() == 0
 
 
@@ -299,9 +328,10 @@ def test_as_many_velocities_are_kept_as_heatmaps_may_wait_for_their_info(graph):
         velocities.publish(velocity_of(message, moving(speed)))
         localizer.image.publish(message)
         time.sleep(0.02)
-    for topic, level in (('heatmap', WARN), ('velocity', OK)):
-        name = f'patient/localizer_node: /patient/radar/{topic}'
-        graph.wait_until(lambda: values_of(graph.wait_for_status(name, level))['received'] == str(WAITING), topic)  # noqa: B023
+    topics = ('/patient/radar/heatmap', '/patient/radar/velocity')
+    graph.wait_until_received('/patient/localizer_node', dict.fromkeys(topics, WAITING))
+    for topic, level in zip(topics, (WARN, OK), strict=True):
+        graph.wait_for_status(f'patient/localizer_node: {topic}', level)
     localizer.send_info()
     answers = localizer.targets.wait(WAITING)
     assert [answer.targets[0].radial_velocity for answer in answers] == pytest.approx(range(1, WAITING + 1))
@@ -310,7 +340,7 @@ def test_as_many_velocities_are_kept_as_heatmaps_may_wait_for_their_info(graph):
 
 def test_velocities_under_another_name_are_waited_for_as_well(graph):
     node = graph.start_node(
-        'localizer_node', '-r', '__ns:=/renamed', '-r', 'radar/velocity:=doppler', velocity_timeout=5.0, **STATIC
+        'localizer_node', '-r', '__ns:=/renamed', '-r', 'radar/velocity:=doppler', velocity_timeout=10.0, **STATIC
     )
     localizer = Localizer(graph, '/renamed')
     velocities = graph.publisher(Image, '/renamed/doppler')
@@ -324,7 +354,7 @@ def test_velocities_under_another_name_are_waited_for_as_well(graph):
 
 
 def test_unknown_velocities_are_nan_and_infinite_ones_refused(graph):
-    node = graph.start_node('localizer_node', '-r', '__ns:=/unknown', velocity_timeout=5.0, **STATIC)
+    node = graph.start_node('localizer_node', '-r', '__ns:=/unknown', velocity_timeout=10.0, **STATIC)
     localizer = Localizer(graph, '/unknown')
     velocities = graph.publisher(Image, '/unknown/radar/velocity')
     localizer.send_info()
@@ -354,6 +384,9 @@ def test_after_a_jump_back_in_time_it_starts_afresh(graph):
     assert localizer.send(localizer.message()).targets
     assert graph.set_parameter('/looped/localizer_node', 'cfar.min_snr', 12.0).successful
     assert localizer.send(localizer.message()).targets, 'the background outlives a setting that does not concern it'
+    localizer._second -= 1
+    localizer.targets.clear()
+    assert localizer.send(localizer.message()).targets, 'the same stamp again is no jump'
     localizer._second = 50
     assert not localizer.send(localizer.message()).targets
     node.wait_for_line('stamps jumped back by 5[0-9].000 s; starting afresh')
@@ -392,6 +425,9 @@ def test_settings_that_ship_for_the_radar_are_found_by_its_name(graph):
     settings = load_cfar_settings(file)
     assert graph.get_parameter('/scanning/localizer_node', 'cfar.background') == settings.background
     assert graph.get_parameter('/scanning/localizer_node', 'cfar.max_targets') == 5
+    status = graph.wait_for_status('scanning/localizer_node: state', OK)
+    assert status.hardware_id == 'Navtech CTS350-X'
+    assert (values_of(status)['backend'], values_of(status)['settings']) == ('cfar', file.stem)
     assert node.stop() == 0
 
 
@@ -420,7 +456,7 @@ def test_a_network_says_live_what_it_says_offline(graph, model):
     assert graph.set_parameter('/learned/localizer_node', 'network.max_targets', 1).successful
     assert len(found(localizer.send(localizer.message(heatmap(seed=9))))) == 1
     status = graph.wait_for_status('learned/localizer_node: state', OK)
-    assert {entry.key: entry.value for entry in status.values}['model'] == str(model)
+    assert values_of(status)['model'] == str(model)
     refused = graph.set_parameter('/learned/localizer_node', 'network.model', '/no/model.safetensors')
     assert not refused.successful
     assert '/no/model.safetensors' in refused.reason

@@ -141,14 +141,22 @@ def test_looping_starts_again_and_deactivating_pauses(graph, bag):
 
 def test_the_clock_follows_the_time_of_the_bag(graph, bag):
     clocks = graph.listen(Clock, '/clock', 1000)
-    player = graph.start_node('player_node', bag=bag, publish_clock=True, rate=1.0, wait_for_subscribers="['/clock']")
+    player = graph.start_node('player_node', bag=bag, publish_clock=True, rate=0.5, wait_for_subscribers="['/clock']")
     assert player.wait() == 0
     end_ns = START_NS + (FRAMES - 1) * PERIOD_NS
     messages = clocks.wait(lambda found: bool(found) and stamp_to_ns(found[-1].clock) == end_ns)
     times = [stamp_to_ns(message.clock) for message in messages]
     assert times == sorted(times)
-    # 100 Hz and one at each message, over 0.95 s
-    assert len(times) > 50
+    # 100 Hz and two at each message, over 1.9 s
+    assert len(times) > 4 * FRAMES
+    # a clock that is slower than the messages ticks with them alone
+    clocks.clear()
+    player = graph.start_node(
+        'player_node', bag=bag, publish_clock=True, clock_rate=1.0, rate=0.5, wait_for_subscribers="['/clock']"
+    )
+    assert player.wait() == 0
+    slow = clocks.wait(lambda found: bool(found) and stamp_to_ns(found[-1].clock) == end_ns)
+    assert FRAMES <= len(slow) <= 3 * FRAMES
 
 
 def test_a_start_offset_skips_data_but_not_what_is_latched(graph, bag):

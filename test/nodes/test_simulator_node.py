@@ -8,12 +8,16 @@ pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not bui
 
 from sensor_msgs.msg import CameraInfo, Image
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 from radio_visual_ssl.bags.messages import camera_from_info, cube_from_message, profile_from_info, stamp_to_ns
 from radio_visual_ssl.bags.transforms import StaticTransforms
 from radio_visual_ssl.msg import RadarCube, RadarInfo, TargetArray
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.cube import canonical
+from radio_visual_ssl.radar.profile import load_profile
+from radio_visual_ssl.simulation.scene import load_scene
+from radio_visual_ssl.simulation.simulator import Simulator
 
 ERROR = b'\x02'
 
@@ -97,14 +101,46 @@ def test_masks_hold_the_track_ids_of_the_targets(graph, sensors):
     assert any(1 in bytes(message.data) for message in masks.wait(8))
 
 
+def test_what_bears_one_stamp_is_of_one_moment_of_the_scene(graph, files, sensors):
+    masks, markers = graph.listen(Image, '/one/camera/mask'), graph.listen(MarkerArray, '/one/ground_truth/markers')
+
+    def by_stamp(messages):
+        return {stamp_to_ns(message.header.stamp): message for message in messages}
+
+    def of_one_stamp():
+        streams = [by_stamp(stream.messages) for stream in (sensors.cubes, sensors.images, sensors.truths, masks)]
+        streams.append({stamp_to_ns(array.markers[0].header.stamp): array for array in markers.messages})
+        common = set.intersection(*map(set, streams))
+        return [stream[min(common)] for stream in streams] if common else []
+
+    graph.wait_until(of_one_stamp, 'cube, image, truth, mask and markers of one stamp')
+    cube, image, truth, mask, array = of_one_stamp()
+    profile = load_profile(str(files['radar']))
+    simulator = Simulator(load_scene(str(files['scene'])), profile, 0)
+    samples = canonical(cube_from_message(cube), profile)
+    moment = next(k / 20 for k in range(10_000) if np.array_equal(simulator.cube(k / 20), samples))
+    frame = simulator.frame(moment)
+    assert image.data.tobytes() == frame.image.tobytes()
+    assert mask.data.tobytes() == frame.mask.tobytes()
+    (car,), (expected,) = truth.targets, frame.targets
+    assert (car.position.x, car.position.y, car.track_id) == (expected.x, expected.y, expected.track_id)
+    assert truth.header.frame_id == 'one/radar'
+    assert {marker.header.frame_id for marker in array.markers} == {'one/radar'}
+    (body,) = [marker for marker in array.markers if marker.ns == 'ground_truth/body']
+    assert (body.pose.position.x, body.lifetime.nanosec) == (expected.x, 250_000_000)
+
+
 def test_a_moving_vehicle_tells_where_it_is(graph, files, tmp_path):
     moving = tmp_path / 'moving.yaml'
-    moving.write_text(SCENE + 'ego: {path: [[0, 0], [40, 0]], speed: 5.0}\n')
+    moving.write_text(SCENE + 'ego: {path: [[0, 0], [400, 0]], speed: 5.0}\n')
     transforms = graph.listen(TFMessage, '/tf')
-    node = graph.start_node('simulator_node', '-r', '__ns:=/drive', rate=20.0, **{**files, 'scene': moving})
+    node = graph.start_node(
+        'simulator_node', '-r', '__ns:=/drive', rate=20.0, start_time=2.0, **{**files, 'scene': moving}
+    )
     first, *_, last = transforms.wait(5)
     assert (first.transforms[0].header.frame_id, first.transforms[0].child_frame_id) == ('odom', 'radar')
-    assert last.transforms[0].transform.translation.x > first.transforms[0].transform.translation.x
+    began = Simulator(load_scene(str(moving)), load_profile(str(files['radar'])), 0).radar_in_scene(2.0)[1][0]
+    assert last.transforms[0].transform.translation.x > first.transforms[0].transform.translation.x >= began
     assert node.stop() == 0
 
 
