@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base of every node: a lifecycle node that starts itself, checks its parameters and says what is wrong."""
 
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -123,11 +124,22 @@ class ManagedNode(LifecycleNode):
             self.finished.set_result(code)
 
     def close(self) -> int:
-        """Free what the node holds; the process is about to end. Returns an exit code, for where there is none yet."""
-        self.deactivate()
-        self.cleanup()
+        """Free what the node holds; the process is about to end.
+
+        Returns:
+            Exit code, for where there is none yet: 1 where something did not let go.
+        """
+        code = 0
+        for hook in (self.deactivate, self.cleanup):
+            try:
+                hook()
+            except Exception as error:  # what fails must not keep the rest from its end; after Ctrl-C no log is left
+                code = 1
+                print(f'{self.get_name()}: cannot {hook.__name__}: {error}', file=sys.stderr)
+                if not isinstance(error, (ValueError, OSError)):
+                    traceback.print_exc()
         self.destroy_node()
-        return 0
+        return code
 
     @property
     def state(self) -> str:
@@ -411,10 +423,13 @@ class ManagedNode(LifecycleNode):
         return self._transition('cleanup', self.cleanup, lambda: None, of_failure=TransitionCallbackReturn.ERROR)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Destroy inputs and timers, ``deactivate``, destroy the outputs, ``cleanup``; the process ends."""
+        """Destroy inputs and timers, ``deactivate``, destroy the outputs, ``cleanup``; the process ends.
+
+        Exit code 1 where that failed, unless a signal came meanwhile.
+        """
         self._destroy_inputs()
         result = self._transition('shutdown', lambda: self._shut_down(state), self._destroy_outputs)
-        self.finish(0)
+        self.finish(1 if result != TransitionCallbackReturn.SUCCESS and self.context.ok() else 0)
         return result
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -152,13 +152,12 @@ class WatchNode(ManagedNode):
             except ValueError as error:
                 print(f'watch_node: a frame is left out: {error}', file=sys.stderr)
         heatmap_topic = self.resolve_topic_name('radar/heatmap')
-        super().close()
+        code = super().close()
         if self._drawing is not None:
             self._drawing.join()
         if self._frames == 0:
             print('watch_node: no frame arrived on localizer/targets', file=sys.stderr)
-            return 0
-        code = 0
+            return code
         try:
             if self.value('out') and self._shown is None:
                 print(f'watch_node: no picture: no heatmap arrived on {heatmap_topic}', file=sys.stderr)

@@ -78,10 +78,8 @@ class Stubborn(ManagedNode):
 
     def deactivate(self):
         if self.fails:
+            self.fails = False
             raise OSError('the device does not let go')
-
-    def cleanup(self):
-        self.fails = False
 
 sys.exit(run('__main__', 'Stubborn'))
 """
@@ -98,6 +96,21 @@ def test_a_node_that_cannot_be_deactivated_ends_unconfigured_and_can_begin_anew(
     assert graph.change_state(name, 'activate')
     graph.wait_for_status('hard/stubborn: state', OK, 'active')
     assert node.stop(signal.SIGTERM) == 0
+    assert 'Traceback' not in node.output
+
+
+@pytest.mark.parametrize('end', ['shutdown', 'signal'])
+def test_a_node_that_does_not_let_go_at_its_end_says_so_in_its_exit_code(graph, end):
+    node = graph.start(sys.executable, '-c', STUBBORN, '--ros-args', '-r', f'__ns:=/held_{end}')
+    name = f'/held_{end}/stubborn'
+    graph.wait_for_state(name, 'active')
+    if end == 'shutdown':
+        assert not graph.change_state(name, 'shutdown')
+    else:
+        node.process.send_signal(signal.SIGTERM)
+    assert node.wait() == 1
+    verb = 'shutdown' if end == 'shutdown' else 'deactivate'
+    assert f'cannot {verb}: the device does not let go' in node.output
     assert 'Traceback' not in node.output
 
 
