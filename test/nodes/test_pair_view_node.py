@@ -76,7 +76,7 @@ def blue_image():
     return image_to_message(picture, 'rgb8', 0, 'camera', TYPES)
 
 
-def send_until_seen(sensors, seen, image=blue_image, timeout=20):
+def send_until_seen(sensors, seen, image=blue_image, timeout=60):
     sent, deadline = set(), time.monotonic() + timeout
     while not seen.messages:
         assert time.monotonic() < deadline, 'no picture'
