@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.bags.metadata import BagError
-from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader, Frame
+from radio_visual_ssl.bags.reader import BagReader, Frame
+from radio_visual_ssl.bags.topics import IMAGE_TOPIC
 from radio_visual_ssl.radar.grid import CartesianGrid, PolarGrid, polar_to_cartesian
 from radio_visual_ssl.radar.heatmap import Reference
 from radio_visual_ssl.radar.target import Target

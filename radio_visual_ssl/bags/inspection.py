@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.bags.activity import bag_time_offset
 from radio_visual_ssl.bags.pairing import match_stamps
-from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader
+from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.time_offset import TimeOffset, cannot_tell
+from radio_visual_ssl.bags.topics import IMAGE_TOPIC, present_image_topic
 
 GAP_PERIODS = 1.5  # an interval of more than that many periods is a gap
 
@@ -153,13 +154,11 @@ def inspect_bag(
         radar_topic = bag.radar_topic()
     if radar_topic is not None:
         bag.stream(radar_topic)
-    image: str | None = image_topic
-    if image_topic not in bag.streams and f'{image_topic}/compressed' in bag.streams:
-        image = f'{image_topic}/compressed'
-    elif image_topic == IMAGE_TOPIC and image_topic not in bag.streams:
-        image = None
-    else:
-        bag.stream(image_topic)
+    image: str | None = None
+    present = present_image_topic(image_topic, bag.streams)
+    if present in bag.streams or image_topic != IMAGE_TOPIC:
+        bag.stream(present)
+        image = present
     stamps = _all_stamps(bag, progress)
     reports = {topic: _report(stream.type, stamps[topic]) for topic, stream in sorted(bag.streams.items())}
     none = np.zeros(0, np.int64)

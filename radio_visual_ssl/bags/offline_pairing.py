@@ -27,14 +27,20 @@ from radio_visual_ssl.bags.pairing import (
     is_stamp,
     pair_to_message,
 )
-from radio_visual_ssl.bags.reader import (
+from radio_visual_ssl.bags.reader import BagReader, RawMessage, Stream
+from radio_visual_ssl.bags.topics import (
+    COMPRESSED_TYPE,
     CUBE_TOPIC,
+    CUBE_TYPE,
     HEATMAP_TOPIC,
     IMAGE_TOPIC,
     TRUTH_TOPIC,
-    BagReader,
-    RawMessage,
-    Stream,
+    camera_info_topic,
+    compressed_image_topic,
+    present_image_topic,
+    radar_info_topic,
+    raw_image_topic,
+    velocity_topic,
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, typestore
 from radio_visual_ssl.bags.writer import BagWriter
@@ -129,7 +135,7 @@ def pair_bags(
         bags: rosbag2 folders or files, in any order; a topic that several of them hold becomes one stream.
         out: the new bag, never overwritten.
         radar_topic: radar stream, of any type; None = the heatmaps, or else cubes, as ``BagReader.radar_topic`` has it.
-        image_topic: images, of any type; None = ``/camera/image_raw``, or else the compressed ones below it.
+        image_topic: images, of any type, or else the compressed ones of that name; None = ``/camera/image_raw``.
         slop_s: largest difference of a pair.
         radar_offset_s: added to the radar's stamps.
         image_offset_s: added to the images' stamps.
@@ -150,7 +156,7 @@ def pair_bags(
     if stamps not in STAMPS:
         raise ValueError(f'stamps: expected {" or ".join(STAMPS)}, got {stamps!r}')
     sources = _Sources([Path(bag) for bag in bags])
-    topics = (radar_topic or sources.radar_topic(), image_topic or sources.image_topic())
+    topics = (radar_topic or sources.radar_topic(), sources.image_topic(image_topic))
     if topics[RADAR] == topics[IMAGE]:
         raise BagError(f'expected a radar and an image topic, got {topics[RADAR]} for both')
     for topic in topics:
@@ -422,12 +428,10 @@ class _Sources:
         found = next((bag for bag in self._bags if bag.has_radar()), None)
         return found.radar_topic() if found is not None else self._missing('radar', HEATMAP_TOPIC)
 
-    def image_topic(self) -> str:
-        """The default name, of raw images or else of compressed ones."""
-        for topic in (IMAGE_TOPIC, f'{IMAGE_TOPIC}/compressed'):
-            if topic in self.streams:
-                return topic
-        return self._missing('image', IMAGE_TOPIC)
+    def image_topic(self, named: str | None) -> str:
+        """Where the images of a name are, see ``present_image_topic``; None = of the default name."""
+        topic = present_image_topic(named or IMAGE_TOPIC, self.streams)
+        return topic if named or topic in self.streams else self._missing('image', IMAGE_TOPIC)
 
     def has_header(self, topic: str) -> bool:
         """Whether the messages of a topic begin with a header."""
@@ -488,17 +492,17 @@ class _Sources:
 def _default_names(streams: Mapping[str, Stream], topics: tuple[str, str]) -> dict[str, str]:
     """Names that other verbs look for, of the two streams, of what describes them, and of the truth about them."""
     radar, image = topics
-    sensor, camera = radar.rpartition('/')[0], image.removesuffix('/compressed').rpartition('/')[0]
-    if streams[radar].type == f'{PACKAGE}/msg/RadarCube':
-        names = {radar: CUBE_TOPIC, f'{sensor}/info': '/radar/info'}
+    kind = streams[radar].type
+    default = CUBE_TOPIC if kind == CUBE_TYPE else HEATMAP_TOPIC
+    names = {radar: default, radar_info_topic(radar, kind): radar_info_topic(default, kind)}
+    if default == HEATMAP_TOPIC:
+        names[velocity_topic(radar)] = velocity_topic(HEATMAP_TOPIC)
+    transport = image.removeprefix(raw_image_topic(image))
+    if streams[image].type == COMPRESSED_TYPE and not transport:
+        names[image] = compressed_image_topic(IMAGE_TOPIC)
     else:
-        names = {
-            radar: HEATMAP_TOPIC,
-            f'{radar}_info': f'{HEATMAP_TOPIC}_info',
-            f'{sensor}/velocity': '/radar/velocity',
-        }
-    compressed = streams[image].type == 'sensor_msgs/msg/CompressedImage'
-    names |= {image: IMAGE_TOPIC + '/compressed' * compressed, f'{camera}/camera_info': '/camera/camera_info'}
+        names[image] = f'{IMAGE_TOPIC}{transport}'
+    names[camera_info_topic(image)] = camera_info_topic(IMAGE_TOPIC)
     truths = [t for t, s in streams.items() if s.type == f'{PACKAGE}/msg/TargetArray' and t.endswith(TRUTH_TOPIC)]
     if truths:  # that of the radar's own namespace
         names[max(truths, key=lambda topic: len(commonpath([topic, radar])))] = TRUTH_TOPIC

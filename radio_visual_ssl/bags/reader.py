@@ -20,6 +20,20 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import PAIR_TYPE
+from radio_visual_ssl.bags.topics import (
+    CUBE_TOPIC,
+    CUBE_TYPE,
+    HEATMAP_TOPIC,
+    IMAGE_TOPIC,
+    IMAGE_TYPE,
+    PICTURE_TYPES,
+    RADAR_TYPES,
+    TRUTH_TOPIC,
+    camera_info_topic,
+    present_image_topic,
+    radar_info_topic,
+    velocity_topic,
+)
 from radio_visual_ssl.bags.transforms import StaticTransforms
 from radio_visual_ssl.bags.typestore import typestore
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -29,15 +43,6 @@ from radio_visual_ssl.vision.camera import CameraModel
 
 if TYPE_CHECKING:
     from radio_visual_ssl.radar.formation import FormationSettings
-
-HEATMAP_TOPIC = '/radar/heatmap'
-CUBE_TOPIC = '/radar/cube'
-IMAGE_TOPIC = '/camera/image_raw'
-TRUTH_TOPIC = '/ground_truth/targets'
-
-_IMAGE = 'sensor_msgs/msg/Image'
-_COMPRESSED = 'sensor_msgs/msg/CompressedImage'
-_CUBE = f'{PACKAGE}/msg/RadarCube'
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,7 @@ class BagReader:
         Raises:
             BagError: a camera_info or transform that is wrong.
         """
-        info_topic = f'{image_topic.removesuffix("/compressed").rpartition("/")[0]}/camera_info'
+        info_topic = camera_info_topic(image_topic)
         if info_topic not in self.streams:
             return None
         self.stream(info_topic, 'sensor_msgs/msg/CameraInfo')
@@ -238,7 +243,7 @@ class BagReader:
 
     def has_radar(self) -> bool:
         """Whether the bag holds heatmaps or cubes at all."""
-        return any(stream.type == _CUBE or self._is_heatmap(name, stream) for name, stream in self.streams.items())
+        return any(stream.type == CUBE_TYPE or self._is_heatmap(name, stream) for name, stream in self.streams.items())
 
     def radar_topic(self) -> str:
         """The bag's heatmap topic, or else its cube topic: the default one, or the only one of its type.
@@ -247,7 +252,7 @@ class BagReader:
             BagError: the bag has neither, or several and none of the default name.
         """
         heatmaps = [name for name, stream in self.streams.items() if self._is_heatmap(name, stream)]
-        cubes = [name for name, stream in self.streams.items() if stream.type == _CUBE]
+        cubes = [name for name, stream in self.streams.items() if stream.type == CUBE_TYPE]
         for default, found in ((HEATMAP_TOPIC, heatmaps), (CUBE_TOPIC, cubes)):
             if default in found:
                 return default
@@ -256,12 +261,23 @@ class BagReader:
             if found:
                 raise BagError(f'{self.path}: expected the radar topic to be named, found several: {", ".join(found)}')
         self.stream(HEATMAP_TOPIC)
-        raise BagError(f'{self.path}: expected {HEATMAP_TOPIC}_info beside {HEATMAP_TOPIC}, found none')
+        info_topic = radar_info_topic(HEATMAP_TOPIC, IMAGE_TYPE)
+        raise BagError(f'{self.path}: expected {info_topic} beside {HEATMAP_TOPIC}, found none')
+
+    def image_topic(self, topic: str = IMAGE_TOPIC) -> str:
+        """Where the images of this name are: in the raw ones, or else in the compressed ones of that name.
+
+        Raises:
+            BagError: the bag has neither, or they are of another type.
+        """
+        present = present_image_topic(topic, self.streams)
+        self.stream(present, *PICTURE_TYPES)
+        return present
 
     def radar_name(self) -> str:
         """Name of the radar as the bag's info messages have it; empty where they name none."""
         topic = self.radar_topic()
-        info_topic = f'{topic}_info' if self.streams[topic].type == _IMAGE else _cube_info(topic)
+        info_topic = radar_info_topic(topic, self.streams[topic].type)
         self.stream(info_topic)
         for _, info in self.messages(info_topic):
             return str(info.radar)
@@ -299,7 +315,8 @@ class BagReader:
         Args:
             radar_topic: heatmaps (with ``<topic>_info`` beside them) or cubes (with ``info`` beside them, from which
                 heatmaps are formed); None = what ``radar_topic()`` finds.
-            image_topic: raw or compressed images; None = without. The default one may be missing.
+            image_topic: raw images, or else the compressed ones of that name; None = without. The default one may be
+                missing.
             truth_topic: TargetArray, of the frame's stamp or within half a radar period; None = without. The default
                 one may be missing.
             slop_s: s, largest distance between a radar frame and its image.
@@ -317,10 +334,9 @@ class BagReader:
             raise BagError(f'{self.path}: slop_s: expected 0 s or more, got {slop_s} s')
         radar = radar_topic or self.radar_topic()
         to_heatmap = self.heatmap_decoder(radar, formation)
-        default_image = IMAGE_TOPIC if IMAGE_TOPIC in self.streams else f'{IMAGE_TOPIC}/compressed'
-        if image_topic == IMAGE_TOPIC:
-            image_topic = default_image
-        image_topic = self._optional(image_topic, default_image, _IMAGE, _COMPRESSED)
+        if image_topic is not None:
+            present = present_image_topic(image_topic, self.streams)
+            image_topic = self._optional(present, IMAGE_TOPIC, *PICTURE_TYPES)
         if image_offset_s is None:
             image_offset_s = self.paired_offset_s() if image_topic is not None else 0.0
         images = self._nearest(image_topic, image_offset_s)
@@ -377,16 +393,16 @@ class BagReader:
         Raises:
             BagError: the topic or its info is missing or of another type.
         """
-        if self.stream(topic, _IMAGE, _CUBE).type == _CUBE:
+        if self.stream(topic, *RADAR_TYPES).type == CUBE_TYPE:
             return self._cube_decoder(topic, formation)
         return self._heatmap_decoder(topic)
 
     def _heatmap_decoder(self, topic: str) -> Callable[[RawMessage], tuple[str, Heatmap]]:
-        info_topic = f'{topic}_info'
+        info_topic = radar_info_topic(topic, IMAGE_TYPE)
         self.stream(info_topic, f'{PACKAGE}/msg/HeatmapInfo')
         info_at = self._latest(info_topic)
-        velocity_topic = f'{topic.rpartition("/")[0]}/velocity'
-        velocities = self._nearest(self._optional(velocity_topic, velocity_topic, _IMAGE))
+        beside = velocity_topic(topic)
+        velocities = self._nearest(self._optional(beside, beside, IMAGE_TYPE))
         stamp_of = self.stamp_reader(topic)
 
         def decode(message: RawMessage) -> tuple[str, Heatmap]:
@@ -408,7 +424,7 @@ class BagReader:
         from radio_visual_ssl.radar.cube import canonical
         from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 
-        info_topic = _cube_info(topic)
+        info_topic = radar_info_topic(topic, CUBE_TYPE)
         self.stream(info_topic, f'{PACKAGE}/msg/RadarInfo')
         info_at = self._latest(info_topic)
         former: HeatmapFormer | None = None
@@ -492,8 +508,8 @@ class BagReader:
         return topic
 
     def _is_heatmap(self, topic: str, stream: Stream) -> bool:
-        info = self.streams.get(f'{topic}_info')
-        return stream.type == _IMAGE and info is not None and info.type == f'{PACKAGE}/msg/HeatmapInfo'
+        info = self.streams.get(radar_info_topic(topic, IMAGE_TYPE))
+        return stream.type == IMAGE_TYPE and info is not None and info.type == f'{PACKAGE}/msg/HeatmapInfo'
 
     # Types and files --------------------------------------------------------------------------------------------------
 
@@ -586,11 +602,6 @@ class BagReader:
 def _close_idle(idle: dict[int, list[Reader]]) -> None:
     for reader in idle.pop(os.getpid(), []):
         reader.close()
-
-
-def _cube_info(topic: str) -> str:
-    """Topic of the RadarInfo beside a cube topic."""
-    return f'{topic.rpartition("/")[0]}/info'
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from radio_visual_ssl.bags.metadata import BagError
-from radio_visual_ssl.bags.reader import IMAGE_TOPIC, TRUTH_TOPIC, BagReader, Frame
+from radio_visual_ssl.bags.reader import BagReader, Frame
+from radio_visual_ssl.bags.topics import IMAGE_TOPIC, TRUTH_TOPIC
 from radio_visual_ssl.evaluation.breakdown import Confusion, groups_to_json, per_class, per_visibility
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, View, camera_sector
 from radio_visual_ssl.evaluation.tally import Tally

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.bags.reader import TRUTH_TOPIC, BagReader
+from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.bags.topics import TRUTH_TOPIC
 from radio_visual_ssl.learning.label_metrics import (
     GROSS_ERROR,
     LabelFigures,

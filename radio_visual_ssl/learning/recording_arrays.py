@@ -13,13 +13,12 @@ from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.array_store import ArrayStoreWriter
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR, PairMatcher, is_stamp
-from radio_visual_ssl.bags.reader import IMAGE_TOPIC, BagReader
+from radio_visual_ssl.bags.reader import BagReader
+from radio_visual_ssl.bags.topics import IMAGE_TOPIC, present_image_topic
 from radio_visual_ssl.learning.recording_masks import MaskTable, mask_source
 from radio_visual_ssl.learning.recording_settings import MOTION, RecordingError, RecordingSettings
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.vision.masks import MaskError
-
-_PICTURES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
 def write_arrays(
@@ -81,7 +80,8 @@ class _BagArrays:
         if self.settings.image_offset_s is not None:
             return []
         topics = [name for name, stream in self.reader.streams.items() if stream.type == PAIR_TYPE]
-        wanted = self.settings.radar_topic, self.settings.image_topic
+        image = self.settings.image_topic
+        wanted = self.settings.radar_topic, image and present_image_topic(image, self.reader.streams)
         found = [
             pair
             for topic in topics
@@ -99,10 +99,7 @@ class _BagArrays:
         if self.marked:
             radar, image = self.marked[0].radar_topic, self.marked[0].image_topic
         radar = radar or self.reader.radar_topic()
-        if image is None:
-            image = IMAGE_TOPIC if IMAGE_TOPIC in self.reader.streams else f'{IMAGE_TOPIC}/compressed'
-        self.reader.stream(image, *_PICTURES)
-        return radar, image
+        return radar, self.reader.image_topic(image or IMAGE_TOPIC)
 
     def _pair(self) -> dict[int, int]:
         """Which image (number within its stream) belongs to which radar frame (likewise)."""

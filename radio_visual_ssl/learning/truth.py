@@ -10,7 +10,8 @@ from scipy.optimize import linear_sum_assignment
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
-from radio_visual_ssl.bags.reader import TRUTH_TOPIC, BagReader, RawMessage
+from radio_visual_ssl.bags.reader import BagReader, RawMessage
+from radio_visual_ssl.bags.topics import TRUTH_TOPIC
 from radio_visual_ssl.learning.recording_settings import RecordingError
 from radio_visual_ssl.learning.recordings import Recording, bag_content
 from radio_visual_ssl.radar.target import Target

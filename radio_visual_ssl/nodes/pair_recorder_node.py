@@ -28,6 +28,14 @@ from radio_visual_ssl.bags.recording_settings import (
     RecordingSettings,
     State,
 )
+from radio_visual_ssl.bags.topics import (
+    CUBE_TYPE,
+    PICTURE_TYPES,
+    RADAR_TYPES,
+    camera_info_topic,
+    radar_info_topic,
+    velocity_topic,
+)
 from radio_visual_ssl.msg import Pair, RecorderStatus
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.definitions import message_definition, type_hash
@@ -43,13 +51,10 @@ from radio_visual_ssl.nodes.raw_subscriber import RawHeader, RawMessage, RawSubs
 from radio_visual_ssl.nodes.recorder_health import RecordedStream, RecordingHealth
 from radio_visual_ssl.srv import Annotate
 
-RADAR_TYPES = ('sensor_msgs/msg/Image', 'radio_visual_ssl/msg/RadarCube')
-IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-
 OWN_TOPICS = {'pairs_topic': 'pairs', 'annotations_topic': '~/annotations'}
 """Topics that the recorder itself puts into the bag; remapping renames them."""
 
-STANDARD_TOPICS = ['/tf', '/tf_static', 'ground_truth/targets', 'radar/velocity']
+STANDARD_TOPICS = ['/tf', '/tf_static', 'ground_truth/targets']
 
 DISCOVERY_PERIOD = 0.25
 """Seconds between looks at the graph for topics that nobody published yet."""
@@ -79,7 +84,7 @@ RECORDER_PARAMETERS = (
     ParameterSpec(
         'standard_topics',
         STANDARD_TOPICS,
-        "What is recorded besides wherever it exists; the streams' info topics come by themselves.",
+        "What is recorded besides wherever it exists; the streams' info topics and velocities come by themselves.",
         static=True,
     ),
     ParameterSpec(
@@ -175,8 +180,8 @@ class PairRecorderNode(ManagedNode):
         self._before_clock_bytes = 0
         self._synchronize()
         self._add_stream(self._settings.radar_topic, 0, RADAR_TYPES)
-        self._add_stream(self._settings.image_topic, 1, IMAGE_TYPES)
-        self._add_stream(camera_info(self._settings.image_topic))
+        self._add_stream(self._settings.image_topic, 1, PICTURE_TYPES)
+        self._add_stream(camera_info_topic(self._settings.image_topic))
         for topic in (*self.value('standard_topics'), *self.value('extra_topics')):
             if topic:
                 self._add_stream(self.resolve_topic_name(topic))
@@ -387,7 +392,9 @@ class PairRecorderNode(ManagedNode):
         self._inputs.append(stream.subscriber.subscription)
         self.get_logger().info(f'listening to {topic} ({kind}) of {", ".join(source.nodes)}')
         if stream.index == 0:
-            self._add_stream(radar_info(topic, kind))
+            self._add_stream(radar_info_topic(topic, kind))
+            if kind != CUBE_TYPE:
+                self._add_stream(velocity_topic(topic))
 
     def _offset_ns(self, stream: RecordedStream) -> int:
         if stream.index is None:
@@ -553,16 +560,3 @@ def installed_type(topic: str, message_type: str) -> type:
         package = message_type.partition('/')[0]
         expected = f'expected a type that is installed here (install and source {package}: {error})'
         raise ValueError(f'{topic}: {expected}, got {message_type}') from error
-
-
-def radar_info(topic: str, message_type: str) -> str:
-    """Topic of the info beside a radar topic."""
-    return f'{topic.rpartition("/")[0]}/info' if message_type.endswith('/RadarCube') else f'{topic}_info'
-
-
-def camera_info(topic: str) -> str:
-    """Topic of the CameraInfo beside an image topic; those of image_transport lie one level below the image's."""
-    base = (
-        topic.rpartition('/')[0] if topic.endswith(('/compressed', '/compressedDepth', '/theora', '/ffmpeg')) else topic
-    )
-    return f'{base.rpartition("/")[0]}/camera_info'

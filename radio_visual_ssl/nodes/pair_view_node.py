@@ -21,6 +21,7 @@ from radio_visual_ssl.bags.messages import (
     image_to_message,
     stamp_to_ns,
 )
+from radio_visual_ssl.bags.topics import IMAGE_TYPE, radar_info_topic, raw_image_topic
 from radio_visual_ssl.msg import HeatmapInfo, Pair
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.parameters import ParameterSpec, Value
@@ -146,13 +147,14 @@ class PairViewNode(ManagedNode):
             return watched
         self._watched = watched
         heatmaps, images = self.value('heatmap_topic'), self.value('image_topic')
+        infos = radar_info_topic(heatmaps, IMAGE_TYPE)
         if watched:
-            kind = CompressedImage if images.endswith('/compressed') else Image
-            self.add_input(HeatmapInfo, f'{heatmaps}_info', self._take_info, latched_qos(), may_be_silent=True)
+            kind = Image if raw_image_topic(images) == images else CompressedImage
+            self.add_input(HeatmapInfo, infos, self._take_info, latched_qos(), may_be_silent=True)
             self.add_input(Image, heatmaps, self._heatmaps.add)
             self.add_input(kind, images, self._images.add)
         else:
-            for topic in (f'{heatmaps}_info', heatmaps, images):
+            for topic in (infos, heatmaps, images):
                 self.remove_input(topic)
             self._heatmaps, self._images = Kept(), Kept()
         return watched

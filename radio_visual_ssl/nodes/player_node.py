@@ -13,11 +13,11 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from radio_visual_ssl.bags.messages import RclpyTypes, serialized_stamp_ns, stamp_from_ns, stamp_to_ns
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import BagReader, RawMessage, Stream
+from radio_visual_ssl.bags.topics import CUBE_TYPE
 from radio_visual_ssl.msg import TargetArray
 from radio_visual_ssl.nodes.base import ManagedNode
 from radio_visual_ssl.nodes.parameters import ParameterSpec
 from radio_visual_ssl.nodes.qos import latched_qos, output_qos
-from radio_visual_ssl.share import PACKAGE
 
 PARAMETERS = (
     ParameterSpec('bag', '', 'The rosbag2 folder (MCAP or SQLite) to play.', static=True),
@@ -187,7 +187,7 @@ class PlayerNode(ManagedNode):
     def _answered_topic(self, bag: BagReader) -> str:
         """The radar topic whose frames targets answer, of those that are played; empty without one."""
         topic = bag.radar_topic()
-        cubes = [name for name in self._bag_publishers if bag.streams[name].type == f'{PACKAGE}/msg/RadarCube']
+        cubes = [name for name in self._bag_publishers if bag.streams[name].type == CUBE_TYPE]
         return topic if topic in self._bag_publishers else next(iter(cubes), '')
 
     # ---- playing, in a thread of its own so that a long gap in the bag blocks no service

@@ -202,6 +202,28 @@ def test_other_names_are_found_and_replaced_by_the_default_ones(tmp_path):
     assert (other.radar_topic, other.image_topic) == (names[0], '/eye')
 
 
+@pytest.mark.parametrize(
+    ('image', 'named', 'default'),
+    [
+        ('/left/eye/compressed', '/left/eye', '/camera/image_raw/compressed'),
+        ('/left/eye', '/left/eye', '/camera/image_raw/compressed'),
+        ('/left/eye/zstd', '/left/eye/zstd', '/camera/image_raw/zstd'),
+    ],
+)
+def test_all_that_belongs_to_the_streams_gets_its_default_name(tmp_path, image, named, default):
+    with BagWriter(tmp_path / 'in') as bag:
+        bag.write('/left/sensor/ra_info', START, messages.heatmap_to_info(HEATMAP, START, 'radar', TYPES))
+        for topic in ('/left/sensor/ra', '/left/sensor/velocity'):
+            bag.write_serialized(topic, START, IMAGE_TYPE, heatmap_bytes(START))
+        bag.write('/left/camera_info', START, messages.uncalibrated_info(3, 2, START, 'camera', TYPES))
+        picture = np.zeros((2, 3, 3), np.uint8)
+        bag.write(image, START, messages.image_to_compressed(picture, 'rgb8', START, 'camera', TYPES))
+    report = pair_bags([bag.path], tmp_path / 'out', image_topic=named, default_names=True)
+    assert (report.image_topic, report.pairs) == (default, 1)
+    others = {'/radar/heatmap', '/radar/heatmap_info', '/radar/velocity', '/camera/camera_info', '/pairs'}
+    assert set(BagReader(report.path).streams) == {default, *others}
+
+
 def test_the_ground_truth_of_the_same_namespace_gets_its_default_name_too(tmp_path):
     names = ('/left/radar/heatmap', '/left/camera/image_raw')
     source = write_bag(tmp_path / 'in', [START], [START + 2 * MS], topics=names)

@@ -177,16 +177,19 @@ def test_heatmaps_are_formed_from_cubes_where_there_are_none(tmp_path):
     assert frame.image[0, 0, 0] == 9
 
 
-def test_compressed_images_stand_in_for_raw_ones(tmp_path):
+@pytest.mark.parametrize('name', ['/camera/image_raw', '/left/image_raw'])
+def test_compressed_images_stand_in_for_raw_ones(tmp_path, name):
     with BagWriter(tmp_path / 'x') as bag:
         write_info(bag, START)
         write_heatmap(bag, START)
         data = cv2.imencode('.png', np.full((4, 6, 3), (10, 20, 30), np.uint8))[1].reshape(-1)
         header = messages.header(START, 'camera', TYPES)
         message = TYPES('sensor_msgs/msg/CompressedImage')(header=header, format='png', data=data)
-        bag.write('/camera/image_raw/compressed', START, message)
-    (frame,) = BagReader(bag.path).frames()
+        bag.write(f'{name}/compressed', START, message)
+    reader = BagReader(bag.path)
+    (frame,) = reader.frames(image_topic=name)
     assert frame.image[0, 0].tolist() == [30, 20, 10]
+    assert reader.image_topic(name) == f'{name}/compressed'
 
 
 def test_missing_default_topics_are_left_out_and_named_ones_are_not(tmp_path):
@@ -287,6 +290,8 @@ def test_the_camera_is_placed_through_several_static_transforms(tmp_path):
     pixels, depth = camera.project([[10.0, 0, 0]])
     assert depth[0] == pytest.approx(11.0)
     assert pixels[0] == pytest.approx([3.0, 2.0 + 5.0 / 11.0])
+    other = reader.camera('/camera/image_raw/zstd', 'radar')  # images of any transport have it
+    assert np.array_equal(other.project([[10.0, 0, 0]])[0], pixels)
 
 
 def test_a_camera_without_a_way_to_the_radar_is_none(tmp_path, bag_path):

@@ -39,7 +39,7 @@ from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.msg import HeatmapInfo, Pair, RecorderStatus, TargetArray
 from radio_visual_ssl.nodes.definitions import message_definition, type_hash
-from radio_visual_ssl.nodes.pair_recorder_node import camera_info, installed_type, radar_info
+from radio_visual_ssl.nodes.pair_recorder_node import installed_type
 from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -197,6 +197,7 @@ def test_what_is_sent_is_recorded_unchanged_and_paired_as_offline(graph, recorde
     assert recorded(bag, '/plain/radar/heatmap', Image) == sensors.sent['radar']
     assert recorded(bag, '/plain/camera/image_raw', Image) == sensors.sent['image']
     assert recorded(bag, '/plain/radar/heatmap_info', HeatmapInfo) == [info]
+    assert len(recorded(bag, '/plain/radar/velocity', Image)) == 1
     assert len(recorded(bag, '/plain/camera/camera_info', CameraInfo)) == 1
     assert {m.transforms[0].child_frame_id for _, m in bag.messages('/tf_static')} == {'radar', 'camera'}
     assert [message.range for _, message in bag.messages('/plain/sonar')] == [2.5]
@@ -659,13 +660,6 @@ def test_queues_are_as_long_as_they_are_told_to_be(graph, recorder, tmp_path):
     bag = finish(process, tmp_path / 'bag')
     assert pair_stamps(bag, '/queues/pairs') == [(stamp_ns, stamp_ns) for stamp_ns in stamps[-2:]]
     assert bag.stamps('/queues/radar/heatmap').tolist() == sensors.stamps('radar').tolist()
-
-
-def test_info_topics_lie_beside_their_streams():
-    assert radar_info('/radar/cube', 'radio_visual_ssl/msg/RadarCube') == '/radar/info'
-    assert radar_info('/radar/heatmap', 'sensor_msgs/msg/Image') == '/radar/heatmap_info'
-    assert camera_info('/left/image_raw') == '/left/camera_info'
-    assert camera_info('/left/image_raw/compressed') == '/left/camera_info'
 
 
 def test_a_type_that_is_not_installed_is_named_with_its_package():
