@@ -17,7 +17,7 @@ from radio_visual_ssl.bags.messages import heatmap_to_messages, image_to_message
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.models.checkpoint import RadarGeometry
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 

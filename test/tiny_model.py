@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
-from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, save_checkpoint
 from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.heatmap import Heatmap
 
 ARCHITECTURE = {'width': 8, 'kernel': 3, 'stride': 2, 'dilations': [1], 'coordinate_bands': 1}

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.radar.cube import Axis, RadarCube
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.profile import FmcwWaveform, OfdmWaveform, RadarProfile
@@ -345,20 +346,28 @@ def heatmap_to_info(
     )
 
 
-def grid_from_info(info: Any) -> PolarGrid:
-    """Grid of a HeatmapInfo.
+def geometry_from_info(info: Any) -> RadarGeometry:
+    """The radar of a HeatmapInfo, and what its heatmaps look like.
 
     Raises:
-        MessageError: bin centres that are no grid.
+        MessageError: bin centres that are no grid, or another quantity or reference than known.
     """
+    if info.quantity != QUANTITY_POWER:
+        raise MessageError(f'HeatmapInfo.quantity: expected {QUANTITY_POWER} (power), got {info.quantity}')
     try:
-        return PolarGrid(
+        reference = Reference(info.reference)
+    except ValueError:
+        known = ', '.join(f'{value.value} ({value.name.lower()})' for value in Reference)
+        raise MessageError(f'HeatmapInfo.reference: expected one of {known}, got {info.reference}') from None
+    try:
+        grid = PolarGrid(
             np.frombuffer(info.range, dtype=np.float32),
             np.frombuffer(info.azimuth, dtype=np.float32),
             wraps=bool(info.azimuth_wraps),
         )
     except ValueError as error:
         raise MessageError(f'HeatmapInfo.{error}') from error
+    return RadarGeometry(info.radar, grid, reference, float(info.carrier_frequency), float(info.bandwidth))
 
 
 def heatmap_from_messages(image: Any, info: Any, velocity: Any | None = None) -> Heatmap:
@@ -370,26 +379,19 @@ def heatmap_from_messages(image: Any, info: Any, velocity: Any | None = None) ->
         MessageError: another encoding, quantity or reference than known, a step or data size that does not fit, or an
             info message that contradicts the image (grid size, frame).
     """
-    if info.quantity != QUANTITY_POWER:
-        raise MessageError(f'HeatmapInfo.quantity: expected {QUANTITY_POWER} (power), got {info.quantity}')
-    try:
-        reference = Reference(info.reference)
-    except ValueError:
-        known = ', '.join(f'{value.value} ({value.name.lower()})' for value in Reference)
-        raise MessageError(f'HeatmapInfo.reference: expected one of {known}, got {info.reference}') from None
+    radar = geometry_from_info(info)
     if info.header.frame_id and image.header.frame_id != info.header.frame_id:
         frames = f'expected {image.header.frame_id!r} of the heatmap, got {info.header.frame_id!r}'
         raise MessageError(f'HeatmapInfo.header.frame_id: {frames}')
-    grid = grid_from_info(info)
     return Heatmap(
-        values=_plane(image, grid, 'heatmap'),
-        grid=grid,
-        reference=reference,
+        values=_plane(image, radar.grid, 'heatmap'),
+        grid=radar.grid,
+        reference=radar.reference,
         noise_floor=float(info.noise_floor),
-        velocity=None if velocity is None else _plane(velocity, grid, 'velocity'),
-        radar=info.radar,
-        carrier_frequency=float(info.carrier_frequency),
-        bandwidth=float(info.bandwidth),
+        velocity=None if velocity is None else _plane(velocity, radar.grid, 'velocity'),
+        radar=radar.name,
+        carrier_frequency=radar.carrier_frequency,
+        bandwidth=radar.bandwidth,
     )
 
 

@@ -36,6 +36,7 @@ from radio_visual_ssl.bags.topics import (
 )
 from radio_visual_ssl.bags.transforms import StaticTransforms
 from radio_visual_ssl.bags.typestore import typestore
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.share import PACKAGE
@@ -282,6 +283,15 @@ class BagReader:
         for _, info in self.messages(info_topic):
             return str(info.radar)
         return ''
+
+    def radar_geometry(self) -> RadarGeometry | None:
+        """The radar and its heatmaps as the first of them shows them; None where there is none.
+
+        Raises:
+            BagError: as ``frames``, or that heatmap is damaged.
+        """
+        frame = next(self.frames(image_topic=None, truth_topic=None), None)
+        return None if frame is None else RadarGeometry.of(frame.heatmap)
 
     def paired_offset_s(self) -> float:
         """Seconds to add to the image stamps, as the bag's own index of pairs has it; 0 without one.

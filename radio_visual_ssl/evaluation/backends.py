@@ -16,6 +16,7 @@ from radio_visual_ssl.models.network_settings import (
 from radio_visual_ssl.optional_packages import needed_by
 from radio_visual_ssl.radar import cfar_localizer, peak_localizer
 from radio_visual_ssl.radar.cfar_localizer import CfarLocalizer, CfarLocalizerSettings, load_cfar_settings
+from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.localizer import Localizer
 from radio_visual_ssl.radar.peak_localizer import PeakLocalizer, PeakLocalizerSettings, load_peak_settings
@@ -25,7 +26,6 @@ from radio_visual_ssl.share import share_path_of_radar
 if TYPE_CHECKING:
     from radio_visual_ssl.bags.reader import BagReader
     from radio_visual_ssl.evaluation.evaluate import AnyLocalizer
-    from radio_visual_ssl.models.checkpoint import RadarGeometry
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def automatic_backend(heatmap: Heatmap) -> tuple[str, str]:
         return 'cfar', f'no model ships for radar {heatmap.radar!r}'
     try:
         with needed_by(*_NETWORK):
-            from radio_visual_ssl.models.checkpoint import RadarGeometry, load_checkpoint
+            from radio_visual_ssl.models.checkpoint import load_checkpoint
         checkpoint = load_checkpoint(file, 'localizer')
     except ValueError as error:
         return 'cfar', f'a model ships for radar {heatmap.radar!r}, but: {error}'
@@ -184,7 +184,7 @@ def load_localizer(backend: str, settings: str = 'auto', radar: str = '', model:
     return chosen.make(values, None)
 
 
-def radars_of(localizers: 'Mapping[str, AnyLocalizer]') -> 'dict[str, RadarGeometry]':
+def radars_of(localizers: 'Mapping[str, AnyLocalizer]') -> dict[str, RadarGeometry]:
     """The radars that the checkpoints of localizers learned from, by name; of the others nothing is said.
 
     Others are those without a checkpoint, and those whose checkpoint the first heatmap chooses.
@@ -193,7 +193,7 @@ def radars_of(localizers: 'Mapping[str, AnyLocalizer]') -> 'dict[str, RadarGeome
     return {name: checkpoint.radar for name, checkpoint in checkpoints.items() if checkpoint is not None}
 
 
-def check_radars(radars: 'Mapping[str, RadarGeometry]', reader: 'BagReader') -> None:
+def check_radars(radars: Mapping[str, RadarGeometry], reader: 'BagReader') -> None:
     """Finds out before a long run that models are of several radars, or of another one than the bag.
 
     Args:
@@ -201,20 +201,16 @@ def check_radars(radars: 'Mapping[str, RadarGeometry]', reader: 'BagReader') -> 
         reader: of the bag, whose first heatmap is looked at.
 
     Raises:
-        ValueError: what differs, by name of the model.
+        OtherRadarError: what differs, by name of the model.
     """
     if not radars:
         return
     (first, radar), *others = radars.items()
     for name, other in others:
-        difference = radar.difference(other)
-        if difference:
-            raise ValueError(f'{name}: expected a model of the same radar as {first}; {difference}')
-    frame = next(reader.frames(image_topic=None, truth_topic=None), None)
-    if frame is not None:
-        difference = radar.difference(type(radar).of(frame.heatmap))
-        if difference:
-            raise ValueError(f'{reader.path}: expected heatmaps of the radar that {first} learned from; {difference}')
+        check_same_radar(radar, other, name, f'a model of the same radar as {first}')
+    heatmaps = reader.radar_geometry()
+    if heatmaps is not None:
+        check_same_radar(radar, heatmaps, str(reader.path), f'heatmaps of the radar that {first} learned from')
 
 
 def models_of(backend: str, models: Sequence[str], backends: Collection[str]) -> list[str]:

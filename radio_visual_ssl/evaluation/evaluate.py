@@ -15,6 +15,7 @@ from radio_visual_ssl.evaluation.breakdown import Confusion, groups_to_json, per
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, View, camera_sector
 from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.formation import FormationSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
 from radio_visual_ssl.radar.localizer import Localizer, WithholdingLocalizer
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
@@ -303,16 +304,18 @@ def evaluate_bags(
 
     Raises:
         BagError: as `evaluate_bag`.
-        ValueError: no bags, bags of several radars, or as `evaluate_frames`.
+        OtherRadarError: bags of several radars.
+        ValueError: no bags, or as `evaluate_frames`.
     """
     if not paths:
         raise ValueError('bags: expected at least one, got none')
-    radar: str | None = None
+    known: tuple[str | Path, RadarGeometry] | None = None
     for path in paths if len(paths) > 1 else ():
-        name = BagReader(path).radar_name()
-        radar = name if radar is None else radar
-        if name != radar:
-            raise ValueError(f'{path}: expected a bag of radar {radar!r}, as {paths[0]} is, got one of {name!r}')
+        radar = BagReader(path).radar_geometry()
+        if known is None and radar is not None:
+            known = path, radar
+        elif known is not None and radar is not None:
+            check_same_radar(known[1], radar, str(path), f'the radar of {known[0]}')
     return Evaluation.joined(
         [
             evaluate_bag(

@@ -2,7 +2,7 @@
 """What the attention of a contrastive model says of the place of each mask: at radar peaks, and by itself."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,7 @@ from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.learning.self_labels import UNKNOWN_VARIANCE
 from radio_visual_ssl.models.cell_grid import CellGrid
-
-if TYPE_CHECKING:
-    from radio_visual_ssl.models.checkpoint import RadarGeometry
+from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
 
 _FRAMES_AT_ONCE = 32
 # m; peaks nearer to each other are taken for one body where nothing but their strength is known.
@@ -26,7 +24,7 @@ class AttentionModel(Protocol):
     """A contrastive model, see ``learning.contrastive_model``."""
 
     @property
-    def radar(self) -> 'RadarGeometry':
+    def radar(self) -> RadarGeometry:
         """That it was trained for."""
         ...
 
@@ -64,34 +62,28 @@ class Attention:
     share: NDArray[np.float64]
 
 
-def check_same_radar(model: AttentionModel, recording: Recording) -> None:
-    """Refuse a model of another radar.
+def check_model(model: AttentionModel, recording: Recording) -> None:
+    """Refuse a model of another radar than the recording's.
 
     Raises:
-        LabelError: what differs; the message names the recording and says what was expected and got.
+        OtherRadarError: what differs; the message names the recording and says what was expected and got.
     """
-    from radio_visual_ssl.models.checkpoint import RadarGeometry
-
-    own = RadarGeometry(
-        recording.radar, recording.grid, recording.reference, recording.carrier_frequency, recording.bandwidth
-    )
-    difference = model.radar.difference(own)
-    if difference:
-        raise LabelError(f'{recording.name}: the model is of another radar: {difference}')
+    check_same_radar(model.radar, recording.geometry, recording.name, 'the radar that the model was trained for')
 
 
 def read_attention(model: AttentionModel, evidence: RecordingEvidence) -> Attention:
     """Attention of a model to all masks of a recording.
 
     Raises:
-        LabelError: a model of another radar, or one whose attention is not one finite map for each mask.
+        OtherRadarError: a model of another radar.
+        LabelError: one whose attention is not one finite map for each mask.
     """
     import torch
 
     from radio_visual_ssl.models.attention import find_peaks
 
     recording, cells = evidence.recording, model.cells
-    check_same_radar(model, recording)
+    check_model(model, recording)
     counts = np.array([len(features) for features in evidence.features], dtype=np.int64)
     weights = [np.zeros((0, len(candidates))) for candidates in evidence.candidates]
     peaks = []

@@ -16,11 +16,12 @@ from radio_visual_ssl.learning.recording_inputs import recording_inputs
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.models.attention import attention_maps, contrast_maps
 from radio_visual_ssl.models.cell_grid import CellGrid
-from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, RadarGeometry, load_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from radio_visual_ssl.models.contrastive import near_in_time
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
 from radio_visual_ssl.models.radio_encoder import RadioEncoder
 from radio_visual_ssl.models.vision_encoder import VisionEncoder, make_backbone
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 
 Objective = Literal['mcl', 'vicreg', 'scl']

@@ -37,7 +37,7 @@ from radio_visual_ssl.learning.training_run import (
     world_size,
 )
 from radio_visual_ssl.models.attention import held_out_peak_likelihood
-from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, save_checkpoint
 from radio_visual_ssl.models.contrastive import (
     AttentionPooling,
     MaskedContrastiveLoss,
@@ -357,7 +357,7 @@ def train_contrastive(
             Checkpoint(
                 'contrastive',
                 {name: weight for name, weight in weights.items() if name in names},
-                RadarGeometry.of(recordings[0].heatmap(0)),
+                recordings[0].geometry,
                 settings.radar_input,
                 architecture,
                 provenance=told,

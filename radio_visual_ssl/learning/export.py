@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, load_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, load_checkpoint
 from radio_visual_ssl.models.localizer import LocalizerNetwork
 from radio_visual_ssl.models.network_localizer import LocalizerCalibration, network_of
 from radio_visual_ssl.models.radar_input import RadarInput
 from radio_visual_ssl.optional_packages import needed_by
+from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
 from radio_visual_ssl.whole_file import replacing
 
 if TYPE_CHECKING:
@@ -104,8 +105,9 @@ def export_localizer(
 
     Raises:
         CheckpointError: not a checkpoint of a localizer.
-        ExportError: a bag of another radar or without frames, outputs that differ by more than `TOLERANCE`, or a file
-            that cannot be written.
+        ExportError: a bag without frames, outputs that differ by more than `TOLERANCE`, or a file that cannot be
+            written.
+        OtherRadarError: a bag of another radar.
         BagError: a bag that cannot be read.
         ValueError: no package onnx or onnxruntime.
     """
@@ -214,13 +216,13 @@ def _inputs(
     """(N, C, R, A) maps of a bag's first heatmaps.
 
     Raises:
-        ExportError: no heatmaps, or those of another radar.
+        ExportError: no heatmaps, or one that cannot be used.
+        OtherRadarError: those of another radar.
     """
     radar_input, maps = RadarInput(checkpoint.radar_input, checkpoint.radar.grid), []
     for frame in islice(BagReader(bag).frames(image_topic=None, truth_topic=None), count):
-        difference = checkpoint.radar.difference(RadarGeometry.of(frame.heatmap))
-        if difference:
-            raise ExportError(f'{bag}: expected the radar that {checkpoint.path} was trained for; {difference}')
+        expected = f'the radar that {checkpoint.path} was trained for'
+        check_same_radar(checkpoint.radar, RadarGeometry.of(frame.heatmap), str(bag), expected)
         try:
             maps.append(radar_input(replace(frame.heatmap, grid=checkpoint.radar.grid)))
         except ValueError as error:

@@ -25,7 +25,7 @@ from radio_visual_ssl import __version__
 from radio_visual_ssl.learning.attention_labels import (
     Attention,
     AttentionModel,
-    check_same_radar,
+    check_model,
     read_attention,
     strongest_candidates,
     weightiest_candidates,
@@ -169,15 +169,15 @@ def make_labels(
 
     Raises:
         LabelError: no recordings or one twice, no masks, too few in every map group, a method without the model or the
-            calibration that it needs, or a model of another radar.
-        ValueError: a localizer of another radar.
+            calibration that it needs.
+        OtherRadarError: a model or a localizer of another radar.
         ArrayStoreError: see ``recording_evidence.gather_evidence``.
     """
     methods = default_methods(model) if methods is None else tuple(dict.fromkeys(methods))
     _check(recordings, model, planes, methods)
     if model is not None:
         for recording in recordings:
-            check_same_radar(model, recording)
+            check_model(model, recording)
     usable, notes = _usable_groups(recordings, settings.least_masks)
     tell = progress or (lambda what, done, total: None)
     evidence = gather_evidence(

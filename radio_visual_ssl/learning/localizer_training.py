@@ -42,7 +42,7 @@ from radio_visual_ssl.learning.training_run import (
     settings_content,
     variation_generator,
 )
-from radio_visual_ssl.models.checkpoint import Checkpoint, Kind, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, Kind, save_checkpoint
 from radio_visual_ssl.models.fusion import FusionNetwork
 from radio_visual_ssl.models.localizer import LocalizerNetwork, check_classes
 from radio_visual_ssl.models.localizer_loss import LocalizerLoss
@@ -385,8 +385,7 @@ def train_localizer(
     average = {
         name.removeprefix('average.'): weight for name, weight in result.weights.items() if name.startswith('average.')
     }
-    heatmap = recordings[0].heatmap(0)
-    checkpoint = Checkpoint(kind, average, RadarGeometry.of(heatmap), settings.radar_input, architecture)
+    checkpoint = Checkpoint(kind, average, recordings[0].geometry, settings.radar_input, architecture)
     everything = frame_loader(others, settings.batch_size, shuffle=False, split=False)
     ranges = min(float(each[0]) for each in sectors.values()), max(float(each[1]) for each in sectors.values())
     calibration = calibrate(network_of(checkpoint), everything, settings.calibration, ranges)

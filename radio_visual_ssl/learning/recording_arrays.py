@@ -17,6 +17,7 @@ from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.topics import IMAGE_TOPIC, present_image_topic
 from radio_visual_ssl.learning.recording_masks import MaskTable, mask_source
 from radio_visual_ssl.learning.recording_settings import MOTION, RecordingError, RecordingSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.vision.masks import MaskError
 
@@ -36,7 +37,8 @@ def write_arrays(
         progress: called with (messages read, messages to be read).
 
     Raises:
-        RecordingError: no radar frame that can be used, no pair, or a radar that changes.
+        RecordingError: no radar frame that can be used, no pair, or a frame_id that changes within the bag.
+        OtherRadarError: another radar, or another setting of it, within the bag.
         BagError: a topic is missing or of another type, or the bag is damaged.
     """
     _BagArrays(reader, settings, writer, progress).write()
@@ -214,25 +216,11 @@ class _BagArrays:
 
     def _check_same(self, first: tuple[str, Heatmap], other: tuple[str, Heatmap], number: int) -> None:
         """Refuse a bag in which another radar, or another setting of it, begins."""
-        if other[1].grid is first[1].grid and other[0] == first[0]:
-            return
-        known, new = (
-            {
-                'frame_id': frame_id,
-                'grid': heatmap.grid,
-                'reference': heatmap.reference,
-                'radar': heatmap.radar,
-                'carrier_frequency': heatmap.carrier_frequency,
-                'bandwidth': heatmap.bandwidth,
-            }
-            for frame_id, heatmap in (first, other)
-        )
-        for name, value in known.items():
-            if new[name] != value:
-                got = 'another grid' if name == 'grid' else repr(new[name])
-                expected = 'the grid of the first frame' if name == 'grid' else repr(value)
-                place = f'{self.reader.path}: topic {self.radar}: radar frame {number}'
-                raise RecordingError(f'{place}: {name}: expected {expected} throughout, got {got}')
+        place = f'{self.reader.path}: topic {self.radar}: radar frame {number}'
+        if other[0] != first[0]:
+            raise RecordingError(f'{place}: frame_id: expected {first[0]!r} throughout, got {other[0]!r}')
+        known, new = (RadarGeometry.of(heatmap) for _, heatmap in (first, other))
+        check_same_radar(known, new, place, 'the radar of the first one')
 
     # Camera -----------------------------------------------------------------------------------------------------------
 

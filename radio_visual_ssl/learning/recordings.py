@@ -18,6 +18,7 @@ from radio_visual_ssl.bags.array_store import ArrayStore, ArrayStoreWriter, open
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.learning.recording_arrays import write_arrays
 from radio_visual_ssl.learning.recording_settings import MOTION, NO_MASKS, RecordingError, RecordingSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.vision.masks import TargetMask
@@ -26,7 +27,6 @@ from radio_visual_ssl.worker_processes import worker_processes
 _VERSION = 2  # of the arrays; another one is made anew
 _EXCHANGE_VERSION = 2  # of which masks become wrong ones
 _HASHED = 1 << 16  # bytes of each end of a file
-_SAME_FREQUENCY = 1e-4  # relative difference up to which two radars are one
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,11 @@ class Recording:
         """(I,) class name of each mask, as recorded with it; empty where unknown, as of what moves."""
         labels = self._arrays.get('mask_labels')
         return np.full(self.instances, '') if labels is None else labels
+
+    @property
+    def geometry(self) -> RadarGeometry:
+        """The radar and what its heatmaps look like."""
+        return RadarGeometry(self.radar, self.grid, self.reference, self.carrier_frequency, self.bandwidth)
 
     def heatmap(self, index: int) -> Heatmap:
         """A frame as a localizer takes it."""
@@ -225,7 +230,8 @@ def open_recording(
         progress: called with (messages read, messages to be read) while they are made.
 
     Raises:
-        RecordingError: no radar frame that can be used, no pair, or a radar that changes within the bag.
+        RecordingError: no radar frame that can be used, no pair, or a frame_id that changes within the bag.
+        OtherRadarError: another radar, or another setting of it, within the bag.
         BagError: no such bag, a topic is missing or of another type, or the bag is damaged.
         ArrayStoreError: the cache cannot be written or read.
     """
@@ -264,8 +270,8 @@ def open_recordings(
         progress: called with (bags done, bags in all).
 
     Raises:
-        RecordingError: no bags, one that cannot be used, or bags of radars that differ in name, grid, reference, or in
-            carrier or bandwidth where both are known.
+        RecordingError: no bags, or one that cannot be used.
+        OtherRadarError: bags of several radars.
         BagError: see `open_recording`.
         ArrayStoreError: see `open_recording`.
     """
@@ -278,34 +284,10 @@ def open_recordings(
     opened: list[Recording] = []
     for path in paths:
         opened.append(open_recording(path, settings, cache))
-        _check_same_radar(opened[0], opened[-1])
+        check_same_radar(opened[0].geometry, opened[-1].geometry, str(path), f'the radar of {opened[0].path}')
         if progress is not None:
             progress(len(opened), len(paths))
     return opened
-
-
-def _check_same_radar(first: Recording, other: Recording) -> None:
-    """Refuse what one network cannot take."""
-    for name, expected, got in (
-        ('radar grid', first.grid, other.grid),
-        ('reference', first.reference.name, other.reference.name),
-        ('radar', first.radar, other.radar),
-    ):
-        if expected != got:
-            values = (_described(value) if isinstance(value, PolarGrid) else value for value in (expected, got))
-            wanted, given = values
-            raise RecordingError(f'{other.path}: {name}: expected {wanted} as in {first.path}, got {given}')
-    for name in ('carrier_frequency', 'bandwidth'):
-        known, got = getattr(first, name), getattr(other, name)
-        if known and got and abs(known - got) > _SAME_FREQUENCY * known:
-            raise RecordingError(f'{other.path}: {name}: expected {known:g} Hz as in {first.path}, got {got:g} Hz')
-
-
-def _described(grid: PolarGrid) -> str:
-    rows, columns = grid.shape
-    azimuth = np.rad2deg(grid.azimuth[[0, -1]])
-    extent = f'{grid.range[0]:g} to {grid.range[-1]:g} m, {azimuth[0]:.1f} to {azimuth[1]:.1f} degrees'
-    return f'{rows} x {columns} bins over {extent}'
 
 
 def _make_in_processes(

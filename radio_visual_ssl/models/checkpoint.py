@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -15,75 +14,19 @@ from torch import Tensor
 
 from radio_visual_ssl.models.radar_input import VERSION as INPUT_VERSION
 from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
-from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.radar.heatmap import Reference
 from radio_visual_ssl.whole_file import replacing
 
 Kind = Literal['contrastive', 'localizer', 'fusion']
 FORMAT = 1
 METADATA_KEY = 'radio_visual_ssl'
 _WEIGHTS = 'weights.'
-_GRID_TOLERANCE = 0.01  # of a bin: less than a message's float32 loses, more than any other radar would differ
 
 
 class CheckpointError(ValueError):
-    """A file that is not a checkpoint of the wanted kind, or one of another radar."""
-
-
-@dataclass(frozen=True, eq=False)
-class RadarGeometry:
-    """Which radar a network was trained for, and what its heatmaps look like.
-
-    Attributes:
-        name: of the radar; '' where unknown.
-        grid: of its heatmaps.
-        reference: what 0 dB stands for.
-        carrier_frequency, bandwidth: Hz, 0 where unknown.
-    """
-
-    name: str
-    grid: PolarGrid
-    reference: Reference = Reference.ARBITRARY
-    carrier_frequency: float = 0.0
-    bandwidth: float = 0.0
-
-    @classmethod
-    def of(cls, heatmap: Heatmap) -> 'RadarGeometry':
-        """That of a heatmap."""
-        return cls(heatmap.radar, heatmap.grid, heatmap.reference, heatmap.carrier_frequency, heatmap.bandwidth)
-
-    def difference(self, other: 'RadarGeometry') -> str:
-        """What makes another radar's heatmaps differ, as 'thing: expected ..., got ...'; '' where nothing does.
-
-        What either does not know (name, carrier, bandwidth) does not count.
-        """
-        if self.name and other.name and self.name != other.name:
-            return f'radar: expected {self.name!r}, got {other.name!r}'
-        if self.reference != other.reference:
-            return f'reference of 0 dB: expected {self.reference.name}, got {other.reference.name}'
-        for name in ('carrier_frequency', 'bandwidth'):
-            expected, got = getattr(self, name), getattr(other, name)
-            if expected and got and abs(expected - got) > 1e-4 * expected:
-                scale = 1e9 if name == 'carrier_frequency' else 1e6
-                unit = 'GHz' if name == 'carrier_frequency' else 'MHz'
-                return f'{name}: expected {expected / scale:g} {unit}, got {got / scale:g} {unit}'
-        if self.grid.shape != other.grid.shape:
-            return f'grid: expected {_bins(self.grid)}, got {_bins(other.grid)}'
-        for name in ('range', 'azimuth'):
-            expected, got = getattr(self.grid, name), getattr(other.grid, name)
-            if np.any(np.abs(expected - got) > _GRID_TOLERANCE * np.gradient(expected)):
-                return f'grid, {name} bins: expected {_bins(self.grid)}, got {_bins(other.grid)}'
-        if self.grid.wraps != other.grid.wraps:
-            return f'grid: expected wraps {self.grid.wraps}, got {other.grid.wraps}'
-        return ''
-
-
-def _bins(grid: PolarGrid) -> str:
-    low, high = np.degrees(grid.azimuth[[0, -1]])
-    return (
-        f'{grid.shape[0]} x {grid.shape[1]} bins of {grid.range[0]:.2f} to {grid.range[-1]:.2f} m'
-        f' and {low:.2f} to {high:.2f} deg'
-    )
+    """A file that is not a checkpoint of the wanted kind."""
 
 
 @dataclass(frozen=True, eq=False)

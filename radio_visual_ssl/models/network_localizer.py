@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from torch import Tensor
 
-from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Kind, RadarGeometry, load_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Kind, load_checkpoint
 from radio_visual_ssl.models.fusion import FusionNetwork
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, model_file, shipped_model
 from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInput
+from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
 from radio_visual_ssl.radar.ground import places_on_ground
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -326,10 +327,8 @@ class NetworkLocalizer:
             self._use(load_checkpoint(file, 'localizer'))
         assert self._checkpoint is not None
         radar = self._checkpoint.radar
-        difference = radar.difference(RadarGeometry.of(heatmap))
-        if difference:
-            name = self._checkpoint.path.name if self._checkpoint.path else 'checkpoint'
-            raise ValueError(f'heatmap: expected the radar that {name} was trained for; {difference}')
+        name = self._checkpoint.path.name if self._checkpoint.path else 'checkpoint'
+        check_same_radar(radar, RadarGeometry.of(heatmap), 'heatmap', f'the radar that {name} was trained for')
         return replace(heatmap, grid=radar.grid)
 
 

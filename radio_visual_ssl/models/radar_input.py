@@ -123,8 +123,8 @@ class RadarInput:
         Raises:
             ValueError: another grid, cells that are NaN or infinite, or no velocity where a channel asks for it.
         """
-        if heatmap.grid is not self._source and heatmap.grid != self._source:
-            raise ValueError(f'heatmap: expected the grid of shape {self._source.shape}, got another: {heatmap.grid}')
+        if heatmap.grid is not self._source and (difference := self._source.difference(heatmap.grid)):
+            raise ValueError(f'heatmap: {difference}')
         heatmap.check_finite()
         if self.settings.needs_velocity and heatmap.velocity is None:
             named = ' and '.join(repr(name) for name in self.settings.channels if name in VELOCITY_CHANNELS)

@@ -19,7 +19,7 @@ from radio_visual_ssl.bags.messages import (
     MessageError,
     RclpyTypes,
     check_finite,
-    grid_from_info,
+    geometry_from_info,
     heatmap_from_messages,
     stamp_to_ns,
     targets_to_detections3d,
@@ -85,8 +85,6 @@ PARAMETERS = (
         for spec in specs_from_settings(backend.settings(), f'{name}.', backend.bounds)
     ),
 )
-
-_RADAR_FIELDS = ('radar', 'reference', 'carrier_frequency', 'bandwidth')  # of HeatmapInfo: another one, another radar
 
 
 class LocalizerNode(ManagedNode):
@@ -288,16 +286,13 @@ class LocalizerNode(ManagedNode):
 
     def _take_info(self, info: Any) -> None:
         """Take over what the heatmaps mean; another radar starts afresh."""
-        grid = grid_from_info(info)
-        changed = (
-            self._info is None
-            or any(getattr(self._info, name) != getattr(info, name) for name in _RADAR_FIELDS)
-            or grid_from_info(self._info) != grid
-        )
+        radar = geometry_from_info(info)
+        # A model is chosen by what is told, so that any change of it counts, a name that was unknown before too.
+        changed = self._info is None or geometry_from_info(self._info) != radar
         self._info = info
         if changed:
-            self.hardware_id = info.radar
-            self._radar_changed(info.radar, grid)
+            self.hardware_id = radar.name
+            self._radar_changed(radar.name, radar.grid)
         if self._heatmaps is not None:
             self.release(self._heatmaps, self._take_heatmap)
 

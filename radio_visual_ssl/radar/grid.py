@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+_SAME_BIN = 0.01  # of a bin: more than a message's float32 loses, less than any other grid would differ
+
 
 @dataclass(frozen=True, eq=False)
 class PolarGrid:
@@ -67,6 +69,26 @@ class PolarGrid:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def difference(self, other: 'PolarGrid') -> str:
+        """What makes another grid differ by more than rounding: 'grid: expected ..., got ...', '' if nothing does."""
+        if self.shape != other.shape:
+            return f'grid: expected {self.described()}, got {other.described()}'
+        for name, unit, scale in (('range', 'm', 1.0), ('azimuth', 'deg', 180 / np.pi)):
+            expected, got = getattr(self, name), getattr(other, name)
+            apart = np.abs(expected - got) / np.gradient(expected)
+            if np.any(apart > _SAME_BIN):
+                worst = int(np.argmax(apart))
+                wanted, given = (f'{scale * centres[worst]:.6g} {unit}' for centres in (expected, got))
+                where = f'grid, {name} bins: expected {wanted} at {worst} ({self.described()})'
+                return f'{where}, got {given} ({other.described()})'
+        return '' if self.wraps == other.wraps else f'grid: expected wraps {self.wraps}, got {other.wraps}'
+
+    def described(self) -> str:
+        """Size and extent, in words."""
+        low, high = np.degrees(self.azimuth[[0, -1]])
+        extent = f'{self.range[0]:.2f} to {self.range[-1]:.2f} m and {low:.2f} to {high:.2f} deg'
+        return f'{self.range.size} x {self.azimuth.size} bins of {extent}'
 
     def position(self, row: ArrayLike, column: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Range (m) and azimuth (rad) at fractional indices; integers are bin centres, outside is clamped.

@@ -59,7 +59,7 @@ def test_a_heatmap_survives_the_round_trip(wire, heatmap):
 def test_a_circular_grid_stays_circular(wire):
     grid = PolarGrid(np.arange(3.0), np.linspace(-math.pi, math.pi, 8, endpoint=False), wraps=True)
     info = wire.carry(messages.heatmap_to_info(Heatmap(np.zeros((3, 8), np.float32), grid), 0, 'radar', wire.types))
-    assert messages.grid_from_info(info).wraps
+    assert messages.geometry_from_info(info).grid.wraps
     assert math.isnan(info.noise_floor)
 
 

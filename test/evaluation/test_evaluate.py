@@ -14,6 +14,7 @@ from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.evaluation.evaluate import evaluate_bag, evaluate_bags, evaluate_frames
 from radio_visual_ssl.evaluation.metrics import FALSE_PER_EMPTY_FRAME, FALSE_PER_FRAME, Metrics
+from radio_visual_ssl.radar.geometry import OtherRadarError
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -275,7 +276,7 @@ def test_a_nearer_hit_distance_counts_fewer_hits(tmp_path):
 
 def test_bags_of_several_radars_and_none_are_refused(tmp_path):
     paths = [write_bag(tmp_path / name, radar=name) for name in ('one', 'other')]
-    with pytest.raises(ValueError, match=r"other: expected a bag of radar 'one', as .*one is, got one of 'other'"):
+    with pytest.raises(OtherRadarError, match=r"other: .* the radar of .*one; radar: expected 'one', got 'other'"):
         evaluate_bags(paths, {'peak': PeakLocalizer()})
     with pytest.raises(ValueError, match='bags: expected at least one'):
         evaluate_bags([], {'peak': PeakLocalizer()})

@@ -17,10 +17,11 @@ from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.cli import app
 from radio_visual_ssl.evaluation.backends import load_localizer, models_of
 from radio_visual_ssl.evaluation.evaluate import FrameLocalizer, evaluate_bag
-from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, load_checkpoint, save_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from radio_visual_ssl.models.network_localizer import make_network, network_of
 from radio_visual_ssl.models.picture_input import PictureInput, PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target

@@ -14,7 +14,7 @@ import torch
 from radio_visual_ssl.bags.messages import heatmap_to_messages
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.models.checkpoint import CheckpointError, RadarGeometry, load_checkpoint
+from radio_visual_ssl.models.checkpoint import CheckpointError, load_checkpoint
 from radio_visual_ssl.models.localizer import LocalizerNetwork, LocalizerOutput
 from radio_visual_ssl.models.network_localizer import NetworkLocalizer
 from radio_visual_ssl.models.radar_input import RadarInput
@@ -25,6 +25,7 @@ onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 
 from radio_visual_ssl.learning.export import ExportError, export_localizer  # noqa: E402
+from radio_visual_ssl.radar.geometry import OtherRadarError, RadarGeometry  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -120,7 +121,7 @@ def test_a_bag_of_another_radar_is_refused_and_nothing_written(bag, tmp_path):
     radar = replace(RadarGeometry.of(heatmap()), name='other')
     model = write_tiny_model(tmp_path / 'tiny.safetensors', heatmap(), radar=radar)
     with pytest.raises(
-        ExportError, match=r"acme\.bag: expected the radar that .*; radar: expected 'other', got 'acme'"
+        OtherRadarError, match=r"acme\.bag: expected the radar that .*; radar: expected 'other', got 'acme'"
     ):
         export_localizer(model, tmp_path / 'tiny.onnx', bag=bag)
     assert not (tmp_path / 'tiny.onnx').exists()

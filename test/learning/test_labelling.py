@@ -29,10 +29,11 @@ from radio_visual_ssl.learning.recordings import open_recordings
 from radio_visual_ssl.learning.self_labels import SelfLabels
 from radio_visual_ssl.learning.truth import read_truth
 from radio_visual_ssl.models.cell_grid import CellGrid
-from radio_visual_ssl.models.checkpoint import Checkpoint, RadarGeometry, save_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, save_checkpoint
 from radio_visual_ssl.models.network_localizer import NetworkLocalizer
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings
 from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.radar.geometry import OtherRadarError, RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target
@@ -296,7 +297,7 @@ def test_what_cannot_be_labelled_is_refused(recordings, attention, yard):
         make_labels(unmasked, settings=SETTINGS)
     other = open_recordings([yard / 'other'], CAMERA, yard / 'cache')
     with pytest.raises(
-        LabelError, match=r'other: the model is of another radar: grid: expected 56 x 24 bins.*got 30 x 24'
+        OtherRadarError, match=r'other: expected the radar that the model .*; grid: expected 56 x 24 bins.*got 30 x 24'
     ):
         make_labels(other, attention, replace(SETTINGS, least_masks=1))
     broken = TrueAttention(attention.cells, attention.radar, attention.truth)
@@ -470,7 +471,7 @@ def test_a_folder_of_bags_that_has_one_of_the_name_is_refused_before_the_work(ya
     [
         (['short'], [], 'at least 100 masks of one camera pose'),
         (['still'], [], 'still: expected masks of targets, got none'),
-        (['short', 'other'], [], 'radar grid: expected'),
+        (['short', 'other'], [], 'expected the radar of'),
         (['short'], ['--split', 'train'], 'expected a data set'),
         (['short'], ['--method', 'mcl_em'], '--method: expected auto, em'),
         (['absent'], [], 'absent'),

@@ -2,7 +2,6 @@
 """Checkpoints: what comes back, and which files and radars are refused."""
 
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +13,13 @@ from radio_visual_ssl.models.checkpoint import (
     METADATA_KEY,
     Checkpoint,
     CheckpointError,
-    RadarGeometry,
     load_checkpoint,
     save_checkpoint,
 )
 from radio_visual_ssl.models.radar_input import RadarInputSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
-from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+from radio_visual_ssl.radar.heatmap import Reference
 
 GRID = PolarGrid(np.arange(20) * 0.5, np.arcsin(np.linspace(-0.9, 0.9, 12)))
 RADAR = RadarGeometry('one', GRID, Reference.NOISE_FLOOR, 28e9, 400e6)
@@ -109,30 +108,3 @@ def test_another_kind_or_format_is_refused(tmp_path):
     save_file({'weights.a': torch.zeros(3)}, path, {METADATA_KEY: json.dumps({'format': 1, 'kind': 'localizer'})})
     with pytest.raises(CheckpointError, match='radar_input'):
         load_checkpoint(path)
-
-
-@pytest.mark.parametrize(
-    ('change', 'message'),
-    [
-        ({'name': 'two'}, "radar: expected 'one', got 'two'"),
-        ({'reference': Reference.MILLIWATT}, 'reference of 0 dB: expected NOISE_FLOOR, got MILLIWATT'),
-        ({'bandwidth': 500e6}, 'bandwidth: expected 400 MHz, got 500 MHz'),
-        ({'carrier_frequency': 77e9}, 'carrier_frequency: expected 28 GHz, got 77 GHz'),
-        ({'grid': PolarGrid(GRID.range[:9], GRID.azimuth)}, 'expected 20 x 12 bins.*got 9 x 12'),
-        ({'grid': PolarGrid(GRID.range * 1.1, GRID.azimuth)}, 'range bins.*9.50 m.*10.45 m'),
-        ({'grid': PolarGrid(GRID.range, GRID.azimuth, True)}, 'wraps'),
-    ],
-)
-def test_another_radar_is_told_apart(change, message):
-    assert re.search(message, RADAR.difference(replace(RADAR, **change)))
-
-
-def test_what_a_radar_does_not_tell_and_rounding_do_not_count():
-    rounded = PolarGrid(GRID.range.astype(np.float32), GRID.azimuth.astype(np.float32))
-    assert RADAR.difference(RadarGeometry('', rounded, Reference.NOISE_FLOOR)) == ''
-
-
-def test_the_geometry_of_a_heatmap():
-    values = np.zeros(GRID.shape, np.float32)
-    heatmap = Heatmap(values, GRID, Reference.NOISE_FLOOR, 0.0, None, 'one', 28e9, 400e6)
-    assert RADAR.difference(RadarGeometry.of(heatmap)) == ''

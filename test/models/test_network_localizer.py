@@ -11,7 +11,6 @@ from radio_visual_ssl.models import network_localizer
 from radio_visual_ssl.models.checkpoint import (
     Checkpoint,
     CheckpointError,
-    RadarGeometry,
     load_checkpoint,
     save_checkpoint,
 )
@@ -27,6 +26,7 @@ from radio_visual_ssl.models.network_settings import (
     shipped_model,
 )
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
+from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.localizer import WithholdingLocalizer
@@ -207,7 +207,7 @@ def test_new_settings_go_on_with_network_and_background(tmp_path):
         (_heatmap(radar='two'), "trained for; radar: expected 'one', got 'two'"),
         (_heatmap(bandwidth=1e9), 'bandwidth: expected 400 MHz, got 1000 MHz'),
         (_heatmap(reference=Reference.RCS), 'reference of 0 dB: expected NOISE_FLOOR, got RCS'),
-        (_heatmap(grid=PolarGrid(GRID.range + 0.2, GRID.azimuth)), 'grid, range bins'),
+        (_heatmap(grid=PolarGrid(GRID.range + 0.2, GRID.azimuth)), 'grid, range bins: expected .* m at .*, got .* m'),
         (_heatmap(velocity=None), "velocity: expected a radar that measures it, for the channel 'moving'"),
     ],
 )

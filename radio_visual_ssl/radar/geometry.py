@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which radar it is, and what its heatmaps look like: whether two recordings, models or streams are of the same one."""
+
+from dataclasses import dataclass
+
+from radio_visual_ssl.radar.grid import PolarGrid
+from radio_visual_ssl.radar.heatmap import Heatmap, Reference
+
+_SAME_FREQUENCY = 1e-4  # share by which a message's float32, or a profile's rounding, may alter a frequency
+
+
+class OtherRadarError(ValueError):
+    """Something is of another radar than it should be; the message says of which, and what differs."""
+
+
+@dataclass(frozen=True)
+class RadarGeometry:
+    """A radar and what its heatmaps look like; equal are those that tell the very same.
+
+    Attributes:
+        name: of the radar; '' where unknown.
+        grid: of its heatmaps.
+        reference: what 0 dB stands for.
+        carrier_frequency, bandwidth: Hz, 0 where unknown.
+    """
+
+    name: str
+    grid: PolarGrid
+    reference: Reference = Reference.ARBITRARY
+    carrier_frequency: float = 0.0
+    bandwidth: float = 0.0
+
+    @classmethod
+    def of(cls, heatmap: Heatmap) -> 'RadarGeometry':
+        """That of a heatmap."""
+        return cls(heatmap.radar, heatmap.grid, heatmap.reference, heatmap.carrier_frequency, heatmap.bandwidth)
+
+    def difference(self, other: 'RadarGeometry') -> str:
+        """What makes another radar's heatmaps differ, as 'thing: expected ..., got ...'; '' where nothing does.
+
+        What either does not know (name, carrier, bandwidth) does not count, nor does what rounding alters.
+        """
+        if self.name and other.name and self.name != other.name:
+            return f'radar: expected {self.name!r}, got {other.name!r}'
+        if self.reference != other.reference:
+            return f'reference of 0 dB: expected {self.reference.name}, got {other.reference.name}'
+        for name, scale, unit in (('carrier_frequency', 1e9, 'GHz'), ('bandwidth', 1e6, 'MHz')):
+            expected, got = getattr(self, name), getattr(other, name)
+            if expected and got and abs(expected - got) > _SAME_FREQUENCY * expected:
+                return f'{name}: expected {expected / scale:g} {unit}, got {got / scale:g} {unit}'
+        return self.grid.difference(other.grid)
+
+
+def check_same_radar(known: RadarGeometry, other: RadarGeometry, what: str, expected: str) -> None:
+    """Refuse another radar.
+
+    Args:
+        known: that is expected.
+        other: that it is held against.
+        what: is of the other one, such as a bag's path.
+        expected: which radar that should be, such as 'the radar of bag_1'.
+
+    Raises:
+        OtherRadarError: 'what: expected the radar of bag_1; thing: expected ..., got ...'.
+    """
+    difference = known.difference(other)
+    if difference:
+        raise OtherRadarError(f'{what}: expected {expected}; {difference}')
