@@ -19,7 +19,6 @@ from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import (
     IMAGE,
     PAIR_TYPE,
-    PAIRS_TOPIC,
     RADAR,
     Decision,
     Matched,
@@ -34,6 +33,7 @@ from radio_visual_ssl.bags.topics import (
     CUBE_TYPE,
     HEATMAP_TOPIC,
     IMAGE_TOPIC,
+    PAIRS_TOPIC,
     TRUTH_TOPIC,
     camera_info_topic,
     compressed_image_topic,

@@ -21,7 +21,6 @@ from radio_visual_ssl.bags.messages import MessageTypes, header, stamp_from_ns
 from radio_visual_ssl.share import PACKAGE
 
 RADAR, IMAGE = 0, 1
-PAIRS_TOPIC = '/pairs'
 PAIR_TYPE = f'{PACKAGE}/msg/Pair'
 
 T = TypeVar('T')

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from radio_visual_ssl.bags.metadata import Topic
-from radio_visual_ssl.bags.recording_settings import StreamCounts
+from radio_visual_ssl.bags.recorder_settings import StreamCounts
 from radio_visual_ssl.bags.streaming import Latch
 
 _SMALL = 65_536  # bytes; a message up to this size is among the last to be lost, unless it is half of a pair

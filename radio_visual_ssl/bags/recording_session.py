@@ -14,8 +14,8 @@ from radio_visual_ssl.bags.marked_pairs import MarkedPairs
 from radio_visual_ssl.bags.messages import MessageError, serialized_frame_id
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.pairing import IMAGE, RADAR, Decision, Matched, PairMatcher, is_stamp, pair_to_message
+from radio_visual_ssl.bags.recorder_settings import Event, EventKind, Level, RecorderSettings
 from radio_visual_ssl.bags.recording_queue import Item, Mark, MessageQueue, Received, Resume, Split, Stream
-from radio_visual_ssl.bags.recording_settings import Event, EventKind, Level, RecordingSettings
 from radio_visual_ssl.bags.recording_watch import StreamWatch
 from radio_visual_ssl.bags.streaming import StreamingBag
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
@@ -101,7 +101,7 @@ class RecordingSession(threading.Thread):
     def __init__(
         self,
         bag: StreamingBag,
-        settings: RecordingSettings,
+        settings: RecorderSettings,
         pair_stream: Stream,
         preloaded: Sequence[Item],
         *,

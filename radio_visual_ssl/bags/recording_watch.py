@@ -3,8 +3,8 @@
 
 from dataclasses import dataclass
 
+from radio_visual_ssl.bags.recorder_settings import Event, EventKind, Level
 from radio_visual_ssl.bags.recording_queue import Received, Stream
-from radio_visual_ssl.bags.recording_settings import Event, EventKind, Level
 
 _JUMP = 1.0  # s
 _RATE = 20.0  # at most this many seconds of the node's clock in one of the machine's (simulated or played time)

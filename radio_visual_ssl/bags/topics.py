@@ -9,6 +9,7 @@ HEATMAP_TOPIC = '/radar/heatmap'
 CUBE_TOPIC = '/radar/cube'
 IMAGE_TOPIC = '/camera/image_raw'
 TRUTH_TOPIC = '/ground_truth/targets'
+PAIRS_TOPIC = '/pairs'
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'

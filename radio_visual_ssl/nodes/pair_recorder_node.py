@@ -18,14 +18,14 @@ from rclpy.publisher import Publisher
 from std_srvs.srv import Trigger
 
 from radio_visual_ssl.bags.messages import RclpyTypes
-from radio_visual_ssl.bags.recording import Recording
-from radio_visual_ssl.bags.recording_settings import (
+from radio_visual_ssl.bags.pair_recorder import PairRecorder
+from radio_visual_ssl.bags.recorder_settings import (
     OVERFLOW_POLICIES,
     SYNC_POLICIES,
     Event,
     EventKind,
     Level,
-    RecordingSettings,
+    RecorderSettings,
     State,
 )
 from radio_visual_ssl.bags.topics import (
@@ -95,7 +95,7 @@ RECORDER_PARAMETERS = (
     ),
 )
 
-SETTINGS = RecordingSettings()
+SETTINGS = RecorderSettings()
 """Defaults; topics are relative as parameters."""
 
 CHOICES = {'sync': SYNC_POLICIES, 'overflow': OVERFLOW_POLICIES}
@@ -131,7 +131,7 @@ class PairRecorderNode(ManagedNode):
         """Declare the parameters."""
         super().__init__('pair_recorder_node', (*RECORDER_PARAMETERS, *RECORDING_PARAMETERS))
         self._settings = SETTINGS
-        self._recording: Recording | None = None
+        self._recorder: PairRecorder | None = None
         self._recorded: dict[str, RecordedStream] = {}
         self._health = RecordingHealth(SETTINGS)
         self._events: SimpleQueue[Event] = SimpleQueue()
@@ -162,9 +162,9 @@ class PairRecorderNode(ManagedNode):
         for name, work in (
             ('start', self._start_recording),
             ('stop', self._stop_recording),
-            ('pause', lambda: self._active_recording().pause()),
-            ('resume', lambda: self._active_recording().resume()),
-            ('split', lambda: self._active_recording().split()),
+            ('pause', lambda: self._active_recorder().pause()),
+            ('resume', lambda: self._active_recorder().resume()),
+            ('split', lambda: self._active_recorder().split()),
             ('snapshot', self._snapshot),
         ):
             self._made_services.append(self.create_service(Trigger, f'~/{name}', self._answer(work)))
@@ -172,7 +172,7 @@ class PairRecorderNode(ManagedNode):
 
     def activate(self) -> None:
         """Look for the topics, and record."""
-        self._recording = Recording(self._settings, on_event=self._happened, on_pair=self._publish_pair)
+        self._recorder = PairRecorder(self._settings, on_event=self._happened, on_pair=self._publish_pair)
         self._health = RecordingHealth(self._settings)
         self._streams['recording'] = self._health
         self._recorded = {}
@@ -189,8 +189,8 @@ class PairRecorderNode(ManagedNode):
             if self.value('record_on_start'):
                 self._start_recording()
         except Exception:
-            self._recording.close(0.0)
-            self._recording = None
+            self._recorder.close(0.0)
+            self._recorder = None
             raise
         self._discover()
         self._tell()
@@ -200,11 +200,11 @@ class PairRecorderNode(ManagedNode):
 
     def deactivate(self) -> None:
         """End the recording; what has arrived is written first."""
-        if self._recording is None:
+        if self._recorder is None:
             return
-        recording, self._recording = self._recording, None
-        recording.close(DRAIN_SECONDS)
-        self._health.statistics = recording.statistics()
+        recorder, self._recorder = self._recorder, None
+        recorder.close(DRAIN_SECONDS)
+        self._health.statistics = recorder.statistics()
         self._take_events()
         self._recorded = {}
         if self.context.ok():
@@ -237,11 +237,11 @@ class PairRecorderNode(ManagedNode):
         """What is recorded where."""
         return {'recording': self._health.statistics.state.name.lower(), 'bag': str(self._health.statistics.bag or '')}
 
-    def _read_settings(self, values: Mapping[str, Value]) -> RecordingSettings:
+    def _read_settings(self, values: Mapping[str, Value]) -> RecorderSettings:
         topics = {name: self.resolve_topic_name(topic) for name, topic in OWN_TOPICS.items()}
         for name in ('radar_topic', 'image_topic'):
             topics[name] = self.resolve(name, values[name])
-        return settings_from_parameters(RecordingSettings, '', {**values, **topics})
+        return settings_from_parameters(RecorderSettings, '', {**values, **topics})
 
     # ---- services
 
@@ -261,20 +261,20 @@ class PairRecorderNode(ManagedNode):
         return answer
 
     def _annotate(self, request: Any, response: Any) -> Any:
-        return self._answer(lambda: self._active_recording().annotate(request.text, self._now_ns()))(request, response)
+        return self._answer(lambda: self._active_recorder().annotate(request.text, self._now_ns()))(request, response)
 
-    def _active_recording(self) -> Recording:
-        if self._recording is None:
+    def _active_recorder(self) -> PairRecorder:
+        if self._recorder is None:
             raise ValueError(f'expected an active node, {self.get_fully_qualified_name()} is {self.state}')
-        return self._recording
+        return self._recorder
 
     def _start_recording(self) -> None:
         path = Path(datetime.now().strftime(self.value('output'))).expanduser()
-        self._active_recording().start(path, self._now_ns())
+        self._active_recorder().start(path, self._now_ns())
         self._health.failed = False
 
     def _stop_recording(self) -> None:
-        self._active_recording().stop(timeout_s=DRAIN_SECONDS)
+        self._active_recorder().stop(timeout_s=DRAIN_SECONDS)
 
     def _snapshot(self) -> None:
         """Record the last seconds and what follows."""
@@ -358,7 +358,7 @@ class PairRecorderNode(ManagedNode):
         Raises:
             ValueError: a type that cannot be recorded; the message names the topic, expected and got.
         """
-        assert self._recording is not None
+        assert self._recorder is not None
         if stream.subscriber is not None:
             self._inputs.remove(stream.subscriber.subscription)
             self.destroy_subscription(stream.subscriber.subscription)
@@ -371,7 +371,7 @@ class PairRecorderNode(ManagedNode):
         installed = type_hash(kind)
         if source.type_hash and installed and source.type_hash != installed:
             self._warn(stream, f'{topic}: its publisher was built with another definition of {kind} than is installed')
-        self._recording.add_topic(
+        self._recorder.add_topic(
             topic,
             kind,
             qos=source.recorded_qos(),
@@ -418,15 +418,15 @@ class PairRecorderNode(ManagedNode):
         stream.succeed(time.perf_counter() - began, latency)
 
     def _record(self, message: RawMessage, stream: RecordedStream) -> None:
-        assert self._recording is not None
+        assert self._recorder is not None
         if message.received_ns == 0:
             self._wait_for_clock(message, stream)
             return
         while self._before_clock:
             early_stream, early = self._before_clock.popleft()
-            self._recording.receive(early_stream.topic, message.received_ns, early.stamp_ns, early.data)
+            self._recorder.receive(early_stream.topic, message.received_ns, early.stamp_ns, early.data)
         self._before_clock_bytes = 0
-        key = self._recording.receive(stream.topic, message.received_ns, message.stamp_ns, message.data)
+        key = self._recorder.receive(stream.topic, message.received_ns, message.stamp_ns, message.data)
         if self._sync_inputs is not None and stream.index is not None and message.stamp_ns:
             if message.stamp_ns < self._sync_stamps.get(stream.index, 0) - STAMP_JUMP_NS:
                 self._synchronize()
@@ -459,8 +459,8 @@ class PairRecorderNode(ManagedNode):
         synchronizer.registerCallback(self._mark)
 
     def _mark(self, radar: Keyed, image: Keyed) -> None:
-        if self._recording is not None:
-            self._recording.mark_pair(radar.key, image.key)
+        if self._recorder is not None:
+            self._recorder.mark_pair(radar.key, image.key)
 
     # ---- what the recording tells, from its own thread
 
@@ -478,7 +478,7 @@ class PairRecorderNode(ManagedNode):
 
     def _take_events(self) -> None:
         """Log what happened, show it on /diagnostics, and end where the recording has ended by itself."""
-        if self._log_events() and self._recording is not None:
+        if self._log_events() and self._recorder is not None:
             self._tell()
             self.publish_diagnostics()
 
@@ -511,8 +511,8 @@ class PairRecorderNode(ManagedNode):
 
     def _tell(self) -> None:
         """Take the numbers, and publish them."""
-        if self._recording is not None:
-            self._health.statistics = self._recording.statistics()
+        if self._recorder is not None:
+            self._health.statistics = self._recorder.statistics()
             for topic, counts in self._health.statistics.streams.items():
                 if topic in self._recorded:
                     self._recorded[topic].counts = counts

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from radio_visual_ssl.bags.recording_settings import RecordingSettings, RecordingStatistics, State, StreamCounts
+from radio_visual_ssl.bags.recorder_settings import RecorderSettings, RecordingStatistics, State, StreamCounts
 from radio_visual_ssl.nodes.diagnostics import StreamHealth, key_values
 from radio_visual_ssl.nodes.discovery import Source
 from radio_visual_ssl.nodes.raw_subscriber import RawSubscriber
@@ -127,7 +127,7 @@ class RecordingHealth(StreamHealth):
         alarms: what has happened to it.
     """
 
-    def __init__(self, settings: RecordingSettings) -> None:
+    def __init__(self, settings: RecorderSettings) -> None:
         super().__init__('recording', None, None)
         self.statistics = RecordingStatistics(State.IDLE)
         self.failed = False

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.offline_pairing import pair_bags
+from radio_visual_ssl.bags.pair_recorder import PairRecorder
 from radio_visual_ssl.bags.pairing import IMAGE, RADAR, match_stamps
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.bags.recording import Recording
-from radio_visual_ssl.bags.recording_settings import RecordingSettings
+from radio_visual_ssl.bags.recorder_settings import RecorderSettings
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize, typestore
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.cli import app
@@ -111,8 +111,8 @@ def test_the_index_equals_the_one_that_a_recorder_writes_live(tmp_path, slop_s, 
     radar, image = sensors(2, offset_ns=-80 * MS)
     source = write_bag(tmp_path / 'in', radar, image)
     report = pair_bags([source], tmp_path / 'out', slop_s=slop_s, image_offset_s=0.08, pairs_only=pairs_only)
-    recording = Recording(
-        RecordingSettings(slop_s=slop_s, image_offset_s=0.08, pairs_only=pairs_only, min_free_bytes=0)
+    recording = PairRecorder(
+        RecorderSettings(slop_s=slop_s, image_offset_s=0.08, pairs_only=pairs_only, min_free_bytes=0)
     )
     for topic, stream in BagReader(source).streams.items():
         recording.add_topic(topic, stream.type)

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recording is told (settings) and what it tells (events, statistics)."""
+"""What a recorder is told (settings) and what it tells (events, statistics)."""
 
 import math
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from radio_visual_ssl.bags.topics import HEATMAP_TOPIC, IMAGE_TOPIC, PAIRS_TOPIC
+
 OVERFLOW_POLICIES = ('drop_newest', 'drop_oldest')
 SYNC_POLICIES = ('nearest', 'approximate')
 
 
 @dataclass(frozen=True)
-class RecordingSettings:
+class RecorderSettings:
     """How to record; plain fields, so that ROS parameters map one to one.
 
     Attributes:
@@ -23,7 +25,7 @@ class RecordingSettings:
         radar_offset_s: added to the radar's stamps before pairing.
         image_offset_s: added to the image's stamps before pairing.
         reordering_s: how much older than the newest of its stream a message may arrive and still be paired at its best.
-        sync: ``'nearest'`` (our matcher) or ``'approximate'`` (pairs come from outside, ``Recording.mark_pair``).
+        sync: ``'nearest'`` (our matcher) or ``'approximate'`` (pairs come from outside, ``PairRecorder.mark_pair``).
         pairs_only: radar frames and images without a partner stay out; all other topics are recorded.
         compress: zstd in the MCAP chunks.
         flush_interval_s: at most this much is lost when the process is killed.
@@ -41,9 +43,9 @@ class RecordingSettings:
         min_free_bytes: the recording ends by itself when the disk has less left.
     """
 
-    radar_topic: str = '/radar/heatmap'
-    image_topic: str = '/camera/image_raw'
-    pairs_topic: str = '/pairs'
+    radar_topic: str = HEATMAP_TOPIC
+    image_topic: str = IMAGE_TOPIC
+    pairs_topic: str = PAIRS_TOPIC
     annotations_topic: str = '/annotations'
     slop_s: float = 0.025
     radar_offset_s: float = 0.0
@@ -105,7 +107,7 @@ class RecordingSettings:
 
 
 class State(Enum):
-    """What a recording does; the values are those of RecorderStatus.msg."""
+    """What a recorder does; the values are those of RecorderStatus.msg."""
 
     IDLE = 0
     RECORDING = 1

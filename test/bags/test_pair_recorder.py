@@ -21,14 +21,14 @@ from mcap.reader import make_reader
 from radio_visual_ssl.bags.messages import header, serialized_stamp_ns
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.offline_pairing import pair_bags
+from radio_visual_ssl.bags.pair_recorder import PairRecorder, free_bytes
 from radio_visual_ssl.bags.pairing import match_stamps
 from radio_visual_ssl.bags.reader import BagReader
-from radio_visual_ssl.bags.recording import Recording, free_bytes
-from radio_visual_ssl.bags.recording_settings import (
+from radio_visual_ssl.bags.recorder_settings import (
     Event,
     EventKind,
     Level,
-    RecordingSettings,
+    RecorderSettings,
     RecordingStatistics,
     State,
 )
@@ -86,14 +86,14 @@ class Sent:
 class Recorder:
     """A recording with its events, and all that was sent to it."""
 
-    settings: RecordingSettings
+    settings: RecorderSettings
     free_space: Callable[[Path], int] = free_bytes
     events: list[Event] = field(default_factory=list)
     published: list[bytes] = field(default_factory=list)
     sent: list[Sent] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.recording = Recording(
+        self.recording = PairRecorder(
             self.settings, on_event=self.events.append, on_pair=self.published.append, free_space=self.free_space
         )
         self.recording.add_topic(self.settings.radar_topic, 'sensor_msgs/msg/Image')
@@ -125,7 +125,7 @@ def make() -> Iterator[Callable[..., Recorder]]:
     made: list[Recorder] = []
 
     def recorder(free_space: Callable[[Path], int] = free_bytes, **settings: object) -> Recorder:
-        made.append(Recorder(RecordingSettings(**({'min_free_bytes': 0} | settings)), free_space))
+        made.append(Recorder(RecorderSettings(**({'min_free_bytes': 0} | settings)), free_space))
         return made[-1]
 
     yield recorder
@@ -254,7 +254,7 @@ def test_the_recorder_gives_the_bag_that_pairing_afterwards_gives(
     pair_bags(
         [tmp_path / 'whole'],
         tmp_path / 'after',
-        slop_s=RecordingSettings().slop_s,
+        slop_s=RecorderSettings().slop_s,
         image_offset_s=0.03,
         reordering_s=0.05,
         pairs_only=pairs_only,
@@ -877,7 +877,7 @@ def test_a_listener_that_fails_ends_no_recording(tmp_path: Path) -> None:
         raise RuntimeError('the publisher is gone')
 
     events: list[Event] = []
-    recording = Recording(RecordingSettings(min_free_bytes=0), on_event=events.append, on_pair=fail)
+    recording = PairRecorder(RecorderSettings(min_free_bytes=0), on_event=events.append, on_pair=fail)
     for topic in (RADAR, IMAGE):
         recording.add_topic(topic, 'sensor_msgs/msg/Image')
     recording.start(tmp_path / 'bag')
@@ -887,7 +887,7 @@ def test_a_listener_that_fails_ends_no_recording(tmp_path: Path) -> None:
     recording.stop()
     assert len(pairs_of(tmp_path / 'bag')) == 3
     assert sum('no longer published' in event.message for event in events) == 1
-    deaf = Recording(RecordingSettings(min_free_bytes=0), on_event=fail)
+    deaf = PairRecorder(RecorderSettings(min_free_bytes=0), on_event=fail)
     deaf.start(tmp_path / 'deaf')
     deaf.stop()
     assert BagReader(tmp_path / 'deaf').streams
@@ -982,7 +982,7 @@ def test_consecutive_recordings_count_anew(make: Callable[..., Recorder], tmp_pa
 )
 def test_settings_that_cannot_be_are_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f'{name}: expected .* got'):
-        RecordingSettings(**{name: value})
+        RecorderSettings(**{name: value})
 
 
 def test_times_of_the_bag_ascend_where_arrival_does(make: Callable[..., Recorder], tmp_path: Path) -> None:

@@ -14,17 +14,17 @@ from rosbags.interfaces import Qos
 
 from radio_visual_ssl.bags.metadata import BagError, declare_topic
 from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR
-from radio_visual_ssl.bags.recording_queue import Item, Mark, PreTriggerRing, Received, Split, Stream
-from radio_visual_ssl.bags.recording_session import RecordingSession
-from radio_visual_ssl.bags.recording_settings import (
+from radio_visual_ssl.bags.recorder_settings import (
     Event,
     EventKind,
     Level,
-    RecordingSettings,
+    RecorderSettings,
     RecordingStatistics,
     State,
     StreamCounts,
 )
+from radio_visual_ssl.bags.recording_queue import Item, Mark, PreTriggerRing, Received, Split, Stream
+from radio_visual_ssl.bags.recording_session import RecordingSession
 from radio_visual_ssl.bags.streaming import StreamingBag
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 
@@ -45,7 +45,7 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-class Recording:
+class PairRecorder:
     """Takes messages from any thread without blocking it; a thread of its own writes the bag.
 
     While nothing is recorded the last seconds are kept if the settings say so, and the last message of each latched
@@ -61,7 +61,7 @@ class Recording:
 
     def __init__(
         self,
-        settings: RecordingSettings,
+        settings: RecorderSettings,
         *,
         on_event: Callable[[Event], None] | None = None,
         on_pair: Callable[[bytes], None] | None = None,
