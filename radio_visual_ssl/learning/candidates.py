@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.models.cell_grid import CellGrid
+from radio_visual_ssl.radar.background import usual_level
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
 from radio_visual_ssl.radar.grid import PolarGrid, turned_towards
@@ -131,7 +132,7 @@ def find_candidates(
     Args:
         heatmap: any reference; finite.
         level: (R, A) dB, background to subtract, such as :func:`static_level`; None = the raw heatmap. It counts as
-            no less than the noise floor, where the heatmap knows that.
+            no less than the noise floor, see :func:`usual_level`.
         settings: see :class:`CandidateSettings`.
 
     Raises:
@@ -142,8 +143,7 @@ def find_candidates(
     if level is not None:
         if level.shape != values.shape:
             raise ValueError(f'level: expected shape {values.shape} of the heatmap, got {level.shape}')
-        floor = heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else -np.inf
-        usual = np.maximum(level, np.float32(floor))
+        usual = usual_level(heatmap, level)
         excess = excess_power(values, usual)
         values = values - usual
     # Relative to the strongest cell, power cannot overflow.

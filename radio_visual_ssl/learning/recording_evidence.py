@@ -22,7 +22,7 @@ from radio_visual_ssl.worker_processes import worker_processes
 RadarBackground = Literal['static', 'raw']
 """``static``: what the radar always sees is taken off; ``raw``: it is not, as on a platform that moves."""
 
-_VERSION = 2  # of the stored tables; another one is made anew
+_VERSION = 3  # of the stored tables; another one is made anew
 _COLUMNS = 7  # frame, range, azimuth, variance of each, SNR, velocity
 # Of a localizer's detections among radar peaks: dB of one of even odds, far from any peak's, and by unit of log-odds;
 # and the least variance, m^2 and rad^2.

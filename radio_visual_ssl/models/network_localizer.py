@@ -270,8 +270,7 @@ class NetworkLocalizer:
         )
         row, column = (np.rint(each).astype(int) for each in heatmap.grid.index(found.range, found.azimuth))
         column = column % heatmap.grid.shape[1]
-        floor = heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else float(np.median(heatmap.values))
-        snr = heatmap.values[row, column] - floor
+        snr = heatmap.values[row, column] - heatmap.noise_level
         velocity = np.full(len(row), np.nan) if heatmap.velocity is None else heatmap.velocity[row, column]
         labels = self._labels(found)
         return found.score, [

@@ -32,7 +32,8 @@ class RadarInputSettings:
     Attributes:
         channels: in this order, of
             ``power``: ``log(1 + power / noise)`` of the heatmap;
-            ``change``: the same of its power over the background (which counts as no less than the noise floor);
+            ``change``: the same of its power over the background (which counts as no less than the noise floor
+                or, where that is unknown, `Heatmap.noise_level`);
             ``moving``: power times a soft gate ``v^2 / (v^2 + moving_speed^2)`` on the radial velocity of the cell's
             strongest return, 0 where the velocity is unknown;
             ``velocity``: that radial velocity itself (positive = receding) over ``velocity_scale``, 0 where it is
@@ -130,7 +131,7 @@ class RadarInput:
             named = ' and '.join(repr(name) for name in self.settings.channels if name in VELOCITY_CHANNELS)
             raise ValueError(f'velocity: expected a radar that measures it, for the channel {named}, got none')
         rows = self.grid.shape[0]
-        floor = np.float32(heatmap.noise_floor if np.isfinite(heatmap.noise_floor) else np.median(heatmap.values))
+        floor = np.float32(heatmap.noise_level)
         values = np.ascontiguousarray(heatmap.values[:rows], dtype=np.float32)
         power = _log_power(values - floor)
         maps = []

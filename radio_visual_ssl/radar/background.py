@@ -165,14 +165,19 @@ class EwmaBackground:
         return foreground
 
 
-def noise_floor(heatmap: Heatmap, level: NDArray[np.float32]) -> np.float32:
-    """dB, of cells that hold noise alone: the heatmap's own where known, else the quietest quarter of a background.
+def usual_level(heatmap: Heatmap, level: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(R, A) dB that a heatmap is held against: a background, but no less than the noise floor.
+
+    The noise floor is the heatmap's own where known, else the lower quartile of the background: most of its cells hold
+    noise alone, which the background has averaged. (Of one heatmap alone, see `Heatmap.noise_level`.)
 
     Args:
         heatmap: any.
         level: (R, A) dB, the background.
     """
     if np.isfinite(heatmap.noise_floor):
-        return np.float32(heatmap.noise_floor)
-    quarter = level.size // 4
-    return np.float32(np.partition(level, quarter, axis=None)[quarter])
+        floor = np.float32(heatmap.noise_floor)
+    else:
+        quarter = level.size // 4
+        floor = np.partition(level, quarter, axis=None)[quarter]
+    return np.maximum(level, floor)

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.radar.background import Background, EwmaBackground, MedianBackground, noise_floor
+from radio_visual_ssl.radar.background import Background, EwmaBackground, MedianBackground, usual_level
 from radio_visual_ssl.radar.cfar import cfar
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
 from radio_visual_ssl.radar.grid import turned_towards
@@ -211,7 +211,7 @@ class CfarLocalizer:
             self._background.update(heatmap)
             if level is None or self._background.count <= settings.background_warmup:
                 return []
-            usual = np.maximum(level, noise_floor(heatmap, level))
+            usual = usual_level(heatmap, level)
             excess = excess_power(values, usual)
             values = values - usual
         # Relative to the strongest cell, power cannot overflow.

@@ -55,6 +55,11 @@ class Heatmap:
         if self.velocity is not None and self.velocity.shape != self.grid.shape:
             raise ValueError(f'velocity: expected shape {self.grid.shape} of its grid, got {self.velocity.shape}')
 
+    @property
+    def noise_level(self) -> float:
+        """dB, the noise floor where known, else the median of the cells, which targets and clutter raise little."""
+        return self.noise_floor if np.isfinite(self.noise_floor) else float(np.median(self.values))
+
     def check_finite(self) -> None:
         """Refuse a heatmap with cells that hold no number.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radio_visual_ssl.radar.background import MedianBackground, noise_floor
+from radio_visual_ssl.radar.background import MedianBackground, usual_level
 from radio_visual_ssl.radar.clustering import ClusterSettings, cluster, excess_power
 from radio_visual_ssl.radar.ground import targets_on_ground
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -149,7 +149,7 @@ class PeakLocalizer:
         self._background.update(heatmap)
         if level is None or self._background.count <= settings.background_warmup:
             return []
-        usual = np.maximum(level, noise_floor(heatmap, level))
+        usual = usual_level(heatmap, level)
         ratio = heatmap.values - usual
         within = (grid.range >= settings.min_range) & (grid.range <= (settings.max_range or np.inf))
         targets = cluster(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Radar peak candidates of heatmaps with planted peaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,17 @@ def test_weak_peaks_are_candidates_beside_strong_ones():
     for row, column in ((30, 10), (60, 30), (80, 12)):
         near = np.hypot(found.range - GRID.range[row], found.range * (found.azimuth - GRID.azimuth[column]))
         assert near.min() < 1.0
+
+
+def test_an_unknown_noise_floor_is_that_of_the_quietest_quarter_of_the_background():
+    scene = [heatmap([(50 + 5 * step, 25, 25.0)], step) for step in range(8)]
+    level = static_level(scene)
+    quarter = float(np.sort(level, axis=None)[level.size // 4])
+    unknown, known = (find_candidates(replace(scene[3], noise_floor=x), level) for x in (float('nan'), quarter))
+    assert np.array_equal(unknown.range, known.range)
+    assert np.array_equal(unknown.snr, known.snr)
+    low = find_candidates(replace(scene[3], noise_floor=-100.0), level)
+    assert not np.array_equal(low.snr, known.snr), 'it makes a difference'
 
 
 def test_background_takes_out_what_stays_and_leaves_what_comes():

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from radio_visual_ssl.radar.background import EwmaBackground, MedianBackground
+from radio_visual_ssl.radar.background import EwmaBackground, MedianBackground, usual_level
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 
@@ -107,3 +107,20 @@ class TestBoth:
 def test_settings_out_of_range_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize('offset', [-150.0, 0.0, 600.0])
+def test_a_background_counts_as_no_less_than_the_noise_floor(offset):
+    level = np.linspace(-10, 10, 108, dtype=np.float32).reshape(GRID.shape) + np.float32(offset)
+    known = Heatmap(level, GRID, noise_floor=offset + 3.0)
+    np.testing.assert_allclose(usual_level(known, level), np.maximum(level, offset + 3.0))
+    # where the heatmap does not know it, that of the quietest quarter of the background
+    held = usual_level(Heatmap(level, GRID), level)
+    np.testing.assert_allclose(held, np.maximum(level, np.quantile(level, 0.25)), atol=0.2)
+
+
+def test_the_noise_level_of_one_heatmap_is_its_noise_floor_or_its_median():
+    values = np.random.default_rng(0).normal(5.0, 1.0, GRID.shape).astype(np.float32)
+    values[3, 3] = 90.0
+    assert Heatmap(values, GRID, noise_floor=4.5).noise_level == 4.5
+    assert Heatmap(values, GRID).noise_level == float(np.median(values))
