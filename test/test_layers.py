@@ -10,7 +10,8 @@ import radio_visual_ssl
 
 PACKAGE = Path(radio_visual_ssl.__file__).parent
 LAYERS = (
-    {'radar', 'vision', 'share', 'exit_status', 'overrides', 'optional_packages', 'whole_file', 'worker_processes'},
+    {'radar', 'vision', 'config_file', 'share', 'exit_status', 'overrides', 'optional_packages', 'whole_file'}
+    | {'worker_processes'},
     {'models', 'bags'},
     {'simulation', 'datasets', 'evaluation'},
     {'learning', 'study'},

@@ -7,9 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.config_file import config_file, one_of, read_mapping
 
 Settings = TypeVar('Settings')
 
@@ -24,19 +22,7 @@ def read_experiment(name: str | Path) -> dict[str, Any]:
     Raises:
         ExperimentError: no such file, or one that is no mapping.
     """
-    file = Path(name).expanduser()
-    if not file.is_file():
-        try:
-            file = share_path('config', 'learning', f'{name}.yaml')
-        except FileNotFoundError as error:
-            raise ExperimentError(f'{name}: expected a YAML file or a name in config/learning/, found none') from error
-    try:
-        content = yaml.safe_load(file.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ExperimentError(f'{file}: expected YAML, got {error}') from error
-    if not isinstance(content or {}, dict):
-        raise ExperimentError(f'{file}: expected settings by name, got {type(content).__name__}')
-    return content or {}
+    return read_mapping(config_file(name, 'learning', ExperimentError), ExperimentError)
 
 
 def settings_of(kind: type[Settings], content: Mapping[str, Any], where: str = 'experiment') -> Settings:
@@ -55,7 +41,7 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any], where: str = '
     values: dict[str, Any] = {}
     for name, value in content.items():
         if name not in names:
-            raise ExperimentError(f'{where}: {name}: expected one of {", ".join(names)}')
+            raise ExperimentError(f'{where}: {name}: {one_of(names, name)}')
         if is_dataclass(types[name]):
             if not isinstance(value, Mapping):
                 raise ExperimentError(f'{where}: {name}: expected settings by name, got {value!r}')

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.config_file import one_of
 from radio_visual_ssl.radar.cube import Axis, RadarCube
 from radio_visual_ssl.radar.profile import FmcwWaveform, ProfileError, RadarProfile
 
@@ -47,7 +48,7 @@ class CaptureFormat:
         known = [item.name for item in fields(cls)]
         for key in content:
             if key not in known:
-                raise ProfileError(f'capture.{key}: expected one of the fields {", ".join(known)}')
+                raise ProfileError(f'capture.{key}: {one_of(known, key)}')
         values = dict(content)
         if 'axes' in values:
             names = [axis.name for axis in Axis]

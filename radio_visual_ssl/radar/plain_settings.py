@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of localizers: dataclasses of plain fields, checked by type and bounds and read from YAML files."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
-import yaml
 
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.config_file import config_file, one_of, read_mapping
 
 Bounds = Mapping[str, tuple[float | None, float | None]]
 """(minimum, maximum) of the number fields, of each element where a field has several; None = unbounded."""
@@ -42,25 +40,12 @@ def load_settings(settings: type[Settings], name_or_path: str | Path, folder: st
         FileNotFoundError: no such file.
         ValueError: not a mapping, an unknown field or a value out of range; the message names file and field.
     """
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
-        if path.name != str(name_or_path) or path.suffix:
-            raise FileNotFoundError(f'{path}: expected a YAML file of {folder} settings, found none')
-        path = share_path('config', folder, f'{name_or_path}.yaml')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: expected YAML, got {error}') from error
-    if content is None:
-        content = {}
-    if not isinstance(content, dict):
-        raise ValueError(f'{path}: expected a mapping of settings, got {type(content).__name__}')
+    path = config_file(name_or_path, folder)
+    content = read_mapping(path)
     known = list(get_type_hints(settings))
     for key in content:
         if key not in known:
-            similar = difflib.get_close_matches(str(key), known, n=1)
-            hint = f' (did you mean {similar[0]}?)' if similar else ''
-            raise ValueError(f'{path}: expected one of {", ".join(known)}; got {key}{hint}')
+            raise ValueError(f'{path}: {one_of(known, key)}')
     try:
         return settings(**content)
     except ValueError as error:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import ArrayLike, NDArray
 
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.config_file import config_file, config_names, one_of, read_mapping
 
 SPEED_OF_LIGHT = 299_792_458.0
 
@@ -301,7 +300,7 @@ class RadarProfile:
 
 def profile_names() -> list[str]:
     """Names of the shipped profiles."""
-    return sorted(path.stem for path in share_path('config', 'radars').glob('*.yaml'))
+    return config_names('radars')
 
 
 def load_profile(name_or_path: str | Path) -> RadarProfile:
@@ -315,24 +314,12 @@ def load_profile(name_or_path: str | Path) -> RadarProfile:
         ProfileError: no such profile (the message lists the shipped ones), no such calibration file, not YAML, or a
             missing, unknown or wrong field; the message names the file and the field.
     """
-    path = Path(name_or_path)
-    if path.suffix.lower() not in ('.yaml', '.yml') and not path.is_file():
-        names = profile_names()
-        if str(name_or_path) not in names:
-            raise ProfileError(
-                f'radar profile: expected a YAML file or one of {", ".join(names)}, got {str(name_or_path)!r}'
-            )
-        path = share_path('config', 'radars', f'{name_or_path}.yaml')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProfileError(f'radar profile {path}: cannot be read: {error}') from error
-    except yaml.YAMLError as error:
-        raise ProfileError(f'radar profile {path}: expected YAML, got: {error}') from error
+    path = config_file(name_or_path, 'radars', ProfileError)
+    content = read_mapping(path, ProfileError)
     try:
         return _profile_from_content(content, path)
     except ProfileError as error:
-        raise ProfileError(f'radar profile {path}: {error}') from error
+        raise ProfileError(f'{path}: {error}') from error
 
 
 _WAVEFORMS = {'fmcw': FmcwWaveform, 'ofdm': OfdmWaveform}
@@ -431,7 +418,7 @@ def _check_keys(prefix: str, content: Any, required: Any, optional: Any) -> None
     known = [*required, *(key for key in optional if key not in required)]
     for key in content:
         if key not in known:
-            raise ProfileError(f'{prefix}{key}: expected one of the fields {", ".join(known)}')
+            raise ProfileError(f'{prefix}{key}: {one_of(known, key)}')
 
 
 def _positions(name: str, values: ArrayLike) -> NDArray[np.float64]:

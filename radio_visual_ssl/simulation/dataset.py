@@ -30,6 +30,7 @@ from radio_visual_ssl.bags.messages import (
 )
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize
 from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.config_file import read_mapping
 from radio_visual_ssl.radar.cube import RadarCube, canonical
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
 from radio_visual_ssl.radar.profile import load_profile
@@ -302,12 +303,7 @@ def _take_over(folder: Path, content: dict[str, Any]) -> None:
             raise DatasetError(f'{folder}: expected a new or empty folder, or a data set; it holds {present[0]}')
         _write_description(folder, content)
         return
-    try:
-        found = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DatasetError(f'{path}: not a YAML file: {error}') from error
-    if not isinstance(found, dict):
-        raise DatasetError(f'{path}: expected a mapping, got {type(found).__name__}')
+    found = read_mapping(path, DatasetError)
     for key in dict.fromkeys((*content, *LATER_SETTINGS)):
         there, asked = found.get(key), content.get(key)
         if key != 'complete' and there != asked:

@@ -13,10 +13,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from radio_visual_ssl.config_file import config_file, config_names, one_of, read_mapping
 from radio_visual_ssl.overrides import overridden
-from radio_visual_ssl.share import share_path
 from radio_visual_ssl.simulation.kinds import KindName, Material
 
 Point = tuple[float, float]
@@ -412,7 +410,7 @@ class Scene:
 
 def scene_names() -> list[str]:
     """Names of the scenes that ship with the package."""
-    return sorted(path.stem for path in share_path('config', 'scenes').glob('*.yaml'))
+    return config_names('scenes')
 
 
 def load_scene(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scene:
@@ -426,23 +424,12 @@ def load_scene(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scene
         FileNotFoundError: no such file; the message lists the shipped scenes.
         SceneError: an unknown or missing field, or a value of the wrong type or out of range.
     """
-    path = Path(name_or_path)
-    if path.suffix not in ('.yaml', '.yml') and not path.is_file():
-        path = share_path('config', 'scenes') / f'{name_or_path}.yaml'
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'scene {name_or_path}: no file {path}; the shipped scenes are {", ".join(scene_names())}'
-        )
+    path = config_file(name_or_path, 'scenes')
+    content = {'name': path.stem, **read_mapping(path, SceneError)}
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SceneError(f'{path}: not a YAML file: {error}') from error
-    if isinstance(content, dict):
-        content = {'name': path.stem, **content}
-        try:
-            content = overridden(content, overrides)
-        except ValueError as error:
-            raise SceneError(f'{path}: {error}') from error
+        content = overridden(content, overrides)
+    except ValueError as error:
+        raise SceneError(f'{path}: {error}') from error
     return _read(Scene, content, str(path), '')
 
 
@@ -464,7 +451,7 @@ def _read(kind: Any, value: Any, file: str, field: str) -> Any:
         hints = typing.get_type_hints(kind)
         for key in value:
             if key not in hints:
-                raise SceneError(f'{file}: {prefix}{key}: unknown field; expected one of {", ".join(hints)}')
+                raise SceneError(f'{file}: {prefix}{key}: {one_of(hints, key)}')
         for entry in fields(kind):
             if entry.name not in value and entry.default is MISSING:
                 raise SceneError(

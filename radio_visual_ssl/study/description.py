@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from radio_visual_ssl.share import share_path
+from radio_visual_ssl.config_file import config_file, config_names, one_of, read_mapping
 
 Scalar = int | float | str | bool
 Words = tuple[str, ...]
@@ -171,27 +169,14 @@ def load_study(name_or_path: str | Path, short: bool = False) -> Study:
     Raises:
         StudyError: no such file, or one that describes no study; the message names the field.
     """
-    path = Path(name_or_path).expanduser()
-    if not path.is_file():
-        try:
-            path = share_path('config', 'studies', f'{name_or_path}.yaml')
-        except FileNotFoundError as error:
-            raise StudyError(
-                f'{name_or_path}: expected a YAML file or a name in config/studies/ ({", ".join(study_names())})'
-            ) from error
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StudyError(f'{path}: expected YAML, got {error}') from error
+    path = config_file(name_or_path, 'studies', StudyError)
+    content = read_mapping(path, StudyError)
     return _Reader(str(path)).study(content, path.resolve().parent, path.stem, short)
 
 
 def study_names() -> list[str]:
     """Names of the shipped studies."""
-    try:
-        return sorted(path.stem for path in share_path('config', 'studies').glob('*.yaml'))
-    except FileNotFoundError:
-        return []
+    return config_names('studies')
 
 
 class _Reader:
@@ -402,7 +387,7 @@ class _Reader:
             return
         for name in value:
             if name not in (*needed, *optional):
-                raise self._wrong(where, f'fields {", ".join((*needed, *optional))}', name)
+                raise StudyError(f'{self._file}: {where or "content"}: {one_of((*needed, *optional), name)}')
 
     def _name(self, where: str, value: Any) -> str:
         if not (isinstance(value, str) and _NAME.fullmatch(value)):

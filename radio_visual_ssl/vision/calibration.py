@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
+
+from radio_visual_ssl.config_file import read_mapping
 
 COEFFICIENTS = {'plumb_bob': (5,), 'rational_polynomial': (8, 12, 14), 'equidistant': (4,)}
 """Distortion models (sensor_msgs/distortion_models.hpp) and how many coefficients each may have."""
@@ -95,14 +96,7 @@ def load_calibration(url: str | Path, camera_name: str = 'camera') -> Calibratio
     path = calibration_path(url, camera_name)
     if not path.is_file():
         raise FileNotFoundError(f'{path}: expected a camera calibration file (camera_info_manager YAML), found none')
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f'{path}: expected YAML, got {" ".join(str(error).split())}') from error
-    if not isinstance(content, dict):
-        raise ValueError(
-            f'{path}: expected a mapping with image_width, camera_matrix ..., got {type(content).__name__}'
-        )
+    content = read_mapping(path, what='a mapping with image_width, camera_matrix ...')
     try:
         return _read_calibration(content)
     except ValueError as error:

@@ -61,7 +61,7 @@ def test_a_missing_or_wrong_file_is_named(tmp_path):
         read_experiment('nothing_like_it')
     file = tmp_path / 'list.yaml'
     file.write_text('[1, 2]', encoding='utf-8')
-    with pytest.raises(ExperimentError, match=r'list\.yaml: expected settings by name, got list'):
+    with pytest.raises(ExperimentError, match=r'list\.yaml: expected a mapping of settings, got list'):
         read_experiment(file)
     file.write_bytes(b'\xff\xfe\x00')
     with pytest.raises(ExperimentError, match=r'list\.yaml: expected YAML'):

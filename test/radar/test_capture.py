@@ -189,7 +189,7 @@ def test_missing_and_unknown_files_are_named(tmp_path):
     ('capture', 'message'),
     [
         ({'lanes': 3}, 'capture.lanes: expected 2 or 4, got 3'),
-        ({'lane': 2}, 'capture.lane: expected one of the fields axes, unsigned_wrap_bits, lanes, q_first'),
+        ({'lane': 2}, 'capture.lane: expected one of axes, unsigned_wrap_bits, lanes, q_first; .*mean lanes'),
         ({'q_first': 'yes'}, "capture.q_first: expected true or false, got 'yes'"),
         ({'axes': ['CHIRP', 'ANTENNA']}, "capture.axes: expected names among CHIRP, .* got 'ANTENNA'"),
         ({'unsigned_wrap_bits': 64}, 'capture.unsigned_wrap_bits: expected an integer from 0 to 32, got 64'),

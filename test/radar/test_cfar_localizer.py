@@ -312,9 +312,11 @@ def test_wrong_files_name_file_and_field(tmp_path, text, message):
 
 
 def test_a_missing_file_is_named():
-    with pytest.raises(FileNotFoundError, match=r'nowhere/mine\.yaml: expected a YAML file of cfar settings'):
+    with pytest.raises(
+        FileNotFoundError, match=r'nowhere/mine\.yaml: expected a YAML file or a name in config/cfar/ \(.*static'
+    ):
         load_cfar_settings('nowhere/mine.yaml')
-    with pytest.raises(FileNotFoundError, match=r'nobody\.yaml'):
+    with pytest.raises(FileNotFoundError, match=r'nobody: expected a YAML file or a name'):
         load_cfar_settings('nobody')
 
 

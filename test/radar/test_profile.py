@@ -55,12 +55,15 @@ def test_each_shipped_profile_states_its_figures_in_the_comments(name):
 
 
 def test_an_unknown_name_lists_the_shipped_profiles():
-    with pytest.raises(ProfileError, match="openradar_2tx4rx.*got 'nonsense'"):
+    with pytest.raises(
+        ProfileError,
+        match=r'nonsense: expected a YAML file or a name in config/radars/ \(.*openradar_2tx4rx.*\), found neither',
+    ):
         load_profile('nonsense')
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(ProfileError, match='absent.yaml: cannot be read'):
+    with pytest.raises(ProfileError, match='absent.yaml: expected a YAML file or a name in config/radars/'):
         load_profile(tmp_path / 'absent.yaml')
 
 
@@ -89,7 +92,7 @@ def test_positions_may_be_given_in_wavelengths(profile_file):
         (('[[0, 0, 0]]', '[[0, 0]]'), r'tx_positions: expected \[x, y, z\] of each antenna, got shape \(1, 2\)'),
         (('[[0, 0, 0]]', '[[0, 0, up]]'), r'tx_positions: expected \[x, y, z\] of each antenna'),
         (('tx_positions: [[0, 0, 0]]', ''), 'tx_positions: expected a value, got none'),
-        (('tx_positions', 'antennas: 3\ntx_positions'), 'antennas: expected one of the fields waveform'),
+        (('tx_positions', 'antennas: 3\ntx_positions'), 'antennas: expected one of waveform, .*; got antennas'),
         (('tx_positions', 'tx_order: [1]\ntx_positions'), r'tx_order: expected indices from 0 to 0 .* got \[1\]'),
         (('tx_positions', 'tx_order: 1\ntx_positions'), 'tx_order: expected a list of indices, got 1'),
         (('tx_positions', 'capture: npy\ntx_positions'), "capture: expected a mapping, got 'npy'"),
@@ -99,7 +102,7 @@ def test_positions_may_be_given_in_wavelengths(profile_file):
         (('tx_positions', 'calibration: [1, 0]\ntx_positions'), 'calibration: expected finite factors other than 0'),
         (('tx_positions', 'calibration: [1, x]\ntx_positions'), 'calibration: expected a .npy file name or a list'),
         (('waveform', '- waveform'), 'expected YAML'),
-        ((YAML, 'just words'), 'expected a mapping of fields, got str'),
+        ((YAML, 'just words'), 'expected a mapping of settings, got str'),
     ],
 )
 def test_a_wrong_field_is_named_with_expected_and_got(profile_file, change, message):
@@ -183,7 +186,7 @@ def test_the_front_end_is_read_and_optional(profile_file):
 @pytest.mark.parametrize(
     ('line', 'message'),
     [
-        ('front_end: {power: 3}', 'front_end.power: expected one of the fields tx_power_dbm'),
+        ('front_end: {power: 3}', 'front_end.power: expected one of tx_power_dbm'),
         ('front_end: {noise_figure_db: -1}', 'front_end.noise_figure_db: expected a number from 0 on, got -1'),
         ('front_end: {tx_power_dbm: .inf}', 'front_end.tx_power_dbm: expected a finite number, got inf'),
         ('front_end: {temperature: 0}', 'front_end.temperature: expected more than 0 K'),
