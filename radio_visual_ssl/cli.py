@@ -6,7 +6,17 @@ import sys
 import typer
 from rich.markup import escape
 
-from radio_visual_ssl.commands import analysis, data, learn_export, learn_label, learn_train, recording, study, tuning
+from radio_visual_ssl.commands import (
+    analysis,
+    data,
+    forming,
+    learn_export,
+    learn_label,
+    learn_train,
+    recording,
+    study,
+    tuning,
+)
 from radio_visual_ssl.commands.output import messages
 
 app = typer.Typer(
@@ -15,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
 )
-for module in (recording, data, learn_train, learn_label, analysis, tuning, learn_export, study):
+for module in (recording, data, forming, learn_train, learn_label, analysis, tuning, learn_export, study):
     module.register(app)
 
 

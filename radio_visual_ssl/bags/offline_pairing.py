@@ -42,13 +42,12 @@ from radio_visual_ssl.bags.topics import (
     raw_image_topic,
     velocity_topic,
 )
-from radio_visual_ssl.bags.typestore import RosbagsTypes, typestore
+from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.share import PACKAGE
 
 STAMPS = ('header', 'reception')
 
-_UNKNOWN_HASH = 'RIHS01_' + 64 * '0'
 _STAMP = slice(4, 12)  # of a serialized message that begins with a header
 _JUMP_NS = 1_000_000_000
 _ENOUGH = 20  # messages without a stamp, from the first one on, after which a stream counts as unstamped
@@ -470,16 +469,7 @@ class _Sources:
 
     def declare(self, bag: BagWriter, topic: str, name: str) -> None:
         """Declare a topic in the new bag, with the definition that the old one has."""
-        stream = self.streams[topic]
-        known = stream.type in typestore().fielddefs
-        computed = typestore().hash_rihs01(stream.type) if known else _UNKNOWN_HASH
-        bag.add_topic(
-            name,
-            stream.type,
-            qos=stream.qos[0] if stream.qos else None,
-            definition=None if known and not stream.definition else stream.definition,
-            type_hash=stream.type_hash or computed,
-        )
+        bag.add_stream(name, self.streams[topic])
 
     def _missing(self, what: str, topic: str) -> str:
         present = ', '.join(f'{name} ({known.type})' for name, known in sorted(self.streams.items())) or 'no topics'

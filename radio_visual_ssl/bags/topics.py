@@ -30,6 +30,11 @@ def radar_info_topic(topic: str, message_type: str) -> str:
     return _beside(topic, 'info') if message_type == CUBE_TYPE else f'{topic}_info'
 
 
+def heatmap_topic(cube_topic: str) -> str:
+    """Topic of the heatmaps that are formed of cubes: ``/car/radar/heatmap`` beside ``/car/radar/cube``."""
+    return _beside(cube_topic, 'heatmap')
+
+
 def velocity_topic(heatmap_topic: str) -> str:
     """Topic of the radial velocities of heatmaps: ``/car/radar/velocity`` beside ``/car/radar/heatmap``."""
     return _beside(heatmap_topic, 'velocity')

@@ -8,13 +8,18 @@ import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rosbags.interfaces import Qos
 
 from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.streaming import StreamingBag
-from radio_visual_ssl.bags.typestore import serialize
+from radio_visual_ssl.bags.typestore import serialize, typestore
+
+if TYPE_CHECKING:
+    from radio_visual_ssl.bags.reader import Stream
+
+_UNKNOWN_HASH = 'RIHS01_' + 64 * '0'
 
 
 class BagWriter:
@@ -92,6 +97,22 @@ class BagWriter:
         """
         self._open_bag().add_topic(
             topic, message_type, latched=latched, qos=qos, definition=definition, type_hash=type_hash
+        )
+
+    def add_stream(self, topic: str, stream: 'Stream') -> None:
+        """Declare a topic as another bag has it: type, definition, hash and QoS.
+
+        Raises:
+            BagError: as ``add_topic``.
+        """
+        known = stream.type in typestore().fielddefs
+        computed = typestore().hash_rihs01(stream.type) if known else _UNKNOWN_HASH
+        self.add_topic(
+            topic,
+            stream.type,
+            qos=stream.qos[0] if stream.qos else None,
+            definition=None if known and not stream.definition else stream.definition,
+            type_hash=stream.type_hash or computed,
         )
 
     def write(self, topic: str, stamp_ns: int, message: Any) -> None:

@@ -627,7 +627,8 @@ def test_what_lies_beside_topics_of_other_names_is_recorded_too(graph, recorder,
         velocities.publish(Image(header=header(stamp_ns, 'radar', TYPES), encoding='32FC1'))
         images.publish(CompressedImage(header=header(stamp_ns, 'camera', TYPES), format='jpeg', data=b'x' * 100))
         time.sleep(0.02)
-    counts = {'front/heatmap': 5, 'camera/image_raw/compressed': 5, 'camera/camera_info': 1, 'notes': 1}
+    streams = {'front/heatmap': 5, 'front/velocity': 5, 'camera/image_raw/compressed': 5, 'camera/camera_info': 1}
+    counts = {**streams, 'notes': 1}
     graph.wait_until_received('/jpeg/pair_recorder_node', {f'/jpeg/{name}': count for name, count in counts.items()})
     status = graph.wait_for_status('jpeg/pair_recorder_node: /jpeg/camera/image_raw/compressed')
     # from the stamp of the image to its arrival

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""form: heatmaps of recorded cubes, once and for all."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radio_visual_ssl.commands.options import Bag, Json
+from radio_visual_ssl.commands.output import console, print_json, progress_bar
+
+NOTHING: list[str] = []
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb of this module."""
+    app.command()(form)
+
+
+def form(
+    bag: Bag,
+    out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
+    formation: Annotated[
+        list[str],
+        typer.Option(
+            metavar='NAME=VALUE',
+            help='How heatmaps are formed, as in clutter_removal=ego_motion (formation.* of heatmap_node); repeatable.',
+        ),
+    ] = NOTHING,
+    cube_topic: Annotated[str | None, typer.Option(help='Radar cubes. Default: the only ones of the bag.')] = None,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Copy a bag of radar cubes with the heatmaps that heatmap_node would have formed in their place."""
+    from radio_visual_ssl.bags.forming import form_bag
+    from radio_visual_ssl.radar.formation import FormationSettings
+
+    settings = FormationSettings().changed(formation)
+    with progress_bar('forming heatmaps') as progress:
+        report = form_bag(bag, out, settings, cube_topic=cube_topic, compress=compress, progress=progress)
+    rows, columns = report.shape
+    console.print(
+        f'{report.path}: {report.heatmaps} heatmaps of {rows} range x {columns} azimuth bins of radar '
+        f'{report.radar!r} on {report.heatmap_topic}',
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    if report.refused:
+        console.print(
+            f'{report.refused} cubes left out; the first: {report.first_fault}',
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+    if as_json:
+        print_json(report.to_json())
