@@ -55,7 +55,7 @@ def test_a_radar_that_measures_no_velocity_is_drawn_too(echo, tmp_path):
 
 
 def test_bad_input_is_named(tmp_path, capture):
-    with pytest.raises(ProfileError, match='expected a YAML file or one of'):
+    with pytest.raises(ProfileError, match='expected a YAML file or a name in'):
         quick_look(capture, 'nonsense')
     with pytest.raises(CaptureError, match='lost.npy: no such file'):
         quick_look(tmp_path / 'lost.npy', OFDM)
