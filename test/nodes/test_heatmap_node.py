@@ -217,6 +217,31 @@ def test_formation_settings_change_live(graph, radar):
     assert radar.send(radar.message()).width == 64
 
 
+def test_on_a_platform_that_moves_what_stands_disappears_and_the_platform_s_velocity_is_told(graph, radar):
+    profile = small_radar(num_symbols=32)
+    azimuth = np.linspace(-0.9, 0.9, 12)
+    places = np.linspace(6.0, 40.0, 12)[:, None] * np.column_stack((np.cos(azimuth), np.sin(azimuth), 0 * azimuth))
+    passing = np.tile([-8.0, 0.0, 0.0], (12, 1))
+    cube = Channel(profile).response(places, np.full(12, 20.0, np.complex64), passing)
+    cube = (
+        cube + np.random.default_rng(0).standard_normal((*cube.shape, 2)).astype(np.float32).view(np.complex64)[..., 0]
+    )
+    radar.send_info(profile)
+    before = radar.send(radar.message(cube))
+    assert graph.set_parameter(NODE, 'formation.clutter_removal', 'ego_motion').successful
+    after = radar.send(radar.message(cube))
+    values = [np.frombuffer(bytes(image.data), np.float32).max() for image in (before, after)]
+    assert values[1] < values[0] - 20
+    graph.wait_until(
+        lambda: 'ego_velocity_m_s' in values_of(graph.wait_for_status('heatmap_node: state', OK)), 'the velocity'
+    )
+    told = values_of(graph.wait_for_status('heatmap_node: state', OK))['ego_velocity_m_s']
+    forward, left = (float(number) for number in re.findall(r'-?\d+\.\d+', told))
+    assert (forward, left) == pytest.approx((8.0, 0.0), abs=0.5)
+    assert graph.set_parameter(NODE, 'formation.clutter_removal', 'none').successful
+    radar.send_info()
+
+
 def test_the_radar_bears_the_name_that_it_is_given(graph, radar):
     for given, name in (('mast', 'mast'), ('', 'small')):
         assert graph.set_parameter(NODE, 'radar_name', given).successful
