@@ -84,7 +84,7 @@ def form_bag(
     total, written, formed = sum(stream.count for stream in reader.streams.values()), 0, 0
     faults: list[str] = []
     refused: set[int] = set()
-    told: tuple[tuple[int, int], str, str] = (0, 0), '', ''  # shape, radar and frame of the last info
+    told: tuple[Any, ...] = (0, 0), ''  # what the last info said: shape, radar and all that may change
     with BagWriter(out, compress=compress) as writer:
         for name in copied:
             writer.add_stream(name, reader.streams[name])
@@ -103,7 +103,7 @@ def form_bag(
             parts = [(new, messages.heatmap_to_image(heatmap, stamp_ns, frame_id, types))]
             if heatmap.velocity is not None:
                 parts.insert(0, (speed_topic, messages.velocity_to_image(heatmap, stamp_ns, frame_id, types)))
-            kind = heatmap.grid.shape, heatmap.radar, frame_id
+            kind = heatmap.grid.shape, heatmap.radar, frame_id, heatmap.reference, str(heatmap.noise_floor)
             if kind != told:
                 parts.insert(0, (info_topic, messages.heatmap_to_info(heatmap, stamp_ns, frame_id, types)))
                 told = kind

@@ -145,11 +145,13 @@ class HeatmapNode(ManagedNode):
         self._preview = None
 
     def notes(self) -> dict[str, str]:
-        """The platform's velocity, where clutter is removed by it."""
-        velocity = None if self._former is None else self._former.ego_velocity
-        if velocity is None:
+        """The radar's velocity over the ground, where clutter is removed by it."""
+        if self._former is None or self._former.settings.clutter_removal != 'ego_motion':
             return {}
-        return {'ego_velocity_m_s': f'{velocity[0]:.2f} forward, {velocity[1]:.2f} to the left'}
+        velocity = self._former.ego_velocity
+        if velocity is None:
+            return {'ego_velocity_m_s': 'not told: too little that stands is seen, nothing is removed'}
+        return {'ego_velocity_m_s': f'{velocity[0]:.2f} ahead of the radar, {velocity[1]:.2f} to its left'}
 
     # ---- cubes
 

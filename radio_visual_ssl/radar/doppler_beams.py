@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Beams that make use of what the Doppler bin of a cell tells: what stands, and which velocity is meant."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
@@ -12,9 +13,12 @@ from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray
 from radio_visual_ssl.radar.ego_motion import estimate_ego_velocity, static_velocity
 from radio_visual_ssl.radar.windows import Window
 
-Beamformer: TypeAlias = Callable[[NDArray[np.complex64]], tuple[NDArray[np.float32], NDArray[np.integer]]]
+Beamformer: TypeAlias = Callable[[NDArray[np.complex64]], tuple[NDArray[np.float32], NDArray[np.integer] | None]]
 
-CLUTTER_TO_NOISE = 1e5  # of one antenna and Doppler bin, that nulls are as deep as: more costs slow targets
+LEAST_CLUTTER, MOST_CLUTTER = 1e2, 1e5  # over the noise, of all antennas, that nulls are made for: more costs movers
+ROW_RANGE = 0.03  # of the strongest in its row, below which a peak may be a sidelobe of that
+MOST_ALIKE = 0.95  # amplitude of a fold of the velocity as seen by another beam, over that of its own
+MOST_ANTENNAS = 96  # whose covariances fit into memory for all directions
 CLUTTER_WIDTH = 1.25  # times that of a still point in Doppler: sway, and the error of the velocity
 EGO_CELL_SNR = 70.0  # of a beam over the median noise, from which a cell tells the velocity of the platform
 FINENESS = 16  # places to a resolution cell, of the response in Doppler
@@ -96,8 +100,9 @@ class ClutterNulls:
             slow_window: over slow time, which may be shorter than the transform.
         """
         response = np.abs(np.fft.fft(slow_window, FINENESS * slow_window.size)) ** 2
-        count = max(256, 16 * array.count)
-        directions = np.arcsin((np.arange(count) + 0.5) / count * 2 - 1)
+        # fine enough for half a Doppler bin, wherever on the curve that is
+        count = max(256, 16 * array.count, 4 * len(folding.leftover) * folding.velocity.size)
+        directions = np.pi * ((np.arange(count) + 0.5) / count - 0.5)
         steering = array.steering_vectors(directions) * folding.leftover[:, None]
         outer = (steering[..., :, None] * steering[..., None, :].conj()).reshape(len(steering), count, -1)
         return cls(
@@ -108,13 +113,14 @@ class ClutterNulls:
             outer=outer.astype(np.complex64),
         )
 
-    def whitening(self, ego_velocity: NDArray[np.float64]) -> NDArray[np.complex64]:
+    def whitening(self, ego_velocity: NDArray[np.float64], clutter_to_noise: float) -> NDArray[np.complex64]:
         """What samples are multiplied by to lose the clutter: the inverse of noise and clutter of a Doppler bin.
 
         Beams of what is left are those of weights that the inverse was applied to.
 
         Args:
             ego_velocity: (2,) m/s, see `static_velocity`.
+            clutter_to_noise: power of the strongest of what stands, in all antennas together, over the noise of one.
 
         Returns:
             (D, M, M): ``samples @ whitening[doppler_bin]`` with samples (..., M).
@@ -124,12 +130,13 @@ class ClutterNulls:
         folds = np.rint(apart / self.folding.span)
         cells = np.abs(apart - folds * self.folding.span) / (CLUTTER_WIDTH * self.resolution)
         places = np.arange(self.response.size // 2) / FINENESS
-        share = np.interp(cells, places, self.response[: places.size]) / self.directions.size
+        share = np.interp(cells, places, self.response[: places.size]) * np.cos(self.directions)
+        share *= np.pi / (2 * self.directions.size)  # as much from each step of the sine
         kinds = np.mod(folds, len(self.outer))
         covariance = np.zeros((bins, antennas * antennas), np.complex64)
         for kind, outer in enumerate(self.outer):
             covariance += np.where(kinds == kind, share, 0.0).astype(np.float32) @ outer
-        clutter = CLUTTER_TO_NOISE * covariance.reshape(bins, antennas, antennas).astype(np.complex128)
+        clutter = clutter_to_noise * covariance.reshape(bins, antennas, antennas).astype(np.complex128)
         return np.linalg.inv(clutter + np.eye(antennas)).swapaxes(1, 2).astype(np.complex64)
 
 
@@ -163,14 +170,17 @@ class DopplerBeams:
         removes_clutter: bool,
         unfolds: bool,
     ) -> None:
-        self._nulls, self._factors, self._beams, self._azimuth = nulls, factors[:, None], beams, azimuth
-        self._noise_gain = float(np.sum(array.taper(azimuth_window) ** 2))
+        self._nulls, self._factors, self._azimuth = nulls, factors[:, None], azimuth
+        self._beams = beams
+        taper = array.taper(azimuth_window)
+        self._noise_gain = float(np.mean(np.abs(factors) ** 2 @ taper**2))
         self._padding, self._removes_clutter = padding, removes_clutter
         self._phases = nulls.folding.leftover[: None if unfolds else 1].conj().astype(np.complex64)
         bins = nulls.folding.velocity.size
         self._order = np.rint(np.fft.fftfreq(bins, 1 / bins)).astype(np.int64)
         # two beams to a beam width tell as well as all of them which of several phases fit
-        few = array.azimuth(2 * max(4, array.extent or array.count))
+        width = max(4, math.ceil(2 * np.ptp(array.positions[:, 1])) + 1)
+        few = np.arcsin((np.arange(2 * width) + 0.5) / width - 1)
         self._few = [BeamPlan.of(array, few, azimuth_window, phases[None]) for phases in self._phases]
 
     def __call__(
@@ -190,39 +200,62 @@ class DopplerBeams:
         power, doppler_bin = self._unfolded(samples)
         if not self._removes_clutter:
             return power, doppler_bin, None
-        ego_velocity = self._ego_velocity(power, doppler_bin, noise)
+        ego_velocity, strongest = self._ego_velocity(power, doppler_bin, noise)
         if ego_velocity is not None:
-            power, doppler_bin = self._unfolded(samples @ self._nulls.whitening(ego_velocity))
+            clutter = strongest / (noise / np.log(2) * self._noise_gain) if noise > 0 else MOST_CLUTTER
+            whitening = self._nulls.whitening(ego_velocity, float(np.clip(clutter, LEAST_CLUTTER, MOST_CLUTTER)))
+            power, doppler_bin = self._unfolded(samples @ whitening)
         return power, doppler_bin, ego_velocity
+
+    @staticmethod
+    def azimuth_confused_with_velocity(array: VirtualArray, folding: Folding) -> bool:
+        """Whether a fold of the velocity looks like another azimuth, so that nothing can tell the two apart."""
+        steering = array.steering_vectors(np.arcsin(np.linspace(-1, 1, 64 * max(4, array.count) + 1)))
+        alike = np.abs(np.einsum('m,km,am->ka', steering[len(steering) // 2].conj(), folding.leftover[1:], steering))
+        return bool(np.any(alike > MOST_ALIKE * array.count))
 
     def _unfolded(self, samples: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(R, A) power, and strongest bin of the longer transform."""
         bins, folds = self._order.size, len(self._phases)
         if folds == 1:
             power, doppler_bin = self._beams(samples)
+            assert doppler_bin is not None  # there are several, see FormationSettings
             return power, doppler_bin.astype(np.int64)
         fold = np.argmax([_strongest(samples, few) for few in self._few], axis=0)
         power, doppler_bin = self._beams(samples * self._phases[fold])
+        assert doppler_bin is not None
         rows = np.arange(fold.shape[1])[:, None]
         return power, (self._order[doppler_bin] + fold[doppler_bin, rows] * bins) % (folds * bins)
 
     def _ego_velocity(
         self, power: NDArray[np.float32], doppler_bin: NDArray[np.int64], noise: float
-    ) -> NDArray[np.float64] | None:
-        """Of the radar over the ground, from beams without nulls."""
-        # beside its own azimuth a scatterer has the velocity of another one: only peaks over the azimuth tell
-        here, right, left = power[:, 1:-1], power[:, :-2], power[:, 2:]
-        peaks = (here >= right) & (here > left) & (here > EGO_CELL_SNR * noise * self._noise_gain) & np.isfinite(here)
+    ) -> tuple[NDArray[np.float64] | None, float]:
+        """Of the radar over the ground, from beams without nulls, and the power of the strongest peak."""
+        # one vote for each scatterer: beside it, in range or azimuth, and in its sidelobes there is its velocity, too
+        here = power[1:-1, 1:-1]
+        peaks = (here > EGO_CELL_SNR * noise * self._noise_gain) & np.isfinite(here)
+        peaks &= here >= ROW_RANGE * power[1:-1].max(axis=1, keepdims=True)
+        for across, along in ((0, 1), (1, 0)):
+            before = power[1 - across : power.shape[0] - 1 - across, 1 - along : power.shape[1] - 1 - along]
+            after = power[1 + across : power.shape[0] - 1 + across, 1 + along : power.shape[1] - 1 + along]
+            peaks &= (here > before) & (here >= after)
         rows, columns = np.nonzero(peaks)
-        columns = columns + 1
+        if rows.size == 0:
+            return None, 0.0
+        rows, columns = rows + 1, columns + 1
+        # on the parabola through the logarithms around the peak
+        right, top, left = (np.log(power[rows, columns + step]) for step in (-1, 0, 1))
+        place = columns + 0.5 * (right - left) / (right - 2 * top + left)
         folding = self._nulls.folding
-        return estimate_ego_velocity(
-            self._azimuth[columns],
+        ego_velocity = estimate_ego_velocity(
+            np.arcsin(np.interp(place, np.arange(self._azimuth.size), np.sin(self._azimuth))),
+            columns,
             doppler_bin[rows, columns],
             len(self._phases) * folding.velocity.size,
             folding.step,
             self._padding,
         )
+        return ego_velocity, float(power[rows, columns].max())
 
 
 def _strongest(samples: NDArray[np.complex64], plan: BeamPlan) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.overrides import overridden
 from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray, capon_weights, subarrays
 from radio_visual_ssl.radar.cube import CubeError
-from radio_visual_ssl.radar.doppler_beams import ClutterNulls, DopplerBeams, Folding
+from radio_visual_ssl.radar.doppler_beams import MOST_ANTENNAS, ClutterNulls, DopplerBeams, Folding
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
@@ -23,6 +23,7 @@ LOWEST = 0.1  # power of the darkest cell, times the noise: what is below says n
 NOISE_CELLS = 4096  # of the range-Doppler spectrum, looked at for the noise level
 SERIAL_PRODUCT = 2**18  # multiplications up to which OpenBLAS keeps a matrix product on one thread
 SMALLEST_PRODUCT = 32  # rows below which a product is mostly overhead
+FEWEST_SLOW_TIMES = 8  # that tell the velocity of a platform
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ class FormationPlan:
             profile.virtual_positions / profile.wavelength, 1 if isinstance(waveform, OfdmWaveform) else -1
         )
         _check_capon(settings, array, slow)
-        _check_doppler_beams(profile, settings)
+        _check_doppler_beams(profile, settings, array)
         order = np.rint(np.fft.fftfreq(doppler_bins) * doppler_bins)
         velocity = order * (profile.wavelength / (2 * doppler_bins * profile.slow_time_period))
         phase = None
@@ -417,16 +418,10 @@ def _doppler_beams(plan: FormationPlan) -> DopplerBeams:
     folding = Folding.of(plan.velocity, slots, array.count)
     untouched = np.ones((1, array.count), np.complex64)
     conventional = _ConventionalBeams(plan, BeamPlan.of(array, plan.grid.azimuth, settings.azimuth_window, untouched))
-
-    def beams(samples: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        power, doppler_bin = conventional(samples)
-        assert doppler_bin is not None  # there are several Doppler bins, see _check_doppler_beams
-        return power, doppler_bin
-
     return DopplerBeams(
         ClutterNulls.of(array, folding, window(settings.doppler_window, plan.cube_shape[0])),
         plan.factors[None] if plan.tdm_phase is None else plan.factors * plan.tdm_phase,
-        beams,
+        conventional,
         azimuth=plan.grid.azimuth,
         array=array,
         azimuth_window=settings.azimuth_window,
@@ -667,22 +662,41 @@ def _check_capon(settings: FormationSettings, array: VirtualArray, slow: int) ->
         )
 
 
-def _check_doppler_beams(profile: RadarProfile, settings: FormationSettings) -> None:
+def _check_doppler_beams(profile: RadarProfile, settings: FormationSettings, array: VirtualArray) -> None:
     if not settings.needs_doppler_beams:
         return
     slow, turns = profile.waveform.slow_time_count, profile.waveform.slot_period > 0 and len(profile.tx_order) > 1
     removes = settings.clutter_removal == 'ego_motion'
-    if slow < 2 and removes:
-        raise ValueError('clutter_removal: expected none for a radar with one slow time, which tells no velocity')
-    if settings.unfold_velocity and not (turns and settings.compensate_tdm and slow > 1):
+    name = 'clutter_removal ego_motion' if removes else 'unfold_velocity'
+    if removes and slow < FEWEST_SLOW_TIMES:
         raise ValueError(
-            'unfold_velocity: expected transmitters that take turns, and compensate_tdm: nothing else tells velocities '
-            'beyond the unambiguous one'
+            f'clutter_removal: expected none for a radar of fewer than {FEWEST_SLOW_TIMES} slow times, which tells no '
+            f'velocity, got {settings.clutter_removal!r}'
         )
+    if removes and settings.doppler_window not in ('hann', 'blackman'):
+        raise ValueError(
+            f'doppler_window: expected hann or blackman with {name}, whose sidelobes fall off, '
+            f'got {settings.doppler_window!r}'
+        )
+    if array.count > MOST_ANTENNAS:
+        raise ValueError(f'{name}: expected at most {MOST_ANTENNAS} virtual antennas, got {array.count}')
+    if settings.unfold_velocity and not (turns and slow > 1):
+        raise ValueError(
+            'unfold_velocity: expected transmitters that take turns: nothing else tells velocities beyond the '
+            'unambiguous one'
+        )
+    if turns and not settings.compensate_tdm:
+        raise ValueError(f'compensate_tdm: expected true with {name}, got False')
+    if settings.unfold_velocity:
+        folding = Folding.of(np.array([0.0, 1.0]), len(profile.tx_order), array.count)
+        if DopplerBeams.azimuth_confused_with_velocity(array, folding):
+            raise ValueError(
+                'unfold_velocity: expected an array in which a folded velocity does not look like another azimuth, as '
+                'it does where the antennas of the transmitters lie between each other'
+            )
     for other, needed in (('beamformer', 'fft'), ('device', 'cpu')):
         got = getattr(settings, other)
         if got != needed:
-            name = 'clutter_removal ego_motion' if removes else 'unfold_velocity'
             raise ValueError(f'{other}: expected {needed} with {name}, got {got!r}')
 
 

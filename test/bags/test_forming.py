@@ -16,6 +16,7 @@ from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.cli import app
 from radio_visual_ssl.radar.cube import canonical
 from radio_visual_ssl.radar.formation import FormationSettings, HeatmapFormer
+from radio_visual_ssl.radar.heatmap import Reference
 from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
 
 MOVING = FormationSettings(clutter_removal='ego_motion', transform='scipy')
@@ -116,6 +117,14 @@ def test_a_cube_that_cannot_be_used_is_left_out_with_its_pair_and_told(recording
     assert 'expected finite samples, got NaN or infinity' in ' '.join(result.stderr.split())
     after = BagReader(tmp_path / 'out')
     assert (after.streams['/radar/heatmap'].count, after.streams['/pairs'].count) == (3, 3)
+
+
+def test_what_the_levels_mean_is_told_anew_after_a_cube_of_zeros(recording, tmp_path):
+    bad = spoiled(recording, tmp_path / 'zeros', lambda cube: setattr(cube, 'data', 0 * cube.data))
+    form_bag(bad, tmp_path / 'out')
+    heatmaps = [frame.heatmap for frame in BagReader(tmp_path / 'out').frames()]
+    assert [heatmap.reference == Reference.NOISE_FLOOR for heatmap in heatmaps] == [True, False, True, True]
+    assert np.isnan([heatmap.noise_floor for heatmap in heatmaps]).tolist() == [False, True, False, False]
 
 
 def test_the_command_forms_as_it_is_told(recording, tmp_path):

@@ -92,6 +92,83 @@ def test_samples_that_are_no_numbers_are_refused(echo):
         HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion')).form(cube)
 
 
+def test_a_lone_mover_is_no_platform(echo):
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    mover = 0.4 * profile.waveform.max_range, 0.2, -3.0
+    cube = echo(profile, mover, noise=0.1)
+    former = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
+    assert level(former.form(cube), mover) == pytest.approx(level(HeatmapFormer(profile).form(cube), mover), abs=0.5)
+    assert former.ego_velocity is None
+
+
+def test_a_truck_ahead_does_not_pass_for_the_street(echo):
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    static, amplitudes = street(profile, (10.0, 0.0), amplitude=0.5)
+    truck = [(20.0 + 0.4 * part, 0.05 * part - 0.1, 0.0) for part in range(4)]
+    cube = echo(profile, *static, *truck, amplitudes=(*amplitudes, *[3.0] * 4), noise=0.1)
+    former = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
+    after = former.form(cube)
+    np.testing.assert_allclose(former.ego_velocity, (10.0, 0.0), atol=0.3)
+    assert level(after, truck[1]) > 50
+    assert max(level(after, target) for target in static) < 25
+
+
+def test_on_a_platform_that_stands_it_removes_what_the_mean_removes(echo):
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    static, amplitudes = street(profile, (0.0, 0.0), amplitude=3.0)
+    mover = 0.45 * profile.waveform.max_range, -0.1, 5 * profile.velocity_resolution
+    cube = echo(profile, *static, mover, amplitudes=(*amplitudes, 0.5), noise=0.1)
+    by_velocity, by_mean = (
+        HeatmapFormer(profile, FormationSettings(clutter_removal=how)).form(cube) for how in ('ego_motion', 'static')
+    )
+    assert level(by_velocity, mover) == pytest.approx(level(by_mean, mover), abs=2.0)
+    assert all(max(level(by_velocity, target), level(by_mean, target)) < 15 for target in static)
+
+
+def test_what_stands_far_aside_disappears_too(echo):
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    static, amplitudes = street(profile, (14.0, 0.0), (-1.4, -1.3, -1.1, -0.6, 0.2, 0.7, 1.2, 1.35), amplitude=3.0)
+    cube = echo(profile, *static, amplitudes=amplitudes, noise=0.1)
+    after = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion')).form(cube)
+    assert all(level(after, target) < 20 for target in static)
+
+
+@pytest.mark.parametrize('scale', [0.01, 10.0])
+def test_the_scale_of_a_calibration_changes_nothing(echo, scale):
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    static, amplitudes = street(profile, (6.0, 0.0), amplitude=1.0)
+    scaled = dataclasses.replace(profile, calibration=np.full(8, scale, np.complex64))
+    former = HeatmapFormer(scaled, FormationSettings(clutter_removal='ego_motion'))
+    after = former.form(echo(profile, *static, amplitudes=amplitudes, noise=0.1))
+    np.testing.assert_allclose(former.ego_velocity, (6.0, 0.0), atol=0.15)
+    assert all(level(after, target) < 15 for target in static)
+    former.form(echo(profile, noise=0.1))
+    assert former.ego_velocity is None
+
+
+def test_three_transmitters_unfold_threefold(echo):
+    profile = load_profile('fmcw_60ghz_3tx4rx')
+    settings = FormationSettings(unfold_velocity=True)
+    for share in (-2.6, -1.4, 0.5, 2.2):
+        target = 0.4 * profile.waveform.max_range, 0.3, share * profile.max_velocity
+        heatmap = HeatmapFormer(profile, settings).form(echo(profile, target, noise=0.1))
+        row, column = np.unravel_index(np.argmax(heatmap.values), heatmap.values.shape)
+        assert column == pytest.approx(float(heatmap.grid.index(*target[:2])[1]), abs=0.7)
+        assert heatmap.velocity[row, column] == pytest.approx(target[2], abs=0.6 * profile.velocity_resolution)
+
+
+def test_transmitters_whose_antennas_lie_between_each_other_do_not_unfold():
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    half = profile.wavelength / 2
+    between = dataclasses.replace(
+        profile,
+        tx_positions=np.array([[0, 0, 0], [0, half, 0]]),
+        rx_positions=np.array([[0, 2 * half * place, 0] for place in range(4)]),
+    )
+    with pytest.raises(ValueError, match='an array in which a folded velocity does not look like another azimuth'):
+        HeatmapFormer(between, FormationSettings(unfold_velocity=True))
+
+
 @pytest.mark.parametrize('folded', [False, True])
 def test_a_target_beyond_the_unambiguous_velocity_is_where_it_is(echo, folded):
     profile = load_profile('fmcw_77ghz_2tx4rx')
@@ -152,12 +229,20 @@ def test_the_mean_over_doppler_leaves_what_stands_out_as_well(echo):
             "device: expected cpu with clutter_removal ego_motion, got 'torch:cpu'",
         ),
         (
+            {'clutter_removal': 'ego_motion', 'compensate_tdm': False},
+            'compensate_tdm: expected true with clutter_removal ego_motion, got False',
+        ),
+        (
+            {'clutter_removal': 'ego_motion', 'doppler_window': 'rectangular'},
+            "doppler_window: expected hann or blackman with clutter_removal ego_motion, .*, got 'rectangular'",
+        ),
+        (
             {'unfold_velocity': True, 'beamformer': 'capon'},
             "beamformer: expected fft with unfold_velocity, got 'capon'",
         ),
         (
             {'unfold_velocity': True, 'compensate_tdm': False},
-            'unfold_velocity: expected transmitters that take turns, and compensate_tdm',
+            'compensate_tdm: expected true with unfold_velocity, got False',
         ),
     ],
 )
@@ -170,5 +255,5 @@ def test_what_does_not_go_together_is_refused(settings, message):
 def test_a_radar_without_slow_time_has_nothing_to_tell_it_by():
     profile = load_profile('ofdm_28ghz_400mhz_16rx')
     profile = dataclasses.replace(profile, waveform=dataclasses.replace(profile.waveform, num_symbols=1))
-    with pytest.raises(ValueError, match='clutter_removal: expected none for a radar with one slow time'):
+    with pytest.raises(ValueError, match='clutter_removal: expected none for a radar of fewer than 8 slow times'):
         HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
