@@ -4,7 +4,7 @@
 import sys
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from radio_visual_ssl.commands import (
     analysis,
@@ -34,5 +34,5 @@ def main() -> None:
     try:
         app()
     except (OSError, ValueError) as error:
-        messages.print(f'[bold red]error:[/] {escape(str(error))}', highlight=False, soft_wrap=True)
+        messages.print(Text.assemble(('error:', 'bold red'), f' {error}'), soft_wrap=True)
         sys.exit(getattr(error, 'exit_status', 1))

@@ -4,6 +4,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,13 +29,24 @@ from tiny_model import write_tiny_model
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+def started(*arguments: object, folder: Path) -> subprocess.Popen[str]:
     program = REPOSITORY / 'scripts' / 'radio-visual-ssl'
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get('PYTHONPATH')]))
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, program, *map(str, arguments)],
-        cwd=folder, env={**os.environ, 'PYTHONPATH': path}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, env={**os.environ, 'PYTHONPATH': path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
     )  # fmt: skip
+
+
+def run(*arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    with started(*arguments, folder=folder) as process:
+        try:
+            output, errors = process.communicate(timeout=120)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def last_json(result: subprocess.CompletedProcess[str]) -> dict:
@@ -277,6 +289,29 @@ def test_unknown_setting_is_named_with_its_file(unlabelled_bag: Path) -> None:
     error = error_of(run('evaluate', unlabelled_bag, '--settings', settings, folder=unlabelled_bag.parent))
     assert 'mine.yaml' in error
     assert 'guard_cells' in error
+
+
+def test_paths_are_printed_as_they_are(unlabelled_bag: Path) -> None:
+    folder = unlabelled_bag.parent
+    bag = unlabelled_bag.rename(folder / '[red]:car:')
+    result = run('inspect', bag.name, '--out', 'a[/b]c.png', folder=folder)
+    assert result.returncode == 0, result.stderr
+    assert bag.name in result.stdout
+    assert 'contact sheet: a[/b]c.png' in result.stdout
+    assert (folder / 'a[/b]c.png').is_file()
+    assert '[/b]: expected a rosbag2 folder' in error_of(run('inspect', '[/b]', folder=folder))
+
+
+@pytest.mark.parametrize('options', [(), ('--json',)])
+def test_command_whose_reader_has_gone_ends_as_sigpipe_would_end_it(
+    unlabelled_bag: Path, options: tuple[str, ...]
+) -> None:
+    with started('inspect', unlabelled_bag, '--count', 0, *options, folder=unlabelled_bag.parent) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGPIPE
+    assert 'Traceback' not in errors
+    assert 'rror' not in errors
 
 
 def test_help_names_each_verb(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def evaluate(
             rows = [[one, *map(str, row)] for one, row in counts]
             table(f'{title}: how targets that are found are named (rows: true)', ['', *confusion.names], rows)
             told = f'{confusion.accuracy:.1%} of {confusion.hits} rightly, {confusion.unnamed:.1%} not at all'
-            console.print(f'{title}: named {told}', highlight=False, markup=False)
+            console.print(f'{title}: named {told}')
     if compared is not None:
         differences = compared.differences
         rows = [
@@ -197,9 +197,9 @@ def evaluate(
             for figure, what in comparison.TITLES.items()
         ]
         table(f'minus {compared.reference}', ['', *differences], rows)
-        console.print(compared.method, highlight=False, markup=False, soft_wrap=True)
+        console.print(compared.method, soft_wrap=True)
     for note in evaluation.notes + ([] if compared is None else compared.notes):
-        console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
+        console.print(f'note: {note}', soft_wrap=True)
     if report is not None and chooser is not None:
         files = write_report(
             evaluation,
@@ -268,7 +268,7 @@ def _localizers(
         if first is None:
             raise ValueError(f'{reader.path}: expected a heatmap, found none')
         choice, reason = automatic_backend(first.heatmap)
-        console.print(f'backend {choice}: {reason}', highlight=False, markup=False, soft_wrap=True)
+        console.print(f'backend {choice}: {reason}', soft_wrap=True)
         backends = [choice if name == AUTO else name for name in backends]
     backends = list(dict.fromkeys(backends))
     chosen = dict.fromkeys(backends, 'auto')

@@ -108,7 +108,6 @@ def simulate(
     kept = f', {report.kept} of them from before' if report.kept else ''
     console.print(
         f'{report.path}: {report.frames} pairs in {report.instances} bags ({splits}){kept}, {seconds:.1f} s',
-        highlight=False,
         soft_wrap=True,
     )
     if as_json:
@@ -146,7 +145,7 @@ def import_capture_command(
         raise ValueError(f'--start: {error}') from error
     with progress_bar('importing') as progress:
         report = import_capture(capture, radar, out, start_ns, period, progress, compress=compress)
-    console.print(f'{report.path}: {report.frames} frames of radar {report.radar!r}', highlight=False)
+    console.print(f'{report.path}: {report.frames} frames of radar {report.radar!r}')
     if as_json:
         print_json({**vars(report), 'path': str(report.path)})
 
@@ -167,7 +166,6 @@ def import_radiate_command(
     console.print(
         f'{report.path}: {report.scans} scans, {report.images} images, {report.targets} annotated boxes, '
         f"{report.targets_in_camera_view} of them in the camera's view",
-        highlight=False,
     )
     if report.missing_scans or report.missing_images:
         console.print(f'listed but without a picture: {report.missing_scans} scans, {report.missing_images} images')

@@ -42,8 +42,6 @@ def export(
             if report.max_difference_real is not None
             else ''
         ),
-        highlight=False,
-        markup=False,
         soft_wrap=True,
     )
     if as_json:

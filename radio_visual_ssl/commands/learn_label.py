@@ -258,7 +258,7 @@ def label(
 
 def _say(text: str) -> None:
     """A line as it is."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
 
 
 def _chosen(method: str, methods: 'Sequence[Method]') -> 'Method':

@@ -137,7 +137,7 @@ def train(
     told = process_rank() == 0
     for recording in recordings if told else ():
         for fault in recording.faults:
-            console.print(f'note: {recording.name}: {fault}', highlight=False, markup=False, soft_wrap=True)
+            console.print(f'note: {recording.name}: {fault}', soft_wrap=True)
     chosen, held_out = recordings[: len(training)], recordings[len(training) :]
     common: dict[str, Any] = {'validation': held_out, 'resume': resume, 'on_epoch': _print_epoch if told else None}
     report: Any
@@ -153,7 +153,7 @@ def train(
         return
     shown = ', '.join(f'{key.replace("_", " ")} {value:.4g}' for key, value in figures.items())
     text = f'{out}: {report.epochs} epochs, {report.seconds:.0f} s, {shown}'
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)
     if as_json:
         known = {
             key: None if isinstance(value, float) and math.isnan(value) else value
@@ -189,4 +189,4 @@ def _truth_labels(recordings: 'list[Recording]') -> 'LabelSet':
 def _print_epoch(epoch: 'Epoch') -> None:
     """A line for each epoch."""
     figures = ', '.join(f'{name.replace("_", " ")} {value:.4g}' for name, value in sorted(epoch.figures.items()))
-    console.print(f'epoch {epoch.number} of {epoch.epochs}: {figures}', highlight=False, soft_wrap=True)
+    console.print(f'epoch {epoch.number} of {epoch.epochs}: {figures}', soft_wrap=True)

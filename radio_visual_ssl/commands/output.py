@@ -2,20 +2,34 @@
 """What the commands print: tables, notes, progress and one line of JSON."""
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+
+class _PlainConsole(Console):
+    """Prints texts as they are: paths and names may hold what rich takes for markup or emoji."""
+
+    def __init__(self, *, stderr: bool = False, width: int | None = None) -> None:
+        super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+    def on_broken_pipe(self) -> NoReturn:
+        """End as other tools do whose reader has gone."""
+        _end_without_reader()
+
+
 # A pipe or a file has no width of its own: tables stay whole there.
-console = Console(width=None if sys.stdout.isatty() else 120)
-messages = Console(stderr=True)
+console = _PlainConsole(width=None if sys.stdout.isatty() else 120)
+messages = _PlainConsole(stderr=True)
 
 
 @contextmanager
@@ -51,7 +65,11 @@ def leave_stdout_to_json(asked: bool) -> bool:
 
 def print_json(result: dict[str, Any]) -> None:
     """One line of JSON; NaN and infinities, which JSON lacks, are an error."""
-    print(json.dumps(result, allow_nan=False), flush=True)
+    text = json.dumps(result, allow_nan=False)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        _end_without_reader()
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], texts: int = 1) -> None:
@@ -64,3 +82,10 @@ def table(title: str, columns: list[str], rows: list[list[str]], texts: int = 1)
     for row in rows:
         result.add_row(*row)
     console.print(result)
+
+
+def _end_without_reader() -> NoReturn:
+    """End with the status of a process that SIGPIPE ended."""
+    # Python flushes stdout once more at its end
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(128 + signal.SIGPIPE)

@@ -108,14 +108,14 @@ def inspect(
     table(str(bag), columns, rows, texts=2)
     silent = [topic for topic, stream in inspection.streams.items() if not stream.count]
     if silent:
-        console.print(f'without a message: {", ".join(silent)}', highlight=False, markup=False, soft_wrap=True)
+        console.print(f'without a message: {", ".join(silent)}', soft_wrap=True)
     if inspection.radar_topic is not None:
         console.print(
             f'{inspection.pairs} pairs; {inspection.unpaired} radar frames and {inspection.unpaired_images} images '
             f'without a partner within {inspection.slop_s * 1e3:.0f} ms'
         )
         for line in inspection.offset_lines() if estimate else ():
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
     if count and inspection.radar_topic is not None:
         sheet = out or Path(f'{bag.resolve().name}_contact_sheet.png')
         timing = sheet.with_name(f'{sheet.stem.removesuffix("_contact_sheet")}_timing.png')
@@ -131,7 +131,7 @@ def inspect(
             )
         draw_timing(inspection, timing)
         if bad:
-            console.print(f'{len(bad)} images cannot be decoded; the first: {bad[0]}', markup=False, soft_wrap=True)
+            console.print(f'{len(bad)} images cannot be decoded; the first: {bad[0]}', soft_wrap=True)
         console.print(f'contact sheet: {sheet}\ntiming: {timing}', soft_wrap=True)
     if as_json:
         print_json(inspection.as_json())
@@ -198,17 +198,15 @@ def pair(
     console.print(
         f'{report.path}: {report.messages} messages, {report.pairs} pairs of {report.radar_topic} and '
         f'{report.image_topic}; alone are {report.unpaired_radar} radar frames and {report.unpaired_image} images',
-        highlight=False,
         soft_wrap=True,
     )
     if report.median_difference_s is not None and report.max_abs_difference_s is not None:
         console.print(
             f'image minus radar: median {report.median_difference_s * 1e3:+.1f} ms, '
             f'at most {report.max_abs_difference_s * 1e3:.1f} ms',
-            highlight=False,
         )
     for note in report.notes():
-        console.print(f'note: {note}', highlight=False, markup=False, soft_wrap=True)
+        console.print(f'note: {note}', soft_wrap=True)
     if as_json:
         print_json(report.to_json())
 
@@ -228,11 +226,11 @@ def repair(
         lines = [f'{file.name}: {file.state}, {file.messages} messages{salvaged}', problems]
         if file.removed_bytes or file.set_aside_bytes:
             lines.append(f'{file.removed_bytes} torn bytes removed, {file.set_aside_bytes} unreadable bytes set aside')
-        console.print('; '.join(line for line in lines if line), highlight=False, markup=False, soft_wrap=True)
+        console.print('; '.join(line for line in lines if line), soft_wrap=True)
     if report.metadata_written:
         console.print('metadata.yaml: written anew')
     span = f'{report.messages} messages in {(report.end_ns - report.start_ns) / 1e9:.3f} s'
     done = 'sound, nothing to do' if report.sound else 'complete now'
-    console.print(f'{bag}: {done}; {span}', highlight=False, markup=False, soft_wrap=True)
+    console.print(f'{bag}: {done}; {span}', soft_wrap=True)
     if as_json:
         print_json(report.as_json())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
@@ -188,21 +187,26 @@ def _tell(results: 'Results', report: Path, seconds: float) -> None:
 @contextmanager
 def _shown(title: str) -> Iterator[tuple[Callable[[str], None], Callable[['Progress'], None]]]:
     """Yields what takes a line for each step, and what moves a bar where there is a terminal."""
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TextColumn('{task.fields[rest]}'))
+    columns = (
+        TextColumn('{task.description}', markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('{task.fields[rest]}', markup=False),
+    )
     with Bar(*columns, console=messages, transient=True, disable=not messages.is_terminal) as bar:
-        task = bar.add_task(escape(title), total=None, rest='')
+        task = bar.add_task(title, total=None, rest='')
         latest: list[Progress] = []
 
         def progress(now: 'Progress') -> None:
             latest[:] = [now]
             rest = '' if now.remaining_s is None else f'about {_span(now.remaining_s)} left'
-            at_work = escape(', '.join(now.running))
+            at_work = ', '.join(now.running)
             bar.update(task, completed=now.done, total=now.total, rest=f'{rest}  {at_work}')
 
         def tell(line: str) -> None:
             left = latest[0].remaining_s if latest else None
             rest = f'; about {_span(left)} left' if left and '\n' not in line else ''
-            messages.print(f'{line}{rest}', highlight=False, markup=False, soft_wrap=True)
+            messages.print(f'{line}{rest}', soft_wrap=True)
 
         yield tell, progress
 
@@ -213,4 +217,4 @@ def _span(seconds: float) -> str:
 
 def _say(text: str) -> None:
     """A line as it is."""
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
+    console.print(text, soft_wrap=True)

@@ -98,7 +98,7 @@ def tune(
     table(f'{tries} settings', ['', *columns], rows)
     told = {**best.changes, 'surface_to_centre': best.settings.surface_to_centre}
     settings = ', '.join(f'{name}: {value}' for name, value in told.items())
-    console.print(f'settings: {settings}; in {out}', highlight=False, markup=False, soft_wrap=True)
+    console.print(f'settings: {settings}; in {out}', soft_wrap=True)
     if as_json:
         print_json(
             {
