@@ -17,6 +17,7 @@ from radio_visual_ssl.commands import (
     study,
     tuning,
 )
+from radio_visual_ssl.commands.options import Verb
 from radio_visual_ssl.commands.output import messages
 
 app = typer.Typer(
@@ -27,6 +28,8 @@ app = typer.Typer(
 )
 for module in (recording, data, forming, learn_train, learn_label, analysis, tuning, learn_export, study):
     module.register(app)
+for verb in (*app.registered_commands, *data.import_app.registered_commands):
+    verb.cls = Verb
 
 
 def main() -> None:

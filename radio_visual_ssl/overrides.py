@@ -37,6 +37,12 @@ def overridden(content: Mapping[str, Any], overrides: Sequence[str], option: str
     return result
 
 
+def with_overrides(where: str, overrides: Sequence[str], option: str = '--set') -> str:
+    """Where settings come from, for messages: a file, and what was given by an option in its place."""
+    given = ', '.join(f'{option} {text}' for text in overrides)
+    return f'{where} with {given}' if given else where
+
+
 def _key(place: Any, name: str, text: str) -> Any:
     if not isinstance(place, list):
         return name

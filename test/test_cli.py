@@ -13,11 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from radio_visual_ssl.bags.messages import heatmap_to_messages, image_to_message, targets_to_message
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.cli import app
 from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -312,6 +314,57 @@ def test_command_whose_reader_has_gone_ends_as_sigpipe_would_end_it(
     assert process.returncode == 128 + signal.SIGPIPE
     assert 'Traceback' not in errors
     assert 'rror' not in errors
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'option', 'value'),
+    [
+        (('evaluate', 'bag', '--camera-offset', 'nan'), '--camera-offset', 'nan'),
+        (('evaluate', 'bag', '--hit-distance', 'inf'), '--hit-distance', 'inf'),
+        (('inspect', 'bag', '--camera-offset=-inf'), '--camera-offset', '-inf'),
+        (('heatmap', 'file', '--radar', 'r', '--min-velocity', 'nan'), '--min-velocity', 'nan'),
+        (('import', 'radiate', 'set', '--out', 'bag', '--camera-offset', 'nan'), '--camera-offset', 'nan'),
+        (('label', 'bag', '--out', 'l', '--person-depth', 'inf'), '--person-depth', 'inf'),
+    ],
+)
+def test_options_that_are_not_finite_are_named(arguments: tuple[str, ...], option: str, value: str) -> None:
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 2
+    assert f"'{option}': expected a finite number, got {value} " in ' '.join(result.output.replace('│', ' ').split())
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('simulate', 'parking_lot', '--begin-s', '1000'), '--begin-s: expected from 0 to less than 1000 s'),
+        (('simulate', 'parking_lot', '--image-size', '8x8'), '--image-size: expected at least 16 x 16 px'),
+        (('simulate', 'parking_lot', '--rate', '0'), '--rate: expected more than 0'),
+        (('simulate', 'parking_lot', '--backend', 'magic'), '--backend: expected one of scatter'),
+        (('simulate', 'parking_lot', '--camera-turn', '800'), '--camera-shift, --camera-turn: '),
+        (('simulate', 'parking_lot', '--set', 'movers_present=[3,0]'), '.yaml with --set movers_present=[3,0]: '),
+        (('train', '{bag}', '--set', 'run.epochs=many'), 'with --set run.epochs=many: run: epochs: expected int'),
+        (('evaluate', '{bag}', '--backend', 'magic'), '--backend: expected one of cfar'),
+        (('evaluate', '{bag}', '--settings', 'magic'), '--settings: expected '),
+        (('tune', '{bag}', '--tries', '1', '--false-per-frame', '7'), '--false-per-frame: expected one of '),
+        (('pair', '{bag}', '--camera-offset=-1e10'), '--camera-offset: expected 1e9 s at most, either way'),
+        (('pair', '{bag}', '--stamps', 'both'), '--stamps: expected header or reception'),
+        (('pair', '{bag}', '--rename', '/a=/b', '--rename', '/a=/c'), '--rename: expected one new name of /a, got /b'),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_named_by_their_option(
+    bag_with_raw_camera: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    out = bag_with_raw_camera.parent / 'out'
+    texts = [text.replace('{bag}', str(bag_with_raw_camera)) for text in arguments]
+    result = CliRunner().invoke(app, [*texts, *(() if arguments[0] == 'evaluate' else ('--out', str(out)))])
+    assert isinstance(result.exception, ValueError)
+    assert said in str(result.exception)
+    assert not out.exists()
+
+
+def test_inspect_names_an_offset_beyond_all_reason(bag_with_raw_camera: Path) -> None:
+    result = CliRunner().invoke(app, ['inspect', str(bag_with_raw_camera), '--count', '0', '--camera-offset', '1e10'])
+    assert str(result.exception).startswith('--camera-offset: expected 1e9 s at most, either way')
 
 
 def test_help_names_each_verb(tmp_path: Path) -> None:

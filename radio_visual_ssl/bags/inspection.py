@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.bags.activity import bag_time_offset
-from radio_visual_ssl.bags.pairing import match_stamps
+from radio_visual_ssl.bags.pairing import match_stamps, seconds_to_ns
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.time_offset import TimeOffset, cannot_tell
 from radio_visual_ssl.bags.topics import IMAGE_TOPIC, present_image_topic
@@ -145,11 +145,12 @@ def inspect_bag(
 
     Raises:
         BagError: the bag cannot be read, or lacks a topic that was named.
-        ValueError: a negative slop, or a search range that is none.
+        ValueError: a negative slop, an offset beyond all reason, or a search range that is none.
     """
     bag = BagReader(path)
     if image_offset_s is None:
         image_offset_s = bag.paired_offset_s()
+    slop_ns, offset_ns = seconds_to_ns('slop_s', slop_s), seconds_to_ns('image_offset_s', image_offset_s)
     if radar_topic is None and bag.has_radar():
         radar_topic = bag.radar_topic()
     if radar_topic is not None:
@@ -164,9 +165,7 @@ def inspect_bag(
     none = np.zeros(0, np.int64)
     radar_ns = stamps[radar_topic] if radar_topic else none
     image_ns = stamps[image] if image else none
-    of_radar, of_image = match_stamps(
-        radar_ns, image_ns, round(slop_s * 1e9), image_offset_ns=round(image_offset_s * 1e9)
-    )
+    of_radar, of_image = match_stamps(radar_ns, image_ns, slop_ns, image_offset_ns=offset_ns)
     if radar_topic is None or image is None:
         offset = TimeOffset(
             reason='the bag has no radar or no camera', drift_reason='the bag has no radar or no camera'

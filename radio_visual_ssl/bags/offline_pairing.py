@@ -3,7 +3,6 @@
 
 import difflib
 import heapq
-import math
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from radio_visual_ssl.bags.pairing import (
     PairMatcher,
     is_stamp,
     pair_to_message,
+    seconds_to_ns,
 )
 from radio_visual_ssl.bags.reader import BagReader, RawMessage, Stream
 from radio_visual_ssl.bags.topics import (
@@ -163,10 +163,10 @@ def pair_bags(
         if stamps == 'header':
             sources.check_header(topic)
     names = sources.new_names(rename or {}, _default_names(sources.streams, topics) if default_names else {})
-    offsets = (_ns('radar_offset_s', radar_offset_s), _ns('image_offset_s', image_offset_s))
-    reordering_ns = _ns('reordering_s', reordering_s)
+    offsets = (seconds_to_ns('radar_offset_s', radar_offset_s), seconds_to_ns('image_offset_s', image_offset_s))
+    reordering_ns = seconds_to_ns('reordering_s', reordering_s)
     matcher: PairMatcher[_Member] = PairMatcher(
-        _ns('slop_s', slop_s),
+        seconds_to_ns('slop_s', slop_s),
         radar_offset_ns=offsets[RADAR],
         image_offset_ns=offsets[IMAGE],
         reordering_ns=reordering_ns,
@@ -514,12 +514,6 @@ class _Progress:
 def _unstamped(topic: str, which: str) -> BagError:
     hint = 'stamps of reception can be used instead'
     return BagError(f'topic {topic}: expected header stamps, got 0 in {which} messages; {hint}')
-
-
-def _ns(name: str, seconds: float) -> int:
-    if not math.isfinite(seconds):
-        raise ValueError(f'{name}: expected finite seconds, got {seconds}')
-    return round(seconds * 1e9)
 
 
 def _nearest_s(radar: NDArray[np.int64], image: NDArray[np.int64]) -> float | None:

@@ -28,6 +28,7 @@ T = TypeVar('T')
 _NEVER = -(2**80)  # a time before all stamps
 _AFTER_ALL = 2**80  # a sequence number after all messages
 _SECOND = 1_000_000_000
+_MOST_SECONDS = 1e9  # about 32 years: any stamp plus as much fits into 64 bits of ns
 
 _Entry = tuple[int, int]  # time (offset applied, ns), sequence number
 _Edge = tuple[int, int, int, int, int]  # difference, time of radar, of image, sequence number of radar, of image
@@ -300,6 +301,17 @@ def _greedy(edges: Iterable[_Edge]) -> list[tuple[int, int]]:
             taken |= {radar, image}
             pairs.append((radar, image))
     return pairs
+
+
+def seconds_to_ns(name: str, seconds: float) -> int:
+    """Offset or tolerance of stamps in ns.
+
+    Raises:
+        ValueError: not a number, or beyond 1e9 s either way; the message begins with the name.
+    """
+    if not abs(seconds) <= _MOST_SECONDS:
+        raise ValueError(f'{name}: expected 1e9 s at most, either way, got {seconds}')
+    return round(seconds * _SECOND)
 
 
 def match_stamps(

@@ -19,7 +19,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
-from radio_visual_ssl.bags.pairing import PAIR_TYPE
+from radio_visual_ssl.bags.pairing import PAIR_TYPE, seconds_to_ns
 from radio_visual_ssl.bags.topics import (
     CUBE_TOPIC,
     CUBE_TYPE,
@@ -339,6 +339,7 @@ class BagReader:
 
         Raises:
             BagError: a topic is missing or of another type, or messages that contradict each other or are damaged.
+            ValueError: an offset that is not a number, or beyond all reason.
         """
         if slop_s < 0:
             raise BagError(f'{self.path}: slop_s: expected 0 s or more, got {slop_s} s')
@@ -468,7 +469,7 @@ class BagReader:
             return lambda stamp_ns, slop_ns: None
         stamp_of = self.stamp_reader(topic)
         source = self.raw_messages([topic])
-        offset_ns = round(offset_s * 1e9)
+        offset_ns = seconds_to_ns('image_offset_s', offset_s)
         window: deque[tuple[int, RawMessage]] = deque()
 
         def nearest(stamp_ns: int, slop_ns: int) -> tuple[int, RawMessage] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radio_visual_ssl import __version__
-from radio_visual_ssl.commands.options import Json, PairedOffset
+from radio_visual_ssl.commands.options import Json, PairedOffset, named_as_options
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, View
 from radio_visual_ssl.optional_packages import needed_by
@@ -132,7 +132,8 @@ def evaluate(
 
     paths = expand_bags(bags, split)
     readers = [BagReader(path) for path in paths]
-    localizers = _localizers(readers[0], backend, model, settings)
+    with named_as_options(backend='--backend', model='--model', settings='--settings'):
+        localizers = _localizers(readers[0], backend, model, settings)
     if compare and len(localizers) < 2:
         raise ValueError(f'--compare: expected several back ends or models, got {", ".join(localizers)} alone')
     radars = radars_of(localizers)
@@ -151,7 +152,7 @@ def evaluate(
     total = sum(reader.streams[reader.radar_topic()].count for reader in readers)
     name = paths[0].name if len(paths) == 1 else f'{len(paths)} bags'
     chooser = None if report is None else ExampleChooser()
-    with progress_bar('evaluating') as progress:
+    with named_as_options(image_offset_s='--camera-offset'), progress_bar('evaluating') as progress:
         done = 0
 
         def on_frame(path: str | Path, frame: EvaluatedFrame) -> None:

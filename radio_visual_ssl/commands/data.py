@@ -6,10 +6,20 @@ from typing import Annotated
 
 import typer
 
-from radio_visual_ssl.commands.options import ImageOffset, Json
+from radio_visual_ssl.commands.options import ImageOffset, Json, named_as_options
 from radio_visual_ssl.commands.output import console, print_json, progress_bar
 
 NOTHING: list[str] = []
+_OPTIONS = {
+    'backend': '--backend',
+    'begin_s': '--begin-s',
+    'camera': '--camera-shift, --camera-turn',
+    'device': '--device',
+    'formation': '--formation',
+    'image_size': '--image-size',
+    'instances': '--instances',
+    'rate': '--rate',
+}
 
 import_app = typer.Typer(help='Turn a raw capture or a public data set into a bag.', no_args_is_help=True)
 
@@ -81,27 +91,27 @@ def simulate(
     size = image_size.lower().split('x')
     if len(size) != 2 or not all(side.isascii() and side.isdigit() for side in size):
         raise ValueError(f'--image-size: expected WIDTHxHEIGHT such as 320x240, got {image_size!r}')
-    plan = DatasetPlan(
-        scene,
-        radar,
-        frames,
-        seed=seed,
-        backend=backend,
-        instances=instances,
-        rate=rate,
-        begin_s=begin_s,
-        image_size=(int(size[0]), int(size[1])),
-        cube=cube,
-        raw_images=raw_images,
-        compress=compress,
-        camera_shift=camera_shift,
-        camera_turn_deg=camera_turn,
-        device=device,
-        formation=tuple(formation),
-        overrides=tuple(overrides),
-    )
     start = time.perf_counter()
-    with progress_bar('simulating') as progress:
+    with named_as_options(**_OPTIONS), progress_bar('simulating') as progress:
+        plan = DatasetPlan(
+            scene,
+            radar,
+            frames,
+            seed=seed,
+            backend=backend,
+            instances=instances,
+            rate=rate,
+            begin_s=begin_s,
+            image_size=(int(size[0]), int(size[1])),
+            cube=cube,
+            raw_images=raw_images,
+            compress=compress,
+            camera_shift=camera_shift,
+            camera_turn_deg=camera_turn,
+            device=device,
+            formation=tuple(formation),
+            overrides=tuple(overrides),
+        )
         report = generate(plan, out, workers, progress)
     seconds = time.perf_counter() - start
     splits = ', '.join(f'{count} {name}' for name, count in report.splits.items())
@@ -143,7 +153,7 @@ def import_capture_command(
         start_ns = parse_time(start)
     except ValueError as error:
         raise ValueError(f'--start: {error}') from error
-    with progress_bar('importing') as progress:
+    with named_as_options(period='--period', start='--start'), progress_bar('importing') as progress:
         report = import_capture(capture, radar, out, start_ns, period, progress, compress=compress)
     console.print(f'{report.path}: {report.frames} frames of radar {report.radar!r}')
     if as_json:
@@ -161,7 +171,7 @@ def import_radiate_command(
     """Make a paired bag of a RADIATE sequence: heatmaps, images, calibration and ground truth."""
     from radio_visual_ssl.datasets.radiate import import_radiate
 
-    with progress_bar('importing') as progress:
+    with named_as_options(camera_offset='--camera-offset'), progress_bar('importing') as progress:
         report = import_radiate(folder, out, camera_offset, progress, compress=compress)
     console.print(
         f'{report.path}: {report.scans} scans, {report.images} images, {report.targets} annotated boxes, '

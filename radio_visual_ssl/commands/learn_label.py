@@ -11,7 +11,7 @@ import typer
 from radio_visual_ssl.commands.options import Json
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
 from radio_visual_ssl.optional_packages import needed_by
-from radio_visual_ssl.overrides import overridden
+from radio_visual_ssl.overrides import overridden, with_overrides
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.attention_labels import AttentionModel
@@ -166,7 +166,9 @@ def label(
         em=SelfLabelSettings(seed=seed),
         refinement=RefinementSettings(person_depth=person_depth, vehicle_depth=vehicle_depth),
     )
-    settings = settings_of(LabellingSettings, overridden(asdict(settings), overrides), 'label')
+    settings = settings_of(
+        LabellingSettings, overridden(asdict(settings), overrides), with_overrides('label', overrides)
+    )
     contrastive: AttentionModel | None = None
     if model is not None:
         with needed_by('label --model', 'torch'):

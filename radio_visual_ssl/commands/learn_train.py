@@ -10,7 +10,7 @@ import typer
 from radio_visual_ssl.commands.options import Json
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar
 from radio_visual_ssl.optional_packages import needed_by
-from radio_visual_ssl.overrides import overridden
+from radio_visual_ssl.overrides import overridden, with_overrides
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.label_set import LabelSet
@@ -127,7 +127,11 @@ def train(
     options = {'run.seed': seed, 'label_share': label_share, 'fusion': True if fusion else None}
     given_options = [f'{key}={value}' for key, value in options.items() if value is not None]
     content = overridden(read_experiment(name), [*overrides, *given_options])
-    settings: Any = settings_of(LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings, content, name)
+    settings: Any = settings_of(
+        LocalizerTrainingSettings if localizer else ContrastiveTrainingSettings,
+        content,
+        with_overrides(name, overrides),
+    )
     given = None if labels is None else LabelSet.load(labels)
     check_writable('--out', out)
     training, others = _parts(bags, validation)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arguments and options that several commands have."""
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from radio_visual_ssl.commands.output import leave_stdout_to_json
 
@@ -28,3 +32,39 @@ PairedOffset = Annotated[
         help="Seconds added to the camera's stamps. Default: what the bag was paired with, if it was.",
     ),
 ]
+
+
+class Verb(TyperCommand):
+    """A command whose options take finite numbers only: NaN would pass any least and largest value."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command.
+
+        Raises:
+            BadParameter: an option is NaN or infinite; the message names it.
+        """
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                hint = f"'{parameter.opts[0]}'"
+                raise typer.BadParameter(f'expected a finite number, got {value}', ctx, param_hint=hint)
+        return super().invoke(ctx)
+
+
+@contextmanager
+def named_as_options(**options: str) -> Iterator[None]:
+    """Let errors of the block, which begin with the name of a parameter, begin with the option that sets it.
+
+    Args:
+        options: by name of the parameter.
+
+    Raises:
+        ValueError: that of the block.
+    """
+    try:
+        yield
+    except ValueError as error:
+        name, colon, rest = str(error).partition(': ')
+        if not colon or name not in options:
+            raise
+        raise ValueError(f'{options[name]}: {rest}') from error

@@ -9,10 +9,17 @@ from typing import Annotated
 
 import typer
 
-from radio_visual_ssl.commands.options import Bag, ImageOffset, Json, PairedOffset
+from radio_visual_ssl.commands.options import Bag, ImageOffset, Json, PairedOffset, named_as_options
 from radio_visual_ssl.commands.output import console, print_json, progress_bar, table
 
 NOTHING: list[str] = []
+_PAIR_OPTIONS = {
+    'slop_s': '--slop',
+    'radar_offset_s': '--radar-offset',
+    'image_offset_s': '--camera-offset',
+    'reordering_s': '--reordering',
+    'stamps': '--stamps',
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -82,7 +89,7 @@ def inspect(
     from radio_visual_ssl.bags.inspection import inspect_bag
     from radio_visual_ssl.bags.timing_sheet import draw_timing
 
-    with progress_bar('reading') as progress:
+    with named_as_options(image_offset_s='--camera-offset'), progress_bar('reading') as progress:
         inspection = inspect_bag(
             bag,
             image_offset_s=camera_offset,
@@ -175,10 +182,15 @@ def pair(
     """
     from radio_visual_ssl.bags.offline_pairing import pair_bags
 
-    for name in rename:
-        if name.count('=') != 1:
-            raise ValueError(f'--rename: expected OLD=NEW, got {name!r}')
-    with progress_bar('pairing') as progress:
+    names: dict[str, str] = {}
+    for text in rename:
+        old, _, new = text.partition('=')
+        if text.count('=') != 1:
+            raise ValueError(f'--rename: expected OLD=NEW, got {text!r}')
+        if old in names:
+            raise ValueError(f'--rename: expected one new name of {old}, got {names[old]} and {new}')
+        names[old] = new
+    with named_as_options(**_PAIR_OPTIONS), progress_bar('pairing') as progress:
         report = pair_bags(
             bags,
             out,
@@ -190,7 +202,7 @@ def pair(
             reordering_s=reordering,
             stamps=stamps,
             pairs_only=pairs_only,
-            rename=dict(name.split('=') for name in rename),
+            rename=names,
             default_names=default_names,
             compress=compress,
             progress=progress,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from radio_visual_ssl.commands.options import Json
+from radio_visual_ssl.commands.options import Json, named_as_options
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
 from radio_visual_ssl.whole_file import replacing
 
@@ -61,7 +61,7 @@ def tune(
     total = sum(reader.streams[reader.radar_topic()].count for reader in readers)
 
     def judged(settings: list[CfarLocalizerSettings], what: str) -> list[TriedSettings]:
-        with progress_bar(what) as progress:
+        with named_as_options(false_per_frame='--false-per-frame'), progress_bar(what) as progress:
             done = 0
 
             def on_frame() -> None:

@@ -29,6 +29,7 @@ import yaml
 from numpy.typing import NDArray
 
 from radio_visual_ssl.bags import messages
+from radio_visual_ssl.bags.pairing import seconds_to_ns
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -110,6 +111,7 @@ def import_radiate(
     Raises:
         RadiateError: a file is missing, or not what it should be.
         BagError: the bag exists already or cannot be written.
+        ValueError: an offset that is not a number, or beyond all reason.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -119,7 +121,7 @@ def import_radiate(
     camera = load_calibration(Path(calibration) if calibration else folder / 'default-calib.yaml')
     grid = polar_grid()
     truth = _load_annotations(folder / 'annotations' / 'annotations.json', [frame for frame, _ in scans], camera, grid)
-    offset_ns = round(camera_offset * 1e9)
+    offset_ns = seconds_to_ns('camera_offset', camera_offset)
     events = sorted(
         [(stamp, 'scan', frame) for frame, stamp in scans]
         + [(stamp + offset_ns, 'image', frame) for frame, stamp in images]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from radio_visual_ssl.config_file import config_file, config_names, one_of, read_mapping
-from radio_visual_ssl.overrides import overridden
+from radio_visual_ssl.overrides import overridden, with_overrides
 from radio_visual_ssl.simulation.kinds import KindName, Material
 
 Point = tuple[float, float]
@@ -430,7 +430,7 @@ def load_scene(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scene
         content = overridden(content, overrides)
     except ValueError as error:
         raise SceneError(f'{path}: {error}') from error
-    return _read(Scene, content, str(path), '')
+    return _read(Scene, content, with_overrides(str(path), overrides), '')
 
 
 def _read(kind: Any, value: Any, file: str, field: str) -> Any:

@@ -334,7 +334,8 @@ def test_a_type_of_two_definitions_is_refused(tmp_path):
         ({'rename': {'/text': '/pairs'}}, 'got /pairs, the name of the index of pairs'),
         ({'stamps': 'guess'}, "stamps: expected header or reception, got 'guess'"),
         ({'slop_s': -0.1}, 'slop_ns: expected 0 ns or more'),
-        ({'image_offset_s': float('nan')}, 'image_offset_s: expected finite seconds, got nan'),
+        ({'image_offset_s': float('nan')}, 'image_offset_s: expected 1e9 s at most, either way, got nan'),
+        ({'radar_offset_s': -1e10}, 'radar_offset_s: expected 1e9 s at most, either way, got -10000000000.0'),
     ],
 )
 def test_wrong_arguments_are_named(tmp_path, arguments, expected):

@@ -178,7 +178,9 @@ def test_values_are_overridden_and_what_comes_of_it_is_checked(write):
     assert scene.ground.rcs_db_per_m2 == -20.0
     assert scene.parked[0].occupancy == 0.0
     assert scene.movers == load_scene(path).movers
-    with pytest.raises(SceneError, match=r'scene\.yaml: movers_present: expected 0 <= least'):
+    with pytest.raises(
+        SceneError, match=r'scene\.yaml with --set movers_present=\[1, 9\]: movers_present: expected 0 <= least'
+    ):
         load_scene(path, ['movers_present=[1, 9]'])
     with pytest.raises(SceneError, match=r'scene\.yaml: --set parked\.7\.occupancy=0: expected a number below'):
         load_scene(path, ['parked.7.occupancy=0'])
