@@ -16,7 +16,7 @@ from radio_visual_ssl.learning.recording_inputs import recording_inputs
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.models.attention import attention_maps, contrast_maps
 from radio_visual_ssl.models.cell_grid import CellGrid
-from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, misfit
 from radio_visual_ssl.models.contrastive import near_in_time
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
 from radio_visual_ssl.models.radio_encoder import RadioEncoder
@@ -150,7 +150,7 @@ class ContrastiveModel:
             objective, temperature = about['objective'], float(about['temperature'])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f'{checkpoint.path}: expected weights that fit the settings beside them, got {error!r}'
+                f'{checkpoint.path}: expected weights that fit the settings beside them, got {misfit(error)}'
             ) from error
         if objective not in OBJECTIVES:
             raise CheckpointError(

@@ -23,6 +23,7 @@ Kind = Literal['contrastive', 'localizer', 'fusion']
 FORMAT = 1
 METADATA_KEY = 'radio_visual_ssl'
 _WEIGHTS = 'weights.'
+_LONGEST_LINE = 160  # of what torch says of weights that do not fit
 
 
 class CheckpointError(ValueError):
@@ -104,8 +105,8 @@ def load_checkpoint(path: str | Path, kind: Kind | None = None) -> Checkpoint:
         kind: that is wanted; None = any.
 
     Raises:
-        CheckpointError: no such file, a truncated one, another format or kind; the message names the file, what was
-            expected and got.
+        CheckpointError: no such file, a truncated one, another format or kind, or weights that are not finite; the
+            message names the file, what was expected and got.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -144,12 +145,24 @@ def load_checkpoint(path: str | Path, kind: Kind | None = None) -> Checkpoint:
         raise CheckpointError(f'{path}: expected the fields of a checkpoint, got {error!r}') from error
 
 
+def misfit(error: Exception) -> str:
+    """The first of what does not fit, of an error that torch raises of weights, which lists everything."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, RuntimeError) or len(lines) < 2:
+        return str(error) if isinstance(error, CheckpointError) else repr(error)
+    first = lines[1] if len(lines[1]) <= _LONGEST_LINE else f'{lines[1][:_LONGEST_LINE]} ...'
+    return first + f' (the first of {len(lines) - 1} such lines)' * (len(lines) > 2)
+
+
 def _checkpoint(path: Path, content: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     """The parts of a file.
 
     Raises:
         KeyError, TypeError, ValueError: missing or wrong ones.
     """
+    for name in ('radar_input', 'architecture', 'calibration', 'provenance'):
+        if not isinstance(content[name], dict):
+            raise CheckpointError(f'{path}: {name}: expected a mapping, got {content[name]!r}')
     settings = dict(content['radar_input'])
     version = settings.pop('version')
     if version != INPUT_VERSION:
@@ -163,6 +176,12 @@ def _checkpoint(path: Path, content: dict[str, Any], tensors: dict[str, Tensor])
         float(content['bandwidth']),
     )
     weights = {name.removeprefix(_WEIGHTS): each for name, each in tensors.items() if name.startswith(_WEIGHTS)}
+    for name, weight in weights.items():
+        bad = weight.numel() - int(torch.isfinite(weight).sum())
+        if bad:
+            raise CheckpointError(
+                f'{path}: weights {name}: expected finite numbers, got {bad} that are NaN or infinite'
+            )
     return Checkpoint(
         content['kind'],
         weights,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import softmax
 from torch import Tensor
 
-from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Kind, load_checkpoint
+from radio_visual_ssl.models.checkpoint import Checkpoint, CheckpointError, Kind, load_checkpoint, misfit
 from radio_visual_ssl.models.fusion import FusionNetwork
 from radio_visual_ssl.models.localizer import Detections, LocalizerNetwork, LocalizerOutput, decode
 from radio_visual_ssl.models.network_settings import NetworkLocalizerSettings, model_file, shipped_model
@@ -66,9 +66,13 @@ class LocalizerCalibration:
         """That of a checkpoint; what it lacks keeps its default.
 
         Raises:
-            ValueError: values out of range.
+            ValueError: values out of range, or that are no numbers.
         """
-        return cls(**{name: float(content[name]) for name in asdict(cls()) if name in content})
+        values = {name: content[name] for name in asdict(cls()) if name in content}
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ValueError(f'calibration, {name}: expected a number, got {value!r}')
+        return cls(**{name: float(value) for name, value in values.items()})
 
     def score(self, raw: ArrayLike) -> NDArray[np.float64]:
         """Calibrated scores of the network's own, which both are in [0, 1]."""
@@ -123,7 +127,7 @@ def network_of(checkpoint: Checkpoint) -> LocalizerNetwork:
         network = make_network(checkpoint.kind, radar_input, checkpoint.architecture)
         network.load_state_dict(dict(checkpoint.weights))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f'{where}: expected weights that fit the architecture, got {error}') from error
+        raise CheckpointError(f'{where}: expected weights that fit the architecture, got {misfit(error)}') from error
     return network.eval()
 
 
@@ -308,7 +312,10 @@ class NetworkLocalizer:
         if interval:
             radar_input = replace(radar_input, background_interval=interval)
         self._input = RadarInput(radar_input, checkpoint.radar.grid)
-        self._calibration = LocalizerCalibration.of(checkpoint.calibration)
+        try:
+            self._calibration = LocalizerCalibration.of(checkpoint.calibration)
+        except ValueError as error:
+            raise CheckpointError(f'{checkpoint.path or "checkpoint"}: {error}') from error
         self._checkpoint = checkpoint
 
     def _matched(self, heatmap: Heatmap) -> Heatmap:

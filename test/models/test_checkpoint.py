@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from radio_visual_ssl.models.checkpoint import (
@@ -83,6 +84,27 @@ def test_a_truncated_file_is_refused(tmp_path, kept):
     path = save_checkpoint(tmp_path / 'model.safetensors', _checkpoint())
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(CheckpointError, match=r'model.safetensors: expected a checkpoint.*truncated'):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize('name', ['radar_input', 'architecture', 'calibration', 'provenance'])
+@pytest.mark.parametrize('value', [None, [1]])
+def test_a_field_that_is_no_mapping_is_named(tmp_path, name, value):
+    path = save_checkpoint(tmp_path / 'model.safetensors', _checkpoint())
+    with safe_open(path, framework='pt') as file:
+        content = json.loads(file.metadata()[METADATA_KEY])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+    save_file(tensors, path, {METADATA_KEY: json.dumps({**content, name: value})})
+    with pytest.raises(CheckpointError, match=rf'model.safetensors: {name}: expected a mapping, got '):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    weights = {'weight': torch.ones(4, 3), 'bias': torch.ones(4)}
+    weights['bias'][1] = value
+    path = save_checkpoint(tmp_path / 'model.safetensors', _checkpoint(weights=weights))
+    with pytest.raises(CheckpointError, match='weights bias: expected finite numbers, got 1 that are NaN or infinite'):
         load_checkpoint(path)
 
 

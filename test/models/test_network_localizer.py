@@ -231,8 +231,13 @@ def test_models_that_do_not_exist_or_fit_are_refused(tmp_path):
         NetworkLocalizer(NetworkLocalizerSettings('no_such_model'))
     with pytest.raises(CheckpointError, match='expected a checkpoint of kind localizer, got contrastive'):
         _localizer(_checkpoint(kind='contrastive'))
-    with pytest.raises(CheckpointError, match='fit the architecture'):
+    with pytest.raises(
+        CheckpointError, match=r'fit the architecture, got size mismatch .* \(the first of \d+ such'
+    ) as said:
         _localizer(_checkpoint(architecture={**ARCHITECTURE, 'width': 7}))
+    assert '\n' not in str(said.value)
+    with pytest.raises(CheckpointError, match='calibration, slope: expected a number, got None'):
+        _localizer(_checkpoint({'slope': None}))
     assert shipped_model('a radar that nobody knows') is None
     with pytest.raises(ValueError, match='none ships for radar'):
         NetworkLocalizer().localize(_heatmap(radar='a radar that nobody knows'))
