@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl.bags.activity import bag_time_offset
-from radio_visual_ssl.bags.pairing import match_stamps, seconds_to_ns
+from radio_visual_ssl.bags.metadata import BagError
+from radio_visual_ssl.bags.pairing import match_stamps, seconds_to_ns, stamp_fault, stamped
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.time_offset import TimeOffset, cannot_tell
-from radio_visual_ssl.bags.topics import IMAGE_TOPIC, present_image_topic
+from radio_visual_ssl.bags.topics import HEATMAP_TOPIC, IMAGE_TOPIC, TRUTH_TOPIC, present_image_topic
 
 GAP_PERIODS = 1.5  # an interval of more than that many periods is a gap
 
@@ -61,6 +62,7 @@ class Inspection:
         offset: what could be told of the time offset between radar and camera.
         stamps: ns, of the radar's and the camera's topic, in the order of recording.
         differences: (pairs,) s, image minus radar with the offset applied.
+        notes: what is wrong with the bag, one sentence each.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class Inspection:
     offset: TimeOffset = field(default_factory=lambda: cannot_tell('not looked for'))
     stamps: dict[str, Stamps] = field(default_factory=dict)
     differences: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    notes: list[str] = field(default_factory=list)
 
     def proposal(self) -> str:
         """What to set; empty where nothing is to be changed."""
@@ -115,6 +118,7 @@ class Inspection:
             'drift_interval_ppm': _rounded(offset.drift_interval_ppm, 1),
             'drift_reason': offset.drift_reason or None,
             'proposal': self.proposal() or None,
+            'notes': self.notes,
         }
 
 
@@ -131,6 +135,8 @@ def inspect_bag(
     estimate_progress: Callable[[int, int], None] | None = None,
 ) -> Inspection:
     """Read the stamps of every message once, and up to two minutes of the data for the time offset.
+
+    Data that are wrong cost the time offset and a note, and the streams are told nevertheless.
 
     Args:
         path: of the bag.
@@ -151,10 +157,16 @@ def inspect_bag(
     if image_offset_s is None:
         image_offset_s = bag.paired_offset_s()
     slop_ns, offset_ns = seconds_to_ns('slop_s', slop_s), seconds_to_ns('image_offset_s', image_offset_s)
-    if radar_topic is None and bag.has_radar():
-        radar_topic = bag.radar_topic()
+    notes: list[str] = []
     if radar_topic is not None:
         bag.stream(radar_topic)
+    elif bag.has_radar() or HEATMAP_TOPIC in bag.streams:
+        try:
+            radar_topic = bag.radar_topic()
+        except BagError as error:
+            notes.append(f'no radar stream: {error}')
+    else:
+        notes.append(f'no radar stream: expected {HEATMAP_TOPIC} and {HEATMAP_TOPIC}_info beside it, or raw cubes')
     image: str | None = None
     present = present_image_topic(image_topic, bag.streams)
     if present in bag.streams or image_topic != IMAGE_TOPIC:
@@ -163,15 +175,20 @@ def inspect_bag(
     stamps = _all_stamps(bag, progress)
     reports = {topic: _report(stream.type, stamps[topic]) for topic, stream in sorted(bag.streams.items())}
     none = np.zeros(0, np.int64)
-    radar_ns = stamps[radar_topic] if radar_topic else none
-    image_ns = stamps[image] if image else none
+    found = [topic for topic in (radar_topic, image, TRUTH_TOPIC) if topic in stamps]
+    notes += [fault for fault in (stamp_fault(topic, stamps[topic]) for topic in found) if fault]
+    radar_ns, image_ns = (stamps[topic][stamped(stamps[topic])] if topic else none for topic in (radar_topic, image))
     of_radar, of_image = match_stamps(radar_ns, image_ns, slop_ns, image_offset_ns=offset_ns)
     if radar_topic is None or image is None:
         offset = TimeOffset(
             reason='the bag has no radar or no camera', drift_reason='the bag has no radar or no camera'
         )
     elif estimate:
-        offset = bag_time_offset(bag, radar_topic, image, search_s=search_s, progress=estimate_progress)
+        try:
+            offset = bag_time_offset(bag, radar_topic, image, search_s=search_s, progress=estimate_progress)
+        except BagError as error:
+            offset = cannot_tell('the data cannot be read')
+            notes.append(str(error))
     else:
         offset = cannot_tell('not looked for')
     return Inspection(
@@ -180,13 +197,14 @@ def inspect_bag(
         radar_topic=radar_topic,
         image_topic=image,
         pairs=len(of_radar),
-        unpaired=radar_ns.size - len(of_radar),
-        unpaired_images=image_ns.size - len(of_image),
+        unpaired=reports[radar_topic].count - len(of_radar) if radar_topic else 0,
+        unpaired_images=reports[image].count - len(of_image) if image else 0,
         slop_s=slop_s,
         image_offset_s=image_offset_s,
         offset=offset,
         stamps={topic: stamps[topic] for topic in (radar_topic, image) if topic},
         differences=(image_ns[of_image] - radar_ns[of_radar]) / 1e9 + image_offset_s,
+        notes=notes,
     )
 
 

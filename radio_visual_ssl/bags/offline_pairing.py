@@ -133,7 +133,7 @@ def pair_bags(
     Args:
         bags: rosbag2 folders or files, in any order; a topic that several of them hold becomes one stream.
         out: the new bag, never overwritten.
-        radar_topic: radar stream, of any type; None = the heatmaps, or else cubes, as ``BagReader.radar_topic`` has it.
+        radar_topic: heatmaps, with ``<topic>_info`` beside them, or cubes; None = what ``BagReader.radar_topic`` finds.
         image_topic: images, of any type, or else the compressed ones of that name; None = ``/camera/image_raw``.
         slop_s: largest difference of a pair.
         radar_offset_s: added to the radar's stamps.
@@ -158,6 +158,7 @@ def pair_bags(
     topics = (radar_topic or sources.radar_topic(), sources.image_topic(image_topic))
     if topics[RADAR] == topics[IMAGE]:
         raise BagError(f'expected a radar and an image topic, got {topics[RADAR]} for both')
+    sources.check_radar(topics[RADAR])
     for topic in topics:
         sources.stream(topic)
         if stamps == 'header':
@@ -431,6 +432,18 @@ class _Sources:
         """Where the images of a name are, see ``present_image_topic``; None = of the default name."""
         topic = present_image_topic(named or IMAGE_TOPIC, self.streams)
         return topic if named or topic in self.streams else self._missing('image', IMAGE_TOPIC)
+
+    def check_radar(self, topic: str) -> None:
+        """Refuse a topic that is no radar's.
+
+        Raises:
+            BagError: no such topic, or neither cubes nor heatmaps.
+        """
+        kind, info = self.stream(topic).type, self.streams.get(f'{topic}_info')
+        heatmaps = kind == 'sensor_msgs/msg/Image' and info is not None and info.type == f'{PACKAGE}/msg/HeatmapInfo'
+        if not heatmaps and kind != f'{PACKAGE}/msg/RadarCube':
+            expected = f'expected {PACKAGE}/msg/RadarCube, or heatmaps with {topic}_info ({PACKAGE}/msg/HeatmapInfo)'
+            raise BagError(f'{self._first[topic].path}: topic {topic}: {expected}, got {kind} alone')
 
     def has_header(self, topic: str) -> bool:
         """Whether the messages of a topic begin with a header."""

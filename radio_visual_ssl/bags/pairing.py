@@ -292,6 +292,32 @@ def is_stamp(stamp_ns: int | None) -> TypeGuard[int]:
     return stamp_ns is not None and 0 < stamp_ns < 2**31 * _SECOND
 
 
+def stamped(stamps_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """(N,) which messages can be paired by their stamps, see ``is_stamp``."""
+    return (stamps_ns > 0) & (stamps_ns < 2**31 * _SECOND)
+
+
+def stamp_fault(topic: str, stamps_ns: NDArray[np.int64]) -> str:
+    """What makes stamps tell badly which messages belong together, in words; empty where they rise.
+
+    Args:
+        topic: of the messages.
+        stamps_ns: (N,) of them, in the order of the bag.
+    """
+    told = stamped(stamps_ns)
+    steps = np.diff(stamps_ns[told])
+    faults = {
+        'are 0 or no time': np.count_nonzero(~told),
+        'repeat the one before': np.count_nonzero(steps == 0),
+        'are earlier than the one before': np.count_nonzero(steps < 0),
+    }
+    found = ', '.join(f'{count} {what}' for what, count in faults.items() if count)
+    if not found:
+        return ''
+    hint = '`radio-visual-ssl pair --stamps reception` pairs by the time of recording'
+    return f'topic {topic}: of {stamps_ns.size} stamps {found}: what belongs together by them may be wrong; {hint}'
+
+
 def _greedy(edges: Iterable[_Edge]) -> list[tuple[int, int]]:
     """(radar, image) sequence numbers of the pairs among sorted candidates."""
     taken: set[int] = set()

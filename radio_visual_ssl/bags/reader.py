@@ -260,7 +260,9 @@ class BagReader:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise BagError(f'{self.path}: expected the radar topic to be named, found several: {", ".join(found)}')
+                hint = '`radio-visual-ssl pair BAG --radar-topic NAME --default-names --out NEW` makes a bag with one'
+                several = f'found several: {", ".join(found)}; {hint}'
+                raise BagError(f'{self.path}: expected {default}, or one such topic only, {several}')
         self.stream(HEATMAP_TOPIC)
         info_topic = radar_info_topic(HEATMAP_TOPIC, IMAGE_TYPE)
         raise BagError(f'{self.path}: expected {info_topic} beside {HEATMAP_TOPIC}, found none')

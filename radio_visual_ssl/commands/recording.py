@@ -87,6 +87,7 @@ def inspect(
     """
     from radio_visual_ssl.bags.contact_sheet import draw_contact_sheet
     from radio_visual_ssl.bags.inspection import inspect_bag
+    from radio_visual_ssl.bags.metadata import BagError
     from radio_visual_ssl.bags.timing_sheet import draw_timing
 
     with named_as_options(image_offset_s='--camera-offset'), progress_bar('reading') as progress:
@@ -123,25 +124,32 @@ def inspect(
         )
         for line in inspection.offset_lines() if estimate else ():
             console.print(line, soft_wrap=True)
+    notes = list(inspection.notes)
     if count and inspection.radar_topic is not None:
         sheet = out or Path(f'{bag.resolve().name}_contact_sheet.png')
         timing = sheet.with_name(f'{sheet.stem.removesuffix("_contact_sheet")}_timing.png')
         bad: list[str] = []
-        with progress_bar('drawing') as progress:
-            draw_contact_sheet(
-                bag,
-                sheet,
-                count=count,
-                image_offset_s=inspection.image_offset_s,
-                progress=progress,
-                on_bad_image=lambda error: bad.append(str(error)),
-            )
+        try:
+            with progress_bar('drawing') as progress:
+                draw_contact_sheet(
+                    bag,
+                    sheet,
+                    count=count,
+                    image_offset_s=inspection.image_offset_s,
+                    progress=progress,
+                    on_bad_image=lambda error: bad.append(str(error)),
+                )
+            console.print(f'contact sheet: {sheet}', soft_wrap=True)
+        except BagError as error:
+            notes.append(f'no contact sheet: {error}')
         draw_timing(inspection, timing)
         if bad:
-            console.print(f'{len(bad)} images cannot be decoded; the first: {bad[0]}', soft_wrap=True)
-        console.print(f'contact sheet: {sheet}\ntiming: {timing}', soft_wrap=True)
+            notes.append(f'{len(bad)} images cannot be decoded; the first: {bad[0]}')
+        console.print(f'timing: {timing}', soft_wrap=True)
+    for note in notes:
+        console.print(f'note: {note}', soft_wrap=True)
     if as_json:
-        print_json(inspection.as_json())
+        print_json({**inspection.as_json(), 'notes': notes})
 
 
 def pair(

@@ -8,7 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from radio_visual_ssl.bags.metadata import BagError
+from radio_visual_ssl.bags.pairing import stamp_fault, stamped
 from radio_visual_ssl.bags.reader import BagReader, Frame
 from radio_visual_ssl.bags.topics import IMAGE_TOPIC, TRUTH_TOPIC
 from radio_visual_ssl.evaluation.breakdown import Confusion, groups_to_json, per_class, per_visibility
@@ -245,12 +248,20 @@ def evaluate_bag(
         on_frame: called after each frame.
 
     Raises:
-        BagError: a bag that cannot be read, or without heatmaps, cubes or ground truth.
+        BagError: a bag that cannot be read, without heatmaps, cubes or ground truth, or whose radar or truth has no
+            stamps.
         ValueError: as `evaluate_frames`.
     """
     reader = BagReader(path)
     reader.stream(TRUTH_TOPIC)
     radar_topic = radar_topic or reader.radar_topic()
+    stamps = {topic: reader.stamps(topic) for topic in (radar_topic, TRUTH_TOPIC)}
+    for topic, of_topic in stamps.items():
+        if of_topic.size > 1 and not np.any(np.diff(of_topic[stamped(of_topic)]) > 0):
+            raise BagError(
+                f'{path}: expected stamps that tell whose truth it is, got none that rise; '
+                + stamp_fault(topic, of_topic)
+            )
     bad_images, first_error = 0, ''
 
     def on_bad_image(error: BagError) -> None:
@@ -275,6 +286,9 @@ def evaluate_bag(
         hit_distance=hit_distance,
         source=f'{path}: topic {radar_topic}',
         on_frame=on_frame,
+    )
+    evaluation.faults.extend(
+        f'{path}: {fault}' for fault in (stamp_fault(topic, of_topic) for topic, of_topic in stamps.items()) if fault
     )
     if bad_images:
         evaluation.faults.append(f'{bad_images} frames go without their image, which cannot be decoded; {first_error}')

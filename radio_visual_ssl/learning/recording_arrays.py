@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.array_store import ArrayStoreWriter
 from radio_visual_ssl.bags.metadata import BagError
-from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR, PairMatcher, is_stamp
+from radio_visual_ssl.bags.pairing import IMAGE, PAIR_TYPE, RADAR, PairMatcher, is_stamp, stamp_fault
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.topics import IMAGE_TOPIC, present_image_topic
 from radio_visual_ssl.learning.recording_masks import MaskTable, mask_source
@@ -125,7 +125,8 @@ class _BagArrays:
             unstamped = sum(not is_stamp(stamp) for stamp in of_stream)
             if unstamped:
                 self.faults.append(
-                    f'{unstamped} of {len(of_stream)} {name} have no stamp (0 or below) and are in no pair'
+                    f'{unstamped} of {len(of_stream)} {name} have no stamp (0 or below) and are in no pair; '
+                    '`radio-visual-ssl pair --stamps reception` pairs them by the time of recording'
                 )
         if resets:
             self.faults.append(f'stamps jump back in time {resets} times; nothing is paired across that')
@@ -151,12 +152,16 @@ class _BagArrays:
         count = f'got none among {self.radar_ns.size} radar frames and {self.image_ns.size} images'
         if not self.radar_ns.size or not self.image_ns.size or self.marked:
             return count
+        streams = ((self.radar, self.radar_ns), (self.image, self.image_ns))
+        faults = [fault for topic, stamps in streams if (fault := stamp_fault(topic, stamps))]
+        if faults:
+            return f'{count}; {"; ".join(faults)}'
         images = np.sort(self.image_ns) + round(1e9 * (self.settings.image_offset_s or 0.0))
         after = np.minimum(np.searchsorted(images, self.radar_ns), images.size - 1)
         before = np.maximum(after - 1, 0)
         apart = np.minimum(np.abs(images[after] - self.radar_ns), np.abs(images[before] - self.radar_ns))
         nearest = f'the image nearest to a radar frame is {np.median(apart) / 1e9:.3f} s away (median)'
-        return f'{count}: {nearest}, slop_s is {self.settings.slop_s} s'
+        return f'{count}: {nearest}, and {self.settings.slop_s} s is the most that counts'
 
     # Radar ------------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.contact_sheet import draw_contact_sheet
@@ -18,18 +19,19 @@ from radio_visual_ssl.bags.time_offset import TimeOffset
 from radio_visual_ssl.bags.timing_sheet import draw_timing
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
+from radio_visual_ssl.cli import app
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
 from radio_visual_ssl.vision.camera import CameraModel
 
 TYPES = RosbagsTypes()
-MS = 1_000_000
+MS, SECOND = 1_000_000, 1_000_000_000
 START = 1_600_000_000_000 * MS
 CAMERA = CameraModel(64, 48, np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]]))
 
 
-def write_bag(path, with_camera=True):
+def write_bag(path, with_camera=True, stamped=lambda stamp: stamp):
     """Heatmaps at 10 Hz with one missing, images at 20 Hz that lag by 120 ms, one target."""
     grid = PolarGrid(np.linspace(1, 30, 60), np.linspace(-0.8, 0.8, 50))
     with BagWriter(path) as bag:
@@ -46,7 +48,7 @@ def write_bag(path, with_camera=True):
             if index != 4:
                 values = np.zeros(grid.shape, np.float32)
                 values[20, 25] = 40
-                image = messages.heatmap_to_image(Heatmap(values, grid), stamp, 'radar', TYPES)
+                image = messages.heatmap_to_image(Heatmap(values, grid), stamped(stamp), 'radar', TYPES)
                 bag.write('/radar/heatmap', stamp, image)
                 target = Target(11.0, 0.0, label='car', size=(4.0, 2.0, 1.5), heading=0.0, in_camera_view=True)
                 bag.write('/ground_truth/targets', stamp, messages.targets_to_message([target], stamp, 'radar', TYPES))
@@ -152,6 +154,77 @@ def test_the_timing_is_drawn_with_and_without_an_estimate(tmp_path, estimated):
     picture = cv2.imread(str(tmp_path / 'deep' / 'timing.png'))
     assert picture.shape[0] > 600
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 20
+
+
+@pytest.mark.parametrize(
+    ('stamped', 'said'),
+    [
+        (lambda stamp: 0, '9 are 0 or no time'),
+        (lambda stamp: stamp - stamp % SECOND, '8 repeat the one before'),
+        (lambda stamp: stamp - 400 * MS * (stamp >= START + 700 * MS), '1 are earlier than the one before'),
+    ],
+)
+def test_stamps_that_do_not_rise_are_told(tmp_path, stamped, said):
+    inspection = inspect_bag(write_bag(tmp_path / 'x', stamped=stamped), estimate=False)
+    assert len(inspection.notes) == 1
+    assert inspection.notes[0].startswith(f'topic /radar/heatmap: of 9 stamps {said}: ')
+    assert '`radio-visual-ssl pair --stamps reception`' in inspection.notes[0]
+    assert inspect_bag(write_bag(tmp_path / 'y'), estimate=False).notes == []
+
+
+def test_messages_without_a_stamp_are_in_no_pair(tmp_path):
+    inspection = inspect_bag(write_bag(tmp_path / 'x', stamped=lambda stamp: 0), estimate=False)
+    assert (inspection.pairs, inspection.unpaired, inspection.unpaired_images) == (0, 9, 20)
+
+
+def changed_bag(source, path, change):
+    """A copy of a bag whose messages pass through a function of (topic, message), which returns None to drop them."""
+    reader = BagReader(source)
+    with BagWriter(path) as bag:
+        for raw in reader.raw_messages():
+            message = change(raw.topic, reader.decode(raw))
+            if message is not None:
+                bag.write(raw.topic, raw.time_ns, message)
+    return path
+
+
+@pytest.mark.parametrize(
+    ('topic', 'changes', 'said'),
+    [
+        ('/radar/heatmap', {'data': np.zeros(7, np.uint8)}, 'topics /radar/heatmap, /radar/heatmap_info: '),
+        ('/camera/camera_info', {'k': np.full(9, np.nan)}, 'no contact sheet: '),
+        ('/radar/heatmap_info', None, 'expected /radar/heatmap_info beside /radar/heatmap'),
+    ],
+)
+def test_faulty_data_cost_a_note_and_not_the_table(tmp_path, topic, changes, said):
+    source = write_bag(tmp_path / 'x')
+
+    def change(name, message):
+        if name != topic:
+            return message
+        return None if changes is None else dataclasses.replace(message, **changes)
+
+    changed_bag(source, tmp_path / 'bad', change)
+    arguments = ['inspect', str(tmp_path / 'bad'), '--out', str(tmp_path / 'sheet.png'), '--json']
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    report = json.loads(result.stdout)
+    assert report['streams']['/radar/heatmap']['count'] == 9
+    assert any(said in note for note in report['notes'])
+    assert '/camera/image_raw' in result.stderr
+    assert all(note in ' '.join(result.stderr.split()) for note in report['notes'])
+
+
+def test_of_several_radars_none_is_taken_and_a_note_says_how_to_choose(tmp_path):
+    source, reader = write_bag(tmp_path / 'x'), BagReader(tmp_path / 'x')
+    with BagWriter(tmp_path / 'two') as bag:
+        for raw in reader.raw_messages():
+            for side in ('left', 'right') if raw.topic.startswith('/radar/') else ('',):
+                bag.write_serialized(raw.topic.replace('/radar', f'/radar_{side}'), raw.time_ns, raw.type, raw.data)
+    inspection = inspect_bag(tmp_path / 'two')
+    assert (inspection.radar_topic, inspection.unpaired_images) == (None, 20)
+    assert '/radar_left/heatmap, /radar_right/heatmap; `radio-visual-ssl pair BAG --radar-topic' in inspection.notes[0]
+    assert inspect_bag(source, estimate=False).notes == []
 
 
 def test_the_contact_sheet_goes_on_past_an_image_that_cannot_be_decoded(tmp_path):

@@ -40,6 +40,10 @@ def image_bytes(stamp_ns):
     return serialize(messages.image_to_message(np.zeros((2, 3, 3), np.uint8), 'rgb8', stamp_ns, 'camera', TYPES))
 
 
+def write_info(bag, topic='/radar/heatmap', time_ns=START):
+    bag.write(f'{topic}_info', time_ns, messages.heatmap_to_info(HEATMAP, START, 'radar', TYPES))
+
+
 def write_bag(path, radar, image, *, topics=('/radar/heatmap', '/camera/image_raw'), delays=(5 * MS, 9 * MS)):
     """A bag of (reception time, stamp) or stamps (then received after the stream's delay), with an info message."""
     entries = []
@@ -49,8 +53,7 @@ def write_bag(path, radar, image, *, topics=('/radar/heatmap', '/camera/image_ra
             entries.append((time_ns, topics[side], (heatmap_bytes, image_bytes)[side](stamp)))
     with BagWriter(path) as bag:
         if radar:
-            info = messages.heatmap_to_info(HEATMAP, START, 'radar', TYPES)
-            bag.write(f'{topics[RADAR]}_info', min(START, *(entry[0] for entry in entries)), info)
+            write_info(bag, topics[RADAR], min(START, *(entry[0] for entry in entries)))
         for time_ns, topic, data in sorted(entries, key=lambda entry: entry[0]):
             bag.write_serialized(topic, time_ns, IMAGE_TYPE, data)
     return bag.path
@@ -265,6 +268,7 @@ def test_a_type_that_nobody_knows_here_is_copied(tmp_path):
     with BagWriter(tmp_path / 'in') as bag:
         bag.add_topic('/odd', 'odd_msgs/msg/Odd', definition=definition, type_hash=type_hash)
         bag.write_serialized('/odd', START, 'odd_msgs/msg/Odd', b'\0\1\0\0\7\0\0\0')
+        write_info(bag)
         bag.write_serialized('/radar/heatmap', START, IMAGE_TYPE, heatmap_bytes(START))
         bag.write_serialized('/camera/image_raw', START, IMAGE_TYPE, image_bytes(START))
     report = pair_bags([tmp_path / 'in'], tmp_path / 'out')
@@ -324,7 +328,9 @@ def test_a_type_of_two_definitions_is_refused(tmp_path):
     [
         ({'image_topic': '/camera/imge_raw'}, r'expected topic /camera/imge_raw \(did you mean /camera/image_raw'),
         ({'radar_topic': '/camera/image_raw'}, 'expected a radar and an image topic, got /camera/image_raw for both'),
-        ({'radar_topic': '/text'}, 'topic /text: expected messages that begin with a std_msgs/Header, got std_msgs'),
+        ({'image_topic': '/text'}, 'topic /text: expected messages that begin with a std_msgs/Header, got std_msgs'),
+        ({'radar_topic': '/text'}, 'topic /text: expected radio_visual_ssl/msg/RadarCube, or heatmaps with /text_info'),
+        ({'radar_topic': '/camera/mask'}, 'topic /camera/mask: expected .*, got sensor_msgs/msg/Image alone'),
         ({'rename': {'/txt': '/x'}}, r'expected topic /txt \(did you mean /text'),
         ({'rename': {'/text': 'x'}}, "topic /text: expected a new name with a leading slash, got 'x'"),
         (
@@ -342,6 +348,8 @@ def test_wrong_arguments_are_named(tmp_path, arguments, expected):
     with BagWriter(tmp_path / 'in') as bag:
         string = typestore().types['std_msgs/msg/String']
         bag.write('/text', START, string(data='x'))
+        bag.write_serialized('/camera/mask', START, IMAGE_TYPE, image_bytes(START))
+        write_info(bag)
         bag.write_serialized('/radar/heatmap', START, IMAGE_TYPE, heatmap_bytes(START))
         bag.write_serialized('/camera/image_raw', START, IMAGE_TYPE, image_bytes(START))
     with pytest.raises(ValueError, match=expected):
@@ -372,6 +380,7 @@ def test_bags_that_hold_nothing_to_pair_are_told_apart(tmp_path):
 
 def test_a_damaged_message_is_named_and_leaves_nothing_behind(tmp_path):
     with BagWriter(tmp_path / 'in') as bag:
+        write_info(bag)
         bag.write_serialized('/radar/heatmap', START, IMAGE_TYPE, b'\0\1\0\0\1')
         bag.write_serialized('/camera/image_raw', START, IMAGE_TYPE, image_bytes(START))
     with pytest.raises(BagError, match='topic /radar/heatmap: serialized message: expected at least 12 bytes'):
@@ -419,6 +428,7 @@ def test_types_of_other_distributions_keep_their_definition(tmp_path):
         definition = 'uint8 old\n'
         bag.add_topic('/goals', 'nav_msgs/msg/Goals', definition=definition, type_hash='RIHS01_' + 64 * '3')
         bag.write_serialized('/goals', START, 'nav_msgs/msg/Goals', b'\0\1\0\0\1')
+        write_info(bag)
         bag.write_serialized('/radar/heatmap', START, IMAGE_TYPE, heatmap_bytes(START))
         bag.write_serialized('/camera/image_raw', START, IMAGE_TYPE, image_bytes(START))
     report = pair_bags([tmp_path / 'in'], tmp_path / 'out')

@@ -3,13 +3,14 @@
 
 import json
 from dataclasses import fields, replace
+from itertools import count
 
 import numpy as np
 import pytest
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
-from radio_visual_ssl.bags.reader import Frame
+from radio_visual_ssl.bags.reader import BagReader, Frame
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.evaluation.evaluate import evaluate_bag, evaluate_bags, evaluate_frames
@@ -166,6 +167,38 @@ def test_frames_without_truth_are_localized_but_not_judged():
     assert len(seen[0].detections['peak']) == 1
     assert len(seen[1].matches['peak'].hits) == 1
     assert '1 frames without ground truth' in evaluation.notes[-1]
+
+
+def restamped(source, path, topic, stamp_of):
+    """A copy of a bag in which a topic has other stamps, by the number of the message."""
+    reader, numbers = BagReader(source), count()
+    with BagWriter(path) as bag:
+        for raw in reader.raw_messages():
+            message = reader.decode(raw)
+            if raw.topic == topic:
+                message.header.stamp = messages.stamp_from_ns(stamp_of(next(numbers)), TYPES)
+            bag.write(raw.topic, raw.time_ns, message)
+    return path
+
+
+@pytest.mark.parametrize('topic', ['/radar/heatmap', '/ground_truth/targets'])
+@pytest.mark.parametrize('stamp', [0, START])
+def test_bags_whose_stamps_tell_nothing_are_refused(tmp_path, topic, stamp):
+    bag = restamped(write_bag(tmp_path / 'x'), tmp_path / 'y', topic, lambda number: stamp)
+    with pytest.raises(
+        BagError, match=rf'y: expected stamps that tell .* topic {topic}: of 5 stamps .*--stamps reception'
+    ):
+        evaluate_bag(bag, {'peak': PeakLocalizer()})
+
+
+def test_stamps_that_jump_back_are_noted(tmp_path):
+    source = write_bag(tmp_path / 'x')
+    stamps = [START, START + STEP, START + 2 * STEP, START + STEP, START + 4 * STEP]
+    evaluation = evaluate_bag(
+        restamped(source, tmp_path / 'y', '/radar/heatmap', stamps.__getitem__), {'peak': PeakLocalizer()}
+    )
+    assert any('topic /radar/heatmap: of 5 stamps 1 are earlier than' in note for note in evaluation.notes)
+    assert evaluate_bag(source, {'peak': PeakLocalizer()}).notes == []
 
 
 def test_bags_without_truth_are_refused(tmp_path):
