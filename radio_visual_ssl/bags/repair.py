@@ -137,7 +137,7 @@ def repair_bag(path: str | Path, progress: Callable[[int, int], None] | None = N
     are, also those of the torn chunk at the end; what is left of the message that was being written is cut off, a
     damaged chunk is set aside (its bytes stay, in a record that readers skip), and index, summary and footer are
     written behind. Nothing readable is moved or copied, so that a repair needs hardly any space or time, and one that
-    is itself interrupted can be run again.
+    is itself interrupted can be run again. A bag of which no message would be left is not touched.
 
     Args:
         path: of the bag.
@@ -170,6 +170,11 @@ def repair_bag(path: str | Path, progress: Callable[[int, int], None] | None = N
                 done += repair.size
             if all(repair.report.state == 'empty' for repair in repairs):
                 raise BagError(f'{path}: expected an MCAP bag, but its recorder was stopped before it wrote anything')
+            if any(repair.report.set_aside_bytes for repair in repairs) and not sum(x.report.messages for x in repairs):
+                problem = next(problem for repair in repairs for problem in repair.report.problems)
+                raise BagError(
+                    f'{path}: expected messages that can be read, found none; nothing was changed: {problem}'
+                )
             for repair in repairs:
                 repair.check_permission()
             if (folder / RESERVE_FILE).exists() and path.is_dir():

@@ -148,13 +148,14 @@ def label(
 
     with needed_by('label', 'safetensors'):
         from radio_visual_ssl.learning.label_set import LABEL_TOPIC, write_labels_to_bag
+    from radio_visual_ssl.bags.metadata import BagError
     from radio_visual_ssl.learning.bag_selection import expand_bags
     from radio_visual_ssl.learning.experiment import settings_of
     from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
     from radio_visual_ssl.learning.label_refinement import RefinementSettings
     from radio_visual_ssl.learning.label_settings import SelfLabelSettings
     from radio_visual_ssl.learning.labelling import WITH_CALIBRATION, LabellingSettings, default_methods, make_labels
-    from radio_visual_ssl.learning.recording_settings import RecordingSettings
+    from radio_visual_ssl.learning.recording_settings import RecordingError, RecordingSettings
     from radio_visual_ssl.learning.recordings import open_recordings
 
     begun = time.monotonic()
@@ -233,8 +234,12 @@ def label(
             write_labels_to_bag(bag_folder / recording.name, labels, recording.frame_id, radar_height, cone=cone)
         _say(f'bags with {LABEL_TOPIC}: {bag_folder}')
     seconds = time.monotonic() - begun
-    truth = read_mask_truth(recordings)
-    evaluation = evaluate_labels(labelling.methods, truth) if truth.known.any() else None
+    evaluation: LabelEvaluation | None = None
+    try:
+        truth = read_mask_truth(recordings)
+        evaluation = evaluate_labels(labelling.methods, truth) if truth.known.any() else None
+    except (BagError, RecordingError) as error:  # the labels, which do without it, are saved
+        _say(f'note: no figures of the labels, for the truth cannot be read: {error}')
     _print(labelling, evaluation)
     for name, share in _masks(evaluation).items():
         _say(f'{name.replace("_", " ")}: {"-" if share is None else f"{share:.3f}"}')

@@ -233,6 +233,18 @@ def test_a_damaged_chunk_is_set_aside_and_all_others_are_kept(tmp_path):
     assert payload(7)[:10] in file.read_bytes()
 
 
+def test_a_bag_of_which_nothing_would_be_left_is_refused_and_not_touched(tmp_path):
+    file = write_torn(tmp_path / 'bag', 12, per_chunk=12)
+    content = bytearray(file.read_bytes())
+    content[content.index(payload(7)) + 10] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(
+        BagError, match=r'bag: expected messages that can be read, found none; nothing was changed: the chunk'
+    ):
+        repair_bag(tmp_path / 'bag')
+    assert file.read_bytes() == content
+
+
 def test_damage_in_a_file_that_was_closed_is_found(tmp_path):
     with StreamingBag(tmp_path / 'x') as bag:
         bag.add_topic('/data', TYPE)

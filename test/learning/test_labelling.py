@@ -368,6 +368,19 @@ def test_bags_without_truth_are_labelled_without_figures(yard, tmp_path):
     assert not (tmp_path / 'curves.png').exists()
 
 
+def test_labels_of_a_bag_with_damaged_truth_are_saved_and_a_note_says_what_is_missing(tmp_path):
+    write_bag(tmp_path / 'whole', 7, frames=12)
+    with BagWriter(tmp_path / 'damaged') as bag:
+        for message in BagReader(tmp_path / 'whole').raw_messages():
+            data = message.data[:20] if message.topic == '/ground_truth/targets' else message.data
+            bag.write_serialized(message.topic, message.time_ns, message.type, data)
+    options = ('--cache', tmp_path / 'cache', '--least-masks', 5)
+    result = command(tmp_path / 'damaged', *options, '--out', tmp_path / 'labels')
+    assert result.exit_code == 0, result.output
+    assert 'note: no figures of the labels, for the truth cannot be read: ' in result.stdout
+    assert sum(len(labels) for labels in LabelSet.load(tmp_path / 'labels')) > 0
+
+
 def test_any_setting_of_the_labels_is_overridden_kept_with_them_and_named_if_it_is_none(yard, tmp_path):
     options = ('--cache', tmp_path / 'cache', '--least-masks', 5, '--out', tmp_path / 'labels', '--seed', 3)
     result = command(yard / 'short', *options, '--set', 'candidates.max_candidates=8', '--set', 'em.start_std=[3, 0.1]')
@@ -377,9 +390,9 @@ def test_any_setting_of_the_labels_is_overridden_kept_with_them_and_named_if_it_
     assert settings['em']['start_std'] == [3, 0.1]
     assert (settings['em']['seed'], settings['least_masks']) == (3, 5)
     for text, message in (
-        ('em.positon=map', 'label: em: positon: expected one of'),
-        ('coverage=2', 'label: coverage: expected a number from 0 to 1'),
-        ('em.folds=many', 'label: em: folds: expected int'),
+        ('em.positon=map', 'label with --set em.positon=map: em: positon: expected one of'),
+        ('coverage=2', 'label with --set coverage=2: coverage: expected a number from 0 to 1'),
+        ('em.folds=many', 'label with --set em.folds=many: em: folds: expected int'),
     ):
         result = command(yard / 'short', *options, '--set', text)
         assert message in ' '.join(str(result.exception or result.output).split())

@@ -396,7 +396,22 @@ def test_messages_without_a_stamp_are_told(tmp_path, cache):
             made.image(index, stamp_ns=0 if index == 2 else None)
     recording = open_recording(made.path, cache=cache)
     assert recording.has_image.tolist() == [True, True, False, True, True, True]
-    assert recording.faults == ('1 of 6 images have no stamp (0 or below) and are in no pair',)
+    (fault,) = recording.faults
+    assert fault.startswith('1 of 6 images have no stamp (0 or below) and are in no pair; `radio-visual-ssl pair')
+
+
+def test_a_bag_of_which_no_message_has_a_stamp_is_refused_with_what_to_do(tmp_path, cache):
+    with Clip(tmp_path / 'bag') as made:
+        made.info()
+        for index in range(6):
+            made.radar(index)
+            made.image(index, stamp_ns=0)
+    expected = (
+        'got none among 6 radar frames and 6 images; topic .*: of 6 stamps 6 are 0 or no time: .*--stamps reception'
+    )
+    with pytest.raises(RecordingError, match=expected) as said:
+        open_recording(made.path, cache=cache)
+    assert 'nearest' not in str(said.value)
 
 
 def test_a_bag_without_camera_is_refused(tmp_path, cache):
