@@ -5,18 +5,21 @@ import fcntl
 import multiprocessing
 import multiprocessing.connection
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 _THREAD_LIMITS = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
 @contextmanager
 def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose work that has not begun is dropped when the block raises.
+    """A pool whose work that has not begun is dropped when the block raises; an interrupt ends what is at work, too.
 
     With one thread in each, the number of workers changes no result and no core is fought for.
 
@@ -27,10 +30,15 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
     os.environ.update(dict.fromkeys(_THREAD_LIMITS, '1'))
     context = multiprocessing.get_context('spawn')
     try:
-        with ProcessPoolExecutor(count, context, initializer=_begin) as pool:
+        awaited, stop = context.Pipe(duplex=False)
+        with awaited, stop, _Pool(count, context, initializer=_begin, initargs=(awaited,)) as pool:
             try:
                 yield pool
+            except Exception:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             except BaseException:
+                stop.close()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     finally:
@@ -41,19 +49,31 @@ def worker_processes(count: int) -> Iterator[ProcessPoolExecutor]:
                 os.environ[name] = value
 
 
-def _begin() -> None:
-    """Prepare a worker."""
+class _Pool(ProcessPoolExecutor):
+    """Starts workers that Ctrl-C at the terminal does not reach: it is their parent that ends them."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As of any executor; a worker may be started, which takes over which signals are blocked."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(stop: Connection) -> None:
+    """Prepare a worker, which ends when its parent ends or closes the other end of ``stop``."""
     import cv2
 
     cv2.setNumThreads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_end_with_parent, args=(stop,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(stop: Connection) -> None:
     """A worker whose parent was killed must not go on writing into a folder that another run takes over."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
+        multiprocessing.connection.wait([parent.sentinel, stop])
         os._exit(1)
 
 

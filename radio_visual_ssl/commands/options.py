@@ -2,6 +2,7 @@
 """Arguments and options that several commands have."""
 
 import math
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from radio_visual_ssl.commands.output import leave_stdout_to_json
+from radio_visual_ssl.commands.output import leave_stdout_to_json, messages
 
 Json = Annotated[
     bool,
@@ -33,22 +34,34 @@ PairedOffset = Annotated[
     ),
 ]
 
+_INTERRUPTED = 128 + signal.SIGINT
+_AFTER_INTERRUPT = {
+    'simulate': '; the same command goes on',
+    'train': '; the same command with --resume goes on after the last epoch',
+    'label': '; the same command begins anew, with the bags that were read',
+}
+
 
 class Verb(TyperCommand):
-    """A command whose options take finite numbers only: NaN would pass any least and largest value."""
+    """A command that takes finite numbers only, for NaN passes any limits, and says when it was interrupted."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command.
 
         Raises:
             BadParameter: an option is NaN or infinite; the message names it.
+            Exit: it was interrupted, and has said so.
         """
         for parameter in self.params:
             value = ctx.params.get(parameter.name)
             if isinstance(value, float) and not math.isfinite(value):
                 hint = f"'{parameter.opts[0]}'"
                 raise typer.BadParameter(f'expected a finite number, got {value}', ctx, param_hint=hint)
-        return super().invoke(ctx)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            messages.print(f'interrupted{_AFTER_INTERRUPT.get(self.name or "", "")}', soft_wrap=True)
+            raise typer.Exit(_INTERRUPTED) from None
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 
 import hashlib
 import importlib
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -57,6 +59,7 @@ BACKENDS = {
 RADAR_FRAME, CAMERA_FRAME, MAP_FRAME, ODOM_FRAME = 'radar', 'camera', 'map', 'odom'
 _JPEG_QUALITY = 90
 _FIXED_FORMATION = ('transform', 'threads', 'device')  # with others, bags would not repeat to the bit
+_LARGEST_SIDE = 4096  # px of an image: as 4K cameras have, and what memory holds
 _SECONDS_APART = 1000  # stamps of consecutive instances begin this far apart
 
 
@@ -132,8 +135,11 @@ class DatasetPlan:
             raise DatasetError(f'begin_s: expected from 0 to less than {_SECONDS_APART} s, got {self.begin_s}')
         if self.cube and self.formation:
             raise DatasetError(f'formation: expected none with raw cubes, got {self.formation[0]!r}')
-        if min(self.image_size) < 16:
-            raise DatasetError(f'image_size: expected at least 16 x 16 px, got {self.image_size}')
+        if not 16 <= min(self.image_size) <= max(self.image_size) <= _LARGEST_SIDE:
+            width, height = self.image_size
+            raise DatasetError(
+                f'image_size: expected at least 16 x 16 px and at most {_LARGEST_SIDE} each way, got {width} x {height}'
+            )
         count = self.instances or max(1, min(INSTANCES, self.frames // LEAST_FRAMES))
         if not 1 <= count <= self.frames:
             raise DatasetError(f'instances: expected from 1 to the {self.frames} frames, got {count}')
@@ -230,17 +236,27 @@ def generate(
     with only_process(folder, DatasetError(f'{folder}: another process is making a data set here')):
         _take_over(folder, content)
         instances = [plan.instance(index) for index in range(plan.instances)]
-        for instance in instances:
-            for leftover in folder.glob(f'.{instance.bag}.*'):
-                shutil.rmtree(leftover, ignore_errors=True)
+        bags = [instance.bag for instance in instances]
+        _remove_unfinished(folder, bags)
         missing = [instance for instance in instances if not (folder / instance.bag).exists()]
         done = plan.frames - sum(instance.frames for instance in missing)
-        for finished in _make(plan, folder, missing, workers):
-            done += finished
-            if progress is not None:
-                progress(done, plan.frames)
+        try:
+            with closing(_make(plan, folder, missing, workers)) as made:
+                for finished in made:
+                    done += finished
+                    if progress is not None:
+                        progress(done, plan.frames)
+        finally:
+            _remove_unfinished(folder, bags)
         _write_description(folder, {**content, 'complete': True})
     return DatasetReport(folder, plan.frames, plan.instances, plan.instances - len(missing), content['splits'])
+
+
+def _remove_unfinished(folder: Path, bags: Iterable[str]) -> None:
+    """Remove the hidden folders of bags that a run did not finish."""
+    for bag in bags:
+        for leftover in folder.glob(f'.{bag}.*'):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def describe(plan: DatasetPlan) -> dict[str, Any]:
@@ -291,7 +307,7 @@ def _describe_instance(instance: Instance, layout: Layout) -> dict[str, Any]:
 
 
 def _take_over(folder: Path, content: dict[str, Any]) -> None:
-    """Begin the description, or see that what is there is of the same plan.
+    """Begin the description, or see that what is there is of the same plan; one without any bag is replaced.
 
     Raises:
         DatasetError: the folder holds something else.
@@ -304,12 +320,24 @@ def _take_over(folder: Path, content: dict[str, Any]) -> None:
         _write_description(folder, content)
         return
     found = read_mapping(path, DatasetError)
+    begun = [entry for entry in folder.iterdir() if not entry.name.startswith('.') and entry != path]
     for key in dict.fromkeys((*content, *LATER_SETTINGS)):
         there, asked = found.get(key), content.get(key)
+        if key != 'complete' and there != asked and not begun:
+            _remove_unfinished(folder, _bags_of(found))
+            _write_description(folder, content)
+            return
         if key != 'complete' and there != asked:
             raise DatasetError(
                 f'{folder}: holds a data set of other settings: {key} is {there!r} there, {asked!r} was asked'
             )
+
+
+def _bags_of(description: dict[str, Any]) -> list[str]:
+    """Names of the bags in a description, as far as it has any."""
+    entries = description.get('bags')
+    names = [entry.get('bag') for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [name for name in names if isinstance(name, str) and re.fullmatch(r'\w[\w.-]*', name)]
 
 
 def _write_description(folder: Path, content: dict[str, Any]) -> None:
@@ -318,7 +346,7 @@ def _write_description(folder: Path, content: dict[str, Any]) -> None:
         temporary.write_text(text, encoding='utf-8')
 
 
-def _make(plan: DatasetPlan, folder: Path, missing: list[Instance], workers: int) -> Iterator[int]:
+def _make(plan: DatasetPlan, folder: Path, missing: list[Instance], workers: int) -> Generator[int, None, None]:
     """Yields the frames of each instance as it gets done.
 
     Work is always done in processes of their own, with one thread each, so that the number of workers changes nothing.

@@ -5,6 +5,7 @@ import fcntl
 import filecmp
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -194,6 +195,33 @@ def test_other_settings_and_other_folders_are_refused(made, files, tmp_path):
         generate(plan_of(files), tmp_path)
 
 
+def test_a_description_without_any_bag_gives_way_to_another_plan(files, tmp_path):
+    folder = tmp_path / 'set'
+    generate(plan_of(files, frames=2, instances=2), folder)
+    description = yaml.safe_load((folder / 'dataset.yaml').read_text())
+    for name in ('yard_0000', 'yard_0001'):
+        (folder / name).rename(folder / f'.{name}.unfinished')
+    (folder / 'dataset.yaml').write_text(yaml.safe_dump({**description, 'complete': False}))
+    generate(plan_of(files, frames=1, instances=1, seed=4), folder)
+    assert yaml.safe_load((folder / 'dataset.yaml').read_text())['seed'] == 4
+    assert sorted(entry.name for entry in folder.iterdir()) == ['dataset.yaml', 'yard_0000']
+
+
+def test_an_interrupted_run_says_so_ends_at_once_and_leaves_nothing_unfinished(files, tmp_path):
+    out = tmp_path / 'set'
+    arguments = ('simulate', files / 'yard.yaml', '--radar', files / 'small.yaml', '--frames', 40000, '--instances', 2)
+    command = [sys.executable, '-m', 'radio_visual_ssl', *map(str, arguments), '--workers', '2', '--out', str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as run:
+        while len(list(out.glob('.yard_000*.*'))) < 2:
+            assert run.poll() is None
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGINT)
+        _, errors = run.communicate(timeout=30)
+    assert run.returncode == 128 + signal.SIGINT
+    assert errors == 'interrupted; the same command goes on\n'
+    assert [entry.name for entry in out.iterdir()] == ['dataset.yaml']
+
+
 def test_a_set_that_begins_later_holds_the_same_scenes_at_other_moments(made, files, tmp_path):
     first, _ = made
     assert 'begin_s' not in yaml.safe_load((first / 'dataset.yaml').read_text())
@@ -369,6 +397,7 @@ def test_a_standard_set_has_enough_instances_of_each_split():
         ({'backend': 'magic'}, "backend: expected one of scatter.*, got 'magic'"),
         ({'rate': 0.0}, 'rate: expected more than 0'),
         ({'image_size': (8, 8)}, 'image_size: expected at least 16 x 16 px'),
+        ({'image_size': (99999, 240)}, 'image_size: .* at most 4096 each way, got 99999 x 240'),
         ({'device': 'nonsense'}, "device: expected cpu or a torch device that is there, got 'nonsense'"),
         ({'instances': 11}, 'instances: expected from 1 to the 10 frames, got 11'),
     ],
