@@ -362,6 +362,28 @@ def test_wrong_values_are_named_by_their_option(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (('heatmap', 'x.npy', '--radar', 'r', '--out', 'note/x.png'), '--out: expected the path of a file in a folder'),
+        (('heatmap', 'x.npy', '--radar', 'r', '--out', '.'), '--out: expected the path of a file, got the folder .'),
+        (('inspect', 'bag', '--out', 'note/x.png'), '--out: expected the path of a file in a folder, got note/x.png'),
+        (('export', 'x', '--out', '.'), '--out: expected the path of a file, got the folder .'),
+        (('label', 'bag', '--out', 'l', '--report', 'note'), '--report: expected the path of a file in a folder'),
+        (('label', 'bag', '--out', 'l', '--bags', 'note'), '--bags: expected the path of a file in a folder'),
+        (('simulate', 'parking_lot', '--out', 'note/x'), 'note/x: expected a folder that can be made'),
+    ],
+)  # fmt: skip
+def test_outputs_that_cannot_be_written_are_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('note').write_text('a file')
+    result = CliRunner().invoke(app, list(arguments))
+    assert isinstance(result.exception, ValueError)
+    assert str(result.exception).startswith(said)
+
+
 def test_inspect_names_an_offset_beyond_all_reason(bag_with_raw_camera: Path) -> None:
     result = CliRunner().invoke(app, ['inspect', str(bag_with_raw_camera), '--count', '0', '--camera-offset', '1e10'])
     assert str(result.exception).startswith('--camera-offset: expected 1e9 s at most, either way')

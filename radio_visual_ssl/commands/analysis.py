@@ -46,6 +46,8 @@ def heatmap(
     """Look into a raw capture: range-azimuth heatmap, range-Doppler map and the strongest movers."""
     from radio_visual_ssl.radar.quicklook import draw_quick_look, quick_look
 
+    if out is not None:
+        check_writable('--out', out)
     look = quick_look(capture, radar, frame=frame, count=count, min_velocity=min_velocity)
     result = look.to_json()
     rows = [

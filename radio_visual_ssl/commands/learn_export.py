@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from radio_visual_ssl.commands.options import Json
-from radio_visual_ssl.commands.output import console, print_json, progress_bar
+from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar
 from radio_visual_ssl.optional_packages import needed_by
 
 
@@ -32,6 +32,7 @@ def export(
     with needed_by('export', 'torch', 'safetensors'):
         from radio_visual_ssl.learning.export import export_localizer
 
+    check_writable('--out', out)
     with progress_bar('comparing') as progress:
         report = export_localizer(checkpoint, out, bag=bag, frames=frames, progress=progress)
     console.print(

@@ -186,6 +186,9 @@ def label(
     methods = default_methods(contrastive, calibrated=True)
     chosen = _chosen(method, methods)
     check_writable('--out', out)
+    for option, folder in (('--report', report), ('--bags', bag_folder)):
+        if folder is not None:
+            check_writable(option, folder / 'labels.md')
     sets = [path for path in bags if not split or (path / 'dataset.yaml').is_file()]
     parts = [expand_bags(sets or bags, part) for part in split] or [expand_bags(sets)]
     alone = [path for path in bags if sets and path not in sets]

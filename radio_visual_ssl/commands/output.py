@@ -49,6 +49,9 @@ def check_writable(option: str, path: Path) -> None:
     """
     if path.is_dir():
         raise ValueError(f'{option}: expected the path of a file, got the folder {path}')
+    above = next(each for each in path.absolute().parents if each.exists())
+    if not above.is_dir():
+        raise ValueError(f'{option}: expected the path of a file in a folder, got {path}, and {above} is a file')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path.parent):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from radio_visual_ssl.commands.options import Bag, ImageOffset, Json, PairedOffset, named_as_options
-from radio_visual_ssl.commands.output import console, print_json, progress_bar, table
+from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
 
 NOTHING: list[str] = []
 _PAIR_OPTIONS = {
@@ -90,6 +90,8 @@ def inspect(
     from radio_visual_ssl.bags.metadata import BagError
     from radio_visual_ssl.bags.timing_sheet import draw_timing
 
+    if out is not None:
+        check_writable('--out', out)
     with named_as_options(image_offset_s='--camera-offset'), progress_bar('reading') as progress:
         inspection = inspect_bag(
             bag,

@@ -232,7 +232,10 @@ def generate(
         raise DatasetError(f'workers: expected at least 1, got {workers}')
     folder = Path(out)
     content = describe(plan)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatasetError(f'{folder}: expected a folder that can be made, got {error}') from error
     with only_process(folder, DatasetError(f'{folder}: another process is making a data set here')):
         _take_over(folder, content)
         instances = [plan.instance(index) for index in range(plan.instances)]
