@@ -24,9 +24,9 @@ def command(*arguments):
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (['--set', 'foo=1'], 'contrastive: foo: expected one of objective'),
-        (['--set', 'run.epochs=many'], "contrastive: run: epochs: expected int, got 'many'"),
-        (['--truth', '--set', 'scenes=2'], 'localizer: scenes: expected one of radar_input'),
+        (['--set', 'foo=1'], 'contrastive with --set foo=1: foo: expected one of objective'),
+        (['--set', 'run.epochs=many'], "contrastive with --set run.epochs=many: run: epochs: expected int, got 'many'"),
+        (['--truth', '--set', 'scenes=2'], 'localizer with --set scenes=2: scenes: expected one of radar_input'),
         (['--config', 'nothing_like_it'], 'nothing_like_it: expected a YAML file or a name in config/learning/'),
         (['--labels', 'text'], 'text: expected a whole label file (.safetensors)'),
         (['--labels', 'weights'], 'weights: expected labels of this package, got another safetensors file'),
@@ -37,7 +37,7 @@ def command(*arguments):
         (['--fusion', '--camera-pose', 'mast'], '--fusion: expected --truth and --camera-pose with it'),
         (['--labels', 'weights', '--truth'], '--labels, --truth: expected one of the two, got both'),
         (['--out', 'folder'], '--out: expected the path of a file, got the folder folder'),
-        (['--out', 'text/model.safetensors'], '--out: expected a file that can be written, got text/model'),
+        (['--out', 'text/model.safetensors'], '--out: expected the path of a file in a folder, got text/model'),
         ([], 'no_bag'),
     ],
 )
