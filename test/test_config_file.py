@@ -27,7 +27,7 @@ def test_a_path_is_taken_before_a_name_and_may_begin_at_home(tmp_path, monkeypat
 @pytest.mark.parametrize('name', ['stati', 'static.yaml', '../cfar/static', ''])
 def test_what_is_neither_is_refused_with_the_names_that_there_are(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    expected = rf'^{name}: expected a YAML file or a name in config/cfar/ \(mast, .*static\), found neither$'
+    expected = rf'^{name}: expected a YAML file or a name in config/cfar/ \(mast, .*vehicle\), found neither$'
     with pytest.raises(LookupError, match=expected):
         config_file(name, 'cfar', LookupError)
 
