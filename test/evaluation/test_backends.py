@@ -15,7 +15,7 @@ from radio_visual_ssl.evaluation.backends import (
     settings_file,
     shipped_settings,
 )
-from radio_visual_ssl.models.network_settings import model_file
+from radio_visual_ssl.models.network_settings import load_network_settings, model_file
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.peak_localizer import PeakLocalizer
@@ -74,8 +74,10 @@ def test_settings_of_the_network_that_ships_are_not_those_of_another_one(tmp_pat
     own = tmp_path / 'mine.safetensors'
     shipped = model_file(radar)
     own.write_bytes(shipped.read_bytes())
+    beside = load_network_settings(radar)
+    assert beside.threshold > 0
     for model in ('', radar, str(shipped)):
-        assert load_localizer('network', radar=radar, model=model).settings.threshold == 0.21
+        assert load_localizer('network', radar=radar, model=model).settings.threshold == beside.threshold
     settings = load_localizer('network', radar=radar, model=str(own)).settings
     assert (settings.threshold, settings.radar_height) == (0, 0)
     assert load_localizer('network', 'mast', radar, str(own)).settings.radar_height == 3.2
