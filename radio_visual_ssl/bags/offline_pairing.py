@@ -33,7 +33,9 @@ from radio_visual_ssl.bags.topics import (
     CUBE_TYPE,
     HEATMAP_TOPIC,
     IMAGE_TOPIC,
+    IMAGE_TYPE,
     PAIRS_TOPIC,
+    RADAR_TYPES,
     TRUTH_TOPIC,
     camera_info_topic,
     compressed_image_topic,
@@ -73,6 +75,7 @@ class PairReport:
         max_abs_difference_s: of its magnitude.
         nearest_s: median distance of the radar frames to the nearest image, offsets applied, however large; None
             without any.
+        described: whether cubes, or the info of heatmaps, tell what the radar stream is.
     """
 
     path: Path
@@ -89,10 +92,14 @@ class PairReport:
     median_abs_difference_s: float | None
     max_abs_difference_s: float | None
     nearest_s: float | None
+    described: bool
 
     def notes(self) -> list[str]:
         """What a user should look at, one line each."""
         notes = []
+        if not self.described:
+            info = f'{self.radar_topic}_info ({PACKAGE}/msg/HeatmapInfo)'
+            notes.append(f'{self.radar_topic} has no {info} beside it: nothing tells that these images are heatmaps')
         if self.unstamped:
             notes.append(f'{self.unstamped} messages have no header stamp (0 or below) and are in no pair')
         if self.resets:
@@ -133,7 +140,8 @@ def pair_bags(
     Args:
         bags: rosbag2 folders or files, in any order; a topic that several of them hold becomes one stream.
         out: the new bag, never overwritten.
-        radar_topic: heatmaps, with ``<topic>_info`` beside them, or cubes; None = what ``BagReader.radar_topic`` finds.
+        radar_topic: heatmaps, best with ``<topic>_info`` beside them, or cubes; None = what ``BagReader.radar_topic``
+            finds.
         image_topic: images, of any type, or else the compressed ones of that name; None = ``/camera/image_raw``.
         slop_s: largest difference of a pair.
         radar_offset_s: added to the radar's stamps.
@@ -158,7 +166,7 @@ def pair_bags(
     topics = (radar_topic or sources.radar_topic(), sources.image_topic(image_topic))
     if topics[RADAR] == topics[IMAGE]:
         raise BagError(f'expected a radar and an image topic, got {topics[RADAR]} for both')
-    sources.check_radar(topics[RADAR])
+    described = sources.check_radar(topics[RADAR])
     for topic in topics:
         sources.stream(topic)
         if stamps == 'header':
@@ -235,6 +243,7 @@ def pair_bags(
         median_abs_difference_s=float(np.median(np.abs(differences))) / 1e9 if index else None,
         max_abs_difference_s=float(np.abs(differences).max()) / 1e9 if index else None,
         nearest_s=_nearest_s(radar_times, image_times),
+        described=described,
     )
 
 
@@ -433,17 +442,20 @@ class _Sources:
         topic = present_image_topic(named or IMAGE_TOPIC, self.streams)
         return topic if named or topic in self.streams else self._missing('image', IMAGE_TOPIC)
 
-    def check_radar(self, topic: str) -> None:
+    def check_radar(self, topic: str) -> bool:
         """Refuse a topic that is no radar's.
 
+        Returns:
+            Whether the info beside it tells what it is: of images alone nothing does.
+
         Raises:
-            BagError: no such topic, or neither cubes nor heatmaps.
+            BagError: no such topic, or neither cubes nor images.
         """
         kind, info = self.stream(topic).type, self.streams.get(f'{topic}_info')
-        heatmaps = kind == 'sensor_msgs/msg/Image' and info is not None and info.type == f'{PACKAGE}/msg/HeatmapInfo'
-        if not heatmaps and kind != f'{PACKAGE}/msg/RadarCube':
-            expected = f'expected {PACKAGE}/msg/RadarCube, or heatmaps with {topic}_info ({PACKAGE}/msg/HeatmapInfo)'
-            raise BagError(f'{self._first[topic].path}: topic {topic}: {expected}, got {kind} alone')
+        if kind not in RADAR_TYPES:
+            expected = f'expected {CUBE_TYPE}, or heatmaps ({IMAGE_TYPE}) with {topic}_info beside them'
+            raise BagError(f'{self._first[topic].path}: topic {topic}: {expected}, got {kind}')
+        return kind == CUBE_TYPE or (info is not None and info.type == f'{PACKAGE}/msg/HeatmapInfo')
 
     def has_header(self, topic: str) -> bool:
         """Whether the messages of a topic begin with a header."""
