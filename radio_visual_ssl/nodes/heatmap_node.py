@@ -150,7 +150,7 @@ class HeatmapNode(ManagedNode):
             return {}
         velocity = self._former.ego_velocity
         if velocity is None:
-            return {'ego_velocity_m_s': 'not told: too little that stands is seen, nothing is removed'}
+            return {'ego_velocity_m_s': 'not told: too little stands, or it passes too fast; nothing is removed'}
         return {'ego_velocity_m_s': f'{velocity[0]:.2f} ahead of the radar, {velocity[1]:.2f} to its left'}
 
     # ---- cubes

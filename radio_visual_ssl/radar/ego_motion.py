@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEWEST_DIRECTIONS = 5  # from which things that stand must agree: one body, however large, is seen from fewer
+LEAST_AGREEMENT = 0.4  # of all votes; on streets 0.7 and more agree, and a third about a velocity that is beyond all
 VOTES_OF_DIRECTION = 2.0  # at most: a truck ahead, of many cells, is not to outvote a street
 COARSE_STEP = 2.0  # times the blur, of the first search
 BLUR = 2  # resolution cells either way that count for a hypothesis
@@ -48,8 +49,8 @@ def estimate_ego_velocity(
         padding: bins to a resolution cell.
 
     Returns:
-        (2,) m/s forward and to the left of the radar; None where peaks of fewer than 5 azimuth bins agree. Speeds
-        beyond the unambiguous ``doppler_bins * bin_step / 2`` are not looked for: what they give is wrong.
+        (2,) m/s forward and to the left of the radar; None where peaks of fewer than 5 azimuth bins agree, or two of
+        five. Speeds beyond the unambiguous ``doppler_bins * bin_step / 2`` are not looked for; mostly they give None.
 
     Raises:
         ValueError: arrays of different lengths.
@@ -89,5 +90,6 @@ def estimate_ego_velocity(
         velocity = velocity + np.linalg.solve(normal, design.T @ (weight * residual))
         scale = max(bin_step, 0.7 * scale)
     residual = (measured - design @ velocity + span / 2) % span - span / 2
-    agreeing = np.unique(which[np.abs(residual) <= (blur + 0.5) * bin_step])
-    return velocity if agreeing.size >= FEWEST_DIRECTIONS else None
+    agrees = np.abs(residual) <= (blur + 0.5) * bin_step
+    told = np.unique(which[agrees]).size >= FEWEST_DIRECTIONS and share @ agrees >= LEAST_AGREEMENT * share.sum()
+    return velocity if told else None

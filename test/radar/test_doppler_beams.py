@@ -207,6 +207,20 @@ def test_a_platform_faster_than_the_unambiguous_velocity_tells_its_speed(echo):
     assert all(level(after, target) < level(after, oncoming) - 15 for target in static)
 
 
+@pytest.mark.parametrize('speed', [18.0, 20.0, 25.0, 30.0])
+def test_beyond_the_unambiguous_velocity_nothing_is_told_rather_than_something_wrong(echo, speed):
+    profile = load_profile('fmcw_77ghz_2tx4rx')
+    static, amplitudes = street(profile, (speed, 0.0), np.linspace(-1.1, 1.1, 30), amplitude=1.0)
+    cube = echo(profile, *static, amplitudes=amplitudes, noise=0.1)
+    former = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion'))
+    former.form(cube)
+    assert former.ego_velocity is None
+    unfolding = HeatmapFormer(profile, FormationSettings(clutter_removal='ego_motion', unfold_velocity=True))
+    after = unfolding.form(cube)
+    np.testing.assert_allclose(unfolding.ego_velocity, (speed, 0.0), atol=0.3)
+    assert max(level(after, target) for target in static) < 25
+
+
 def test_the_mean_over_doppler_leaves_what_stands_out_as_well(echo):
     profile = load_profile('fmcw_77ghz_2tx4rx')
     static, amplitudes = street(profile, (8.0, 0.0))
