@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from radio_visual_ssl.commands.options import ImageOffset, Json, named_as_options
+from radio_visual_ssl.commands.options import Formation, ImageOffset, Json, named_as_options
 from radio_visual_ssl.commands.output import console, print_json, progress_bar
 
 NOTHING: list[str] = []
@@ -71,13 +71,7 @@ def simulate(
             help='That computes what the radar measures: cpu, or cuda; bags of the two differ in the last bits.'
         ),
     ] = 'cpu',
-    formation: Annotated[
-        list[str],
-        typer.Option(
-            metavar='NAME=VALUE',
-            help='How heatmaps are formed, as in clutter_removal=ego_motion (formation.* of heatmap_node); repeatable.',
-        ),
-    ] = NOTHING,
+    formation: Formation = NOTHING,
     cube: Annotated[bool, typer.Option('--cube', help='Raw cubes instead of heatmaps.')] = False,
     raw_images: Annotated[bool, typer.Option('--raw-images', help='Raw images instead of JPEG.')] = False,
     compress: Annotated[bool, typer.Option('--compress', help='Compress the bags with zstd.')] = False,

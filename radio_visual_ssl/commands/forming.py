@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from radio_visual_ssl.commands.options import Bag, Json
+from radio_visual_ssl.commands.options import Bag, Formation, Json
 from radio_visual_ssl.commands.output import console, print_json, progress_bar
 
 NOTHING: list[str] = []
@@ -20,13 +20,7 @@ def register(app: typer.Typer) -> None:
 def form(
     bag: Bag,
     out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
-    formation: Annotated[
-        list[str],
-        typer.Option(
-            metavar='NAME=VALUE',
-            help='How heatmaps are formed, as in clutter_removal=ego_motion (formation.* of heatmap_node); repeatable.',
-        ),
-    ] = NOTHING,
+    formation: Formation = NOTHING,
     cube_topic: Annotated[str | None, typer.Option(help='Radar cubes. Default: the only ones of the bag.')] = None,
     compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
     as_json: Json = False,
@@ -42,15 +36,11 @@ def form(
     console.print(
         f'{report.path}: {report.heatmaps} heatmaps of {rows} range x {columns} azimuth bins of radar '
         f'{report.radar!r} on {report.heatmap_topic}',
-        highlight=False,
-        markup=False,
         soft_wrap=True,
     )
     if report.refused:
         console.print(
             f'{report.refused} cubes left out; the first: {report.first_fault}',
-            highlight=False,
-            markup=False,
             soft_wrap=True,
         )
     if as_json:

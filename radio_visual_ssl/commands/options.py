@@ -21,6 +21,14 @@ Json = Annotated[
         callback=leave_stdout_to_json,
     ),
 ]
+Formation = Annotated[
+    list[str],
+    typer.Option(
+        '--formation',
+        metavar='NAME=VALUE',
+        help='How heatmaps are formed, as in clutter_removal=ego_motion (formation.* of heatmap_node); repeatable.',
+    ),
+]
 Bag = Annotated[Path, typer.Argument(help='A rosbag2 folder (metadata.yaml + MCAP).', show_default=False)]
 ImageOffset = Annotated[
     float, typer.Option('--camera-offset', metavar='S', help="Seconds added to the camera's stamps before pairing.")

@@ -59,10 +59,25 @@ class Folding(NamedTuple):
         """m/s after which velocities fold."""
         return self.velocity.size * self.step
 
-    def unfolded(self, folds: int) -> NDArray[np.float64]:
-        """(folds D,) m/s, of the bins of a transform that many times as long, in its order."""
-        order = np.fft.fftfreq(folds * self.velocity.size, 1 / (folds * self.velocity.size))
-        return np.rint(order) * self.step
+    def looks_like_azimuth(self, array: VirtualArray) -> bool:
+        """Whether a fold of the velocity leaves phases like those of another azimuth: nothing tells the two apart."""
+        steering = array.steering_vectors(np.arcsin(np.linspace(-1, 1, 64 * max(4, array.count) + 1)))
+        broadside = steering[len(steering) // 2].conj()
+        alike = np.abs(np.einsum('m,km,am->ka', broadside, self.leftover[1:], steering))
+        return bool(np.any(alike > MOST_ALIKE * array.count))
+
+
+def unfolded_velocity(velocity: NDArray[np.float64], folds: int) -> NDArray[np.float64]:
+    """(folds D,) m/s, of the bins of a Doppler transform that many times as long, in its order.
+
+    Args:
+        velocity: (D,) m/s, of the bins of the transform as it is, in its order.
+        folds: from 1 on; more than one needs D from 2 on.
+    """
+    if folds == 1:
+        return velocity
+    count = folds * velocity.size
+    return np.rint(np.fft.fftfreq(count, 1 / count)) * (velocity[1] - velocity[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,13 +221,6 @@ class DopplerBeams:
             whitening = self._nulls.whitening(ego_velocity, float(np.clip(clutter, LEAST_CLUTTER, MOST_CLUTTER)))
             power, doppler_bin = self._unfolded(samples @ whitening)
         return power, doppler_bin, ego_velocity
-
-    @staticmethod
-    def azimuth_confused_with_velocity(array: VirtualArray, folding: Folding) -> bool:
-        """Whether a fold of the velocity looks like another azimuth, so that nothing can tell the two apart."""
-        steering = array.steering_vectors(np.arcsin(np.linspace(-1, 1, 64 * max(4, array.count) + 1)))
-        alike = np.abs(np.einsum('m,km,am->ka', steering[len(steering) // 2].conj(), folding.leftover[1:], steering))
-        return bool(np.any(alike > MOST_ALIKE * array.count))
 
     def _unfolded(self, samples: NDArray[np.complex64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(R, A) power, and strongest bin of the longer transform."""

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from radio_visual_ssl.overrides import overridden
 from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray, capon_weights, subarrays
 from radio_visual_ssl.radar.cube import CubeError
-from radio_visual_ssl.radar.doppler_beams import MOST_ANTENNAS, ClutterNulls, DopplerBeams, Folding
+from radio_visual_ssl.radar.doppler_beams import (
+    MOST_ANTENNAS,
+    ClutterNulls,
+    DopplerBeams,
+    Folding,
+    unfolded_velocity,
+)
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.profile import SPEED_OF_LIGHT, FmcwWaveform, OfdmWaveform, RadarProfile
@@ -461,7 +467,7 @@ class HeatmapFormer:
         self.range_length = self._plan.range_length
         self.ego_velocity: NDArray[np.float64] | None = None
         folds = len(profile.tx_order) if self.settings.unfold_velocity else 1
-        self._velocity = _velocities(self._plan.velocity, folds)
+        self._velocity = unfolded_velocity(self._plan.velocity, folds).astype(np.float32)
         self._pipeline = self._make_pipeline()
         self._noise_gain = self._measure_noise_gain()
 
@@ -613,13 +619,6 @@ def peak_position(power: NDArray[np.floating], index: int) -> float:
     return index + (float(np.clip(0.5 * (before - after) / curvature, -0.5, 0.5)) if curvature < 0 else 0.0)
 
 
-def _velocities(velocity: NDArray[np.float64], folds: int) -> NDArray[np.float32]:
-    """m/s of the bins of a Doppler transform that is some times longer, in its order."""
-    if folds == 1:
-        return velocity.astype(np.float32)
-    return Folding.of(velocity, folds, folds).unfolded(folds).astype(np.float32)
-
-
 def _length(name: str, asked: int, count: int) -> int:
     if 0 < asked < count:
         raise ValueError(f'{name}: expected 0 or at least the {count} samples of the radar, got {asked}')
@@ -689,7 +688,7 @@ def _check_doppler_beams(profile: RadarProfile, settings: FormationSettings, arr
         raise ValueError(f'compensate_tdm: expected true with {name}, got False')
     if settings.unfold_velocity:
         folding = Folding.of(np.array([0.0, 1.0]), len(profile.tx_order), array.count)
-        if DopplerBeams.azimuth_confused_with_velocity(array, folding):
+        if folding.looks_like_azimuth(array):
             raise ValueError(
                 'unfold_velocity: expected an array in which a folded velocity does not look like another azimuth, as '
                 'it does where the antennas of the transmitters lie between each other'
