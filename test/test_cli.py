@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tiny_model import write_tiny_model
 from typer.testing import CliRunner
 
 from radio_visual_ssl.bags.messages import heatmap_to_messages, image_to_message, targets_to_message
@@ -23,10 +24,6 @@ from radio_visual_ssl.cli import app
 from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from tiny_model import write_tiny_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

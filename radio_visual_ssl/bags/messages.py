@@ -343,6 +343,7 @@ def heatmap_to_info(
         radar=heatmap.radar,
         carrier_frequency=float(heatmap.carrier_frequency),
         bandwidth=float(heatmap.bandwidth),
+        formation=heatmap.formation,
     )
 
 
@@ -367,7 +368,8 @@ def geometry_from_info(info: Any) -> RadarGeometry:
         )
     except ValueError as error:
         raise MessageError(f'HeatmapInfo.{error}') from error
-    return RadarGeometry(info.radar, grid, reference, float(info.carrier_frequency), float(info.bandwidth))
+    frequencies = float(info.carrier_frequency), float(info.bandwidth)
+    return RadarGeometry(info.radar, grid, reference, *frequencies, formation=info.formation)
 
 
 def heatmap_from_messages(image: Any, info: Any, velocity: Any | None = None) -> Heatmap:
@@ -392,6 +394,7 @@ def heatmap_from_messages(image: Any, info: Any, velocity: Any | None = None) ->
         radar=radar.name,
         carrier_frequency=radar.carrier_frequency,
         bandwidth=radar.bandwidth,
+        formation=radar.formation,
     )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype, Qos, QosDurability
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
@@ -35,7 +36,7 @@ from radio_visual_ssl.bags.topics import (
     velocity_topic,
 )
 from radio_visual_ssl.bags.transforms import StaticTransforms
-from radio_visual_ssl.bags.typestore import typestore
+from radio_visual_ssl.bags.typestore import completed, is_older, serialize, typestore
 from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -158,14 +159,15 @@ class BagReader:
             yield message.time_ns, self.decode(message)
 
     def decode(self, message: RawMessage) -> Any:
-        """Decoded message, a rosbags dataclass.
+        """Decoded message, a rosbags dataclass; what a bag of an older version does not tell is 0 or empty.
 
         Raises:
             BagError: a type that is unknown or differs from the one of this name here, or damaged data.
         """
-        self._check_definition(message.topic)
+        store = self._store_of(message.topic)
         try:
-            return typestore().deserialize_cdr(message.data, message.type)
+            decoded = store.deserialize_cdr(message.data, message.type)
+            return decoded if store is typestore() else completed(decoded)
         except Exception as error:  # rosbags raises whatever the broken bytes provoke
             got = f'{len(message.data)} bytes that are not one ({error!r})'
             raise BagError(f'{self.path}: topic {message.topic}: expected a {message.type}, got {got}') from error
@@ -539,32 +541,52 @@ class BagReader:
                 raise BagError(f'{self.path}: topic /tf_static: {error}') from error
         return tree
 
-    @cached_property
-    def _checked_topics(self) -> set[str]:
-        return set()
+    def current(self, message: RawMessage) -> bytes:
+        """CDR bytes of a message for a subscriber of this version; those of other packages as they are stored.
 
-    def _check_definition(self, topic: str) -> None:
-        """Refuse a topic whose type is unknown here, or had other fields where the bag was made."""
-        if topic in self._checked_topics:
-            return
+        Raises:
+            BagError: a type of this package that had other fields, or damaged data.
+        """
+        ours = message.type.startswith(f'{PACKAGE}/')
+        if not ours or self._store_of(message.topic) is typestore():
+            return message.data
+        return serialize(self.decode(message))
+
+    @cached_property
+    def _stores(self) -> dict[str, Typestore]:
+        return {}
+
+    def _store_of(self, topic: str) -> Typestore:
+        """The types that decode a topic.
+
+        Raises:
+            BagError: a type that is unknown here, or had other fields where the bag was made; but for the last ones of
+                this version, which an older one lacked.
+        """
+        if topic in self._stores:
+            return self._stores[topic]
         stream = self.streams[topic]
         if stream.type not in typestore().fielddefs:
             raise BagError(f'{self.path}: topic {topic}: the type {stream.type} cannot be decoded here')
+        store = typestore()
         if stream.definition:
             recorded = get_typestore(Stores.EMPTY)
             try:
                 recorded.register(_definitions(stream))
                 same = recorded.hash_rihs01(stream.type) == typestore().hash_rihs01(stream.type)
+                older = not same and is_older(recorded, stream.type)
             except Exception as error:  # rosbags raises whatever the broken text provokes
                 definition = f'the recorded definition of {stream.type} cannot be read: {error!r}'
                 raise BagError(f'{self.path}: topic {topic}: {definition}') from error
-            if not same:
+            if not same and not older:
                 here, there = (
                     ', '.join(name for name, _ in store.fielddefs[stream.type][1]) for store in (typestore(), recorded)
                 )
                 expected = f'expected {stream.type} with the fields of this version ({here})'
                 raise BagError(f'{self.path}: topic {topic}: {expected}, got another definition ({there})')
-        self._checked_topics.add(topic)
+            store = recorded if older else store
+        self._stores[topic] = store
+        return store
 
     def has_header(self, topic: str) -> bool:
         """Whether the messages of a topic begin with a std_msgs/Header.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -39,6 +40,30 @@ def typestore() -> Typestore:
     for name, text in _VISION_MSGS.items():
         store.register(get_types_from_msg(text, f'vision_msgs/msg/{name}'))
     return store
+
+
+def is_older(recorded: Typestore, name: str) -> bool:
+    """Whether a recorded definition of a type is that of this version without its last fields, single values all."""
+    here = typestore()
+    before, now = (store.fielddefs[name][1] for store in (recorded, here))
+    nested = [kind[1] for _, kind in before if kind[0] is Nodetype.NAME]
+    return (
+        before == now[: len(before)]
+        and all(kind[0] is Nodetype.BASE for _, kind in now[len(before) :])
+        and all(recorded.hash_rihs01(each) == here.hash_rihs01(each) for each in nested)
+    )
+
+
+def completed(message: Any) -> Any:
+    """A message of an older definition (`is_older`) as this version has it: new fields are 0, false or empty."""
+    name = message.__msgtype__
+    known = vars(message)
+    zeros = {
+        field: '' if kind[1][0] == 'string' else kind[1][0] != 'bool' and 0
+        for field, kind in typestore().fielddefs[name][1]
+        if field not in known
+    }
+    return typestore().types[name](**known, **zeros)
 
 
 class RosbagsTypes:

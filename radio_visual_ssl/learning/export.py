@@ -128,11 +128,11 @@ def export_localizer(
 def metadata_of(checkpoint: Checkpoint, network: LocalizerNetwork) -> dict[str, str]:
     """What the file says of itself, each value as JSON.
 
-    ``radar``, ``reference`` of 0 dB, ``carrier_frequency`` and ``bandwidth`` (Hz, 0 = unknown), ``range`` (m),
-    ``azimuth`` (rad) and ``wraps`` of the maps; ``input_channels`` and ``radar_input``, see `RadarInputSettings`;
-    ``classes``, the names in the order of output ``class``, empty without it; ``cell_range`` and ``cell_azimuth``, the
-    centres of the output's rows and columns, between which offsets interpolate; ``calibration``, see
-    `LocalizerCalibration`; ``provenance`` and ``format``.
+    ``radar``, ``reference`` of 0 dB, ``carrier_frequency`` and ``bandwidth`` (Hz, 0 = unknown), ``formation`` (see
+    HeatmapInfo.msg), ``range`` (m), ``azimuth`` (rad) and ``wraps`` of the maps; ``input_channels`` and
+    ``radar_input``, see `RadarInputSettings`; ``classes``, the names in the order of output ``class``, empty without
+    it; ``cell_range`` and ``cell_azimuth``, the centres of the output's rows and columns, between which offsets
+    interpolate; ``calibration``, see `LocalizerCalibration`; ``provenance`` and ``format``.
     """
     radar, grid = checkpoint.radar, network.grid
     content = {
@@ -141,6 +141,7 @@ def metadata_of(checkpoint: Checkpoint, network: LocalizerNetwork) -> dict[str, 
         'reference': radar.reference.name,
         'carrier_frequency': radar.carrier_frequency,
         'bandwidth': radar.bandwidth,
+        'formation': radar.formation,
         'range': grid.range.tolist(),
         'azimuth': grid.azimuth.tolist(),
         'wraps': grid.wraps,

@@ -216,6 +216,7 @@ class _BagArrays:
             'radar': heatmap.radar,
             'carrier_frequency': heatmap.carrier_frequency,
             'bandwidth': heatmap.bandwidth,
+            'formation': heatmap.formation,
         }
         return row_of
 

@@ -24,7 +24,7 @@ from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.vision.masks import TargetMask
 from radio_visual_ssl.worker_processes import worker_processes
 
-_VERSION = 2  # of the arrays; another one is made anew
+_VERSION = 3  # of the arrays; another one is made anew
 _EXCHANGE_VERSION = 2  # of which masks become wrong ones
 _HASHED = 1 << 16  # bytes of each end of a file
 
@@ -45,6 +45,7 @@ class Recording:
         grid: of the heatmaps.
         reference: what 0 dB stands for.
         carrier_frequency, bandwidth: Hz, 0 where unknown.
+        formation: by which settings the heatmaps were made, '' where unknown.
         stamps_ns: (N,) int64, of the heatmaps.
         heatmaps: (N, R, A) float32, dB.
         noise_floor: (N,) float64, dB; NaN where unknown.
@@ -70,6 +71,7 @@ class Recording:
     reference: Reference
     carrier_frequency: float
     bandwidth: float
+    formation: str
     stamps_ns: NDArray[np.int64]
     heatmaps: NDArray[np.float32]
     noise_floor: NDArray[np.float64]
@@ -103,7 +105,8 @@ class Recording:
     @property
     def geometry(self) -> RadarGeometry:
         """The radar and what its heatmaps look like."""
-        return RadarGeometry(self.radar, self.grid, self.reference, self.carrier_frequency, self.bandwidth)
+        frequencies = self.carrier_frequency, self.bandwidth
+        return RadarGeometry(self.radar, self.grid, self.reference, *frequencies, self.formation)
 
     def heatmap(self, index: int) -> Heatmap:
         """A frame as a localizer takes it."""
@@ -117,6 +120,7 @@ class Recording:
             radar=self.radar,
             carrier_frequency=self.carrier_frequency,
             bandwidth=self.bandwidth,
+            formation=self.formation,
         )
 
     def masks(self, index: int) -> list[TargetMask]:
@@ -167,6 +171,7 @@ def _recording(path: Path, content: str, group: str, store: ArrayStore) -> Recor
         reference=Reference(about['reference']),
         carrier_frequency=about['carrier_frequency'],
         bandwidth=about['bandwidth'],
+        formation=about['formation'],
         stamps_ns=arrays['stamps_ns'],
         heatmaps=arrays['heatmaps'],
         noise_floor=arrays['noise_floor'],

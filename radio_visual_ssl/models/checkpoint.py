@@ -72,6 +72,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> Path:
         'reference': radar.reference.name,
         'carrier_frequency': radar.carrier_frequency,
         'bandwidth': radar.bandwidth,
+        'formation': radar.formation,
         'wraps': radar.grid.wraps,
         'radar_input': {'version': INPUT_VERSION, **asdict(checkpoint.radar_input)},
         'architecture': dict(checkpoint.architecture),
@@ -174,6 +175,7 @@ def _checkpoint(path: Path, content: dict[str, Any], tensors: dict[str, Tensor])
         Reference[content['reference']],
         float(content['carrier_frequency']),
         float(content['bandwidth']),
+        str(content.get('formation', '')),
     )
     weights = {name.removeprefix(_WEIGHTS): each for name, each in tensors.items() if name.startswith(_WEIGHTS)}
     for name, weight in weights.items():

@@ -272,7 +272,8 @@ class PlayerNode(ManagedNode):
                 anchor = (time.monotonic(), message.time_ns)
             if not self._sleep_until(anchor, message.time_ns, rate):
                 return False
-            self._bag_publishers[message.topic].publish(message.data)
+            assert self._bag is not None
+            self._bag_publishers[message.topic].publish(self._bag.current(message))
             if message.topic == self._radar_topic:
                 self._asked = message.data
             self._played += 1

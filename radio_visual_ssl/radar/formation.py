@@ -31,6 +31,11 @@ SERIAL_PRODUCT = 2**18  # multiplications up to which OpenBLAS keeps a matrix pr
 SMALLEST_PRODUCT = 32  # rows below which a product is mostly overhead
 FEWEST_SLOW_TIMES = 8  # that tell the velocity of a platform
 
+_TOLD_BY_GRID = {'range_bins', 'azimuth_bins', 'max_range'}
+_WITHOUT_EFFECT = {'transform', 'device', 'threads'}
+_FFT_ONLY = {'azimuth_window'}
+_CAPON_ONLY = {'diagonal_loading', 'forward_backward', 'subarray_length'}
+
 
 @dataclass(frozen=True)
 class FormationSettings:
@@ -129,6 +134,14 @@ class FormationSettings:
             if not isinstance(value, kind) or isinstance(value, bool) != isinstance(usual, bool):
                 raise ValueError(f'--formation {name}: expected a value like {usual!r}, got {value!r}')
         return replace(self, **values)
+
+    @property
+    def summary(self) -> str:
+        """What shapes the values of heatmaps beyond radar and grid, as 'name=value name=value'; see HeatmapInfo.msg."""
+        left_out = _TOLD_BY_GRID | _WITHOUT_EFFECT | (_FFT_ONLY if self.beamformer == 'capon' else _CAPON_ONLY)
+        told = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        # YAML's true and false, as parameter files and --formation have them
+        return ' '.join(f'{name}={str(value).lower()}' for name, value in told.items())
 
     @property
     def needs_doppler_beams(self) -> bool:
@@ -468,6 +481,7 @@ class HeatmapFormer:
         self.ego_velocity: NDArray[np.float64] | None = None
         folds = len(profile.tx_order) if self.settings.unfold_velocity else 1
         self._velocity = unfolded_velocity(self._plan.velocity, folds).astype(np.float32)
+        self._formation = self.settings.summary
         self._pipeline = self._make_pipeline()
         self._noise_gain = self._measure_noise_gain()
 
@@ -529,6 +543,7 @@ class HeatmapFormer:
             radar=self.profile.name,
             carrier_frequency=self.profile.waveform.carrier_frequency,
             bandwidth=self.profile.waveform.bandwidth,
+            formation=self._formation,
         )
 
     def spectrum(self, cube: NDArray[np.complexfloating]) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:

@@ -22,6 +22,7 @@ class RadarGeometry:
         grid: of its heatmaps.
         reference: what 0 dB stands for.
         carrier_frequency, bandwidth: Hz, 0 where unknown.
+        formation: by which settings the heatmaps were made, see `FormationSettings.summary`; '' where unknown.
     """
 
     name: str
@@ -29,16 +30,25 @@ class RadarGeometry:
     reference: Reference = Reference.ARBITRARY
     carrier_frequency: float = 0.0
     bandwidth: float = 0.0
+    formation: str = ''
 
     @classmethod
     def of(cls, heatmap: Heatmap) -> 'RadarGeometry':
         """That of a heatmap."""
-        return cls(heatmap.radar, heatmap.grid, heatmap.reference, heatmap.carrier_frequency, heatmap.bandwidth)
+        return cls(
+            heatmap.radar,
+            heatmap.grid,
+            heatmap.reference,
+            heatmap.carrier_frequency,
+            heatmap.bandwidth,
+            heatmap.formation,
+        )
 
     def difference(self, other: 'RadarGeometry') -> str:
         """What makes another radar's heatmaps differ, as 'thing: expected ..., got ...'; '' where nothing does.
 
-        What either does not know (name, carrier, bandwidth) does not count, nor does what rounding alters.
+        What either does not know (name, carrier, bandwidth, settings of the formation) does not count, nor does what
+        rounding alters.
         """
         if self.name and other.name and self.name != other.name:
             return f'radar: expected {self.name!r}, got {other.name!r}'
@@ -48,7 +58,14 @@ class RadarGeometry:
             expected, got = getattr(self, name), getattr(other, name)
             if expected and got and abs(expected - got) > _SAME_FREQUENCY * expected:
                 return f'{name}: expected {expected / scale:g} {unit}, got {got / scale:g} {unit}'
-        return self.grid.difference(other.grid)
+        return self.grid.difference(other.grid) or self._formed_otherwise(other)
+
+    def _formed_otherwise(self, other: 'RadarGeometry') -> str:
+        """The settings of the formation that differ, among those that both tell."""
+        mine, theirs = (dict(item.partition('=')[::2] for item in each.formation.split()) for each in (self, other))
+        differing = [name for name, value in mine.items() if theirs.get(name, value) != value]
+        expected, got = (' '.join(f'{name}={known[name]}' for name in differing) for known in (mine, theirs))
+        return f'formation of the heatmaps: expected {expected}, got {got}' if differing else ''
 
 
 def check_same_radar(known: RadarGeometry, other: RadarGeometry, what: str, expected: str) -> None:

@@ -34,6 +34,7 @@ class Heatmap:
         radar: name of the radar profile or sensor.
         carrier_frequency: Hz, 0 where unknown.
         bandwidth: Hz, 0 where unknown.
+        formation: by which settings the values were made, see `FormationSettings.summary`; '' where unknown.
 
     Raises:
         ValueError: values or velocity of another shape than the grid.
@@ -47,6 +48,7 @@ class Heatmap:
     radar: str = ''
     carrier_frequency: float = 0.0
     bandwidth: float = 0.0
+    formation: str = ''
 
     def __post_init__(self) -> None:
         """Check the shapes."""

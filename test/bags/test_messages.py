@@ -34,6 +34,7 @@ def heatmap():
         radar='test radar',
         carrier_frequency=77e9,
         bandwidth=1e9,
+        formation='beamformer=fft clutter_removal=static',
     )
 
 
@@ -52,6 +53,7 @@ def test_a_heatmap_survives_the_round_trip(wire, heatmap):
     assert result.values.dtype == np.float32
     assert (result.reference, result.noise_floor, result.radar) == (Reference.NOISE_FLOOR, 0.0, 'test radar')
     assert (result.carrier_frequency, result.bandwidth) == (77e9, 1e9)
+    assert result.formation == heatmap.formation
     assert messages.stamp_to_ns(image.header.stamp) == messages.stamp_to_ns(info.header.stamp) == STAMP
     assert image.header.frame_id == info.header.frame_id == 'radar'
 

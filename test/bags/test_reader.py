@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from older_bag import older_bag
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
@@ -402,6 +403,42 @@ def test_a_type_that_had_other_fields_is_named(tmp_path):
         BagError, match=r'/t: expected .*TargetArray with .*\(header, targets\), got .*\(header, score\)'
     ):
         list(reader.messages('/t'))
+
+
+def test_a_bag_of_an_older_version_is_read_and_given_as_this_version_has_it(tmp_path):
+    path = older_bag(tmp_path / 'x', heatmap(2.5), START)
+    reader = BagReader(path)
+    (frame,) = reader.frames()
+    assert frame.heatmap.formation == '' and frame.heatmap.values[0, 0] == 2.5
+    old, new = (
+        next(reader.raw_messages(['/radar/heatmap_info'])),
+        messages.heatmap_to_info(heatmap(2.5), START, 'radar', TYPES),
+    )
+    assert reader.current(old) == serialize(new) != old.data
+    image = next(reader.raw_messages(['/radar/heatmap']))
+    assert reader.current(image) is image.data
+
+
+@pytest.mark.parametrize(
+    ('definition', 'fields'),
+    [
+        ('std_msgs/Header header\nfloat32[] azimuth\nfloat32[] range', r'\(header, azimuth, range\)'),
+        ('std_msgs/Header header\nfloat32[] range', r'\(header, range\)'),
+        ('', 'cannot be read'),
+    ],
+)
+def test_a_type_whose_last_fields_are_not_all_single_values_is_no_older_one(tmp_path, definition, fields):
+    if definition:
+        older = get_typestore(Stores.ROS2_JAZZY)
+        older.register(get_types_from_msg(definition, 'radio_visual_ssl/msg/HeatmapInfo'))
+        definition, _ = older.generate_msgdef('radio_visual_ssl/msg/HeatmapInfo', ros_version=2)
+    with BagWriter(tmp_path / 'x') as bag:
+        bag.add_topic('/i', 'radio_visual_ssl/msg/HeatmapInfo', definition=definition or 'odd?', type_hash='RIHS01_0')
+        bag.write_serialized('/i', START, 'radio_visual_ssl/msg/HeatmapInfo', b'\0\1\0\0')
+    reader = BagReader(bag.path)
+    for read in (reader.decode, reader.current):
+        with pytest.raises(BagError, match=f'topic /i: .*{fields}'):
+            read(next(reader.raw_messages()))
 
 
 def test_a_foreign_type_is_carried_but_not_decoded(tmp_path):

@@ -18,7 +18,6 @@ import pytest
 
 pytest.importorskip('launch.actions')
 pytest.importorskip('ros2launch.api')
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from launch.actions import (
     AppendEnvironmentVariable,

@@ -8,14 +8,12 @@ import signal
 import stat
 import sys
 import textwrap
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip('rclpy')
 pytest.importorskip('launch_ros.actions')
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ament_index_python.packages import PackageNotFoundError
 from launch.actions import (

@@ -4,10 +4,10 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_model import write_tiny_model
 
 from radio_visual_ssl.evaluation.backends import (
     automatic_backend,
@@ -19,10 +19,6 @@ from radio_visual_ssl.models.network_settings import load_network_settings, mode
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.peak_localizer import PeakLocalizer
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tiny_model import write_tiny_model
 
 GRID = PolarGrid(np.arange(1.0, 33.0), np.linspace(-1.0, 1.0, 24))
 

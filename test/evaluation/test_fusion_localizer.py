@@ -2,12 +2,11 @@
 """Fusion checkpoints run on recorded frames with their pictures, beside localizers that see the radar alone."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_model import ARCHITECTURE, write_tiny_model
 from typer.testing import CliRunner
 
 from radio_visual_ssl.bags import messages
@@ -25,10 +24,6 @@ from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.target import Target
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tiny_model import ARCHITECTURE, write_tiny_model
 
 GRID = PolarGrid(np.arange(1.0, 33.0), np.linspace(-1.0, 1.0, 24))
 CAMERA_PART = {'picture_width': 8, 'place_width': 8, 'picture': {'size': [12, 16], 'background_frames': 3}}

@@ -62,6 +62,7 @@ class Scenes:
             reference=Reference.NOISE_FLOOR,
             carrier_frequency=28e9,
             bandwidth=400e6,
+            formation='',
             stamps_ns=stamps,
             heatmaps=values,
             noise_floor=np.zeros(frames),

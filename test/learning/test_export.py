@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,12 +23,10 @@ from radio_visual_ssl.radar.heatmap import Heatmap
 onnx = pytest.importorskip('onnx')
 onnxruntime = pytest.importorskip('onnxruntime')
 
+from tiny_model import ARCHITECTURE, write_tiny_model  # noqa: E402
+
 from radio_visual_ssl.learning.export import ExportError, export_localizer  # noqa: E402
 from radio_visual_ssl.radar.geometry import OtherRadarError, RadarGeometry  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tiny_model import ARCHITECTURE, write_tiny_model  # noqa: E402
 
 SECTOR = PolarGrid(np.arange(1.0, 33.0), np.arcsin(np.linspace(-0.9, 0.9, 24)))
 CIRCLE = PolarGrid(np.arange(1.0, 33.0), np.linspace(-np.pi, np.pi, 24, endpoint=False), wraps=True)

@@ -461,6 +461,27 @@ def test_a_radar_that_changes_within_the_bag_is_refused(tmp_path, cache):
         open_recording(made.path, cache=cache)
 
 
+def test_heatmaps_that_are_formed_otherwise_within_the_bag_are_refused(tmp_path, cache):
+    with Clip(tmp_path / 'bag') as made:
+        made.info(formation='clutter_removal=none')
+        made.radar(0)
+        made.image(0)
+        made.info(START + PERIOD, formation='clutter_removal=static')
+        made.radar(1)
+    with pytest.raises(OtherRadarError, match='expected clutter_removal=none, got clutter_removal=static'):
+        open_recording(made.path, cache=cache)
+
+
+def test_how_heatmaps_were_formed_is_kept(tmp_path, cache):
+    with Clip(tmp_path / 'bag') as made:
+        made.info(formation='clutter_removal=static')
+        made.radar(0)
+        made.image(0)
+    for _ in range(2):
+        recording = open_recording(made.path, cache=cache)
+        assert recording.geometry.formation == recording.heatmap(0).formation == 'clutter_removal=static'
+
+
 def test_a_folder_that_is_no_bag_is_refused(tmp_path, cache):
     (tmp_path / 'folder').mkdir()
     with pytest.raises(BagError, match='folder: expected a rosbag2 folder'):

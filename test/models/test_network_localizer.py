@@ -49,7 +49,7 @@ def _checkpoint(calibration=None, radar_input=RadarInputSettings(max_range=24.0)
     checkpoint = Checkpoint(
         'localizer',
         network.state_dict(),
-        RadarGeometry.of(_heatmap()),
+        RadarGeometry.of(_heatmap(formation='clutter_removal=static')),
         radar_input,
         ARCHITECTURE,
         {'threshold': 0.005} if calibration is None else calibration,
@@ -206,6 +206,7 @@ def test_new_settings_go_on_with_network_and_background(tmp_path):
     [
         (_heatmap(radar='two'), "trained for; radar: expected 'one', got 'two'"),
         (_heatmap(bandwidth=1e9), 'bandwidth: expected 400 MHz, got 1000 MHz'),
+        (_heatmap(formation='clutter_removal=none'), 'formation .*: expected clutter_removal=static, got .*=none'),
         (_heatmap(reference=Reference.RCS), 'reference of 0 dB: expected NOISE_FLOOR, got RCS'),
         (_heatmap(grid=PolarGrid(GRID.range + 0.2, GRID.azimuth)), 'grid, range bins: expected .* m at .*, got .* m'),
         (_heatmap(velocity=None), "velocity: expected a radar that measures it, for the channel 'moving'"),

@@ -238,6 +238,7 @@ def test_on_a_platform_that_moves_what_stands_disappears_and_the_platform_s_velo
     told = values_of(graph.wait_for_status('heatmap_node: state', OK))['ego_velocity_m_s']
     forward, left = (float(number) for number in re.findall(r'-?\d+\.\d+', told))
     assert (forward, left) == pytest.approx((8.0, 0.0), abs=0.5)
+    assert 'clutter_removal=ego_motion' in radar.infos.wait(1)[-1].formation.split()
     assert graph.set_parameter(NODE, 'formation.clutter_removal', 'none').successful
     radar.send_info()
 

@@ -3,9 +3,7 @@
 
 import os
 import re
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +13,7 @@ pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not bui
 
 from ros_graph import values_of
 from sensor_msgs.msg import Image, PointCloud2
+from tiny_model import ARCHITECTURE, write_tiny_model
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -33,10 +32,6 @@ from radio_visual_ssl.nodes.qos import latched_qos
 from radio_visual_ssl.radar.cfar_localizer import load_cfar_settings
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from tiny_model import ARCHITECTURE, write_tiny_model
 
 TYPES = RclpyTypes()
 NODE = '/localizer_node'

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from older_bag import older_bag
 
 pytest.importorskip('radio_visual_ssl.msg', reason='the ROS workspace is not built or not on the path (make build)')
 
@@ -116,6 +117,18 @@ def test_latched_topics_reach_late_subscribers_and_a_namespace_leaves_tf_alone(g
     assert infos.wait(1)[0].azimuth[0] == np.float32(-0.8)
     assert transforms.wait(1)[0].transforms[0].child_frame_id == 'radar'
     assert player.stop() == 0
+
+
+def test_a_bag_of_an_older_version_is_played_as_this_version_has_it(graph, tmp_path):
+    infos = graph.listen(HeatmapInfo, '/older/radar/heatmap_info', latched_qos())
+    heatmap = Heatmap(np.zeros(GRID.shape, np.float32), GRID, radar='mast')
+    bag = older_bag(tmp_path / 'older', heatmap, START_NS)
+    player = graph.start_node(
+        'player_node', '-r', '__ns:=/older', bag=bag, wait_for_subscribers="['/radar/heatmap_info']"
+    )
+    info = infos.wait(1)[0]
+    assert player.wait() == 0, player.output
+    assert (info.radar, info.formation, len(info.range)) == ('mast', '', len(GRID.range))
 
 
 def test_looping_starts_again_and_deactivating_pauses(graph, bag):

@@ -275,6 +275,22 @@ def test_a_heatmap_says_what_made_it(echo):
     heatmap = HeatmapFormer(profile).form(echo(profile, (30.0, 0.3, 0.0), noise=0.01))
     assert (heatmap.radar, heatmap.carrier_frequency, heatmap.bandwidth) == ('small', 28e9, 128e6)
     assert heatmap.values.dtype == heatmap.velocity.dtype == np.float32
+    assert heatmap.formation == FormationSettings().summary
+
+
+def test_settings_tell_what_shapes_values_beyond_radar_and_grid():
+    assert FormationSettings(azimuth_bins=8, range_bins=512, max_range=9.0, threads=3, transform='scipy').summary == (
+        'range_window=hann doppler_window=hann azimuth_window=taylor doppler_bins=0 beamformer=fft '
+        'doppler_reduction=max clutter_removal=none unfold_velocity=false compensate_tdm=true'
+    )
+    capon = dict(item.split('=') for item in FormationSettings(beamformer='capon').summary.split())
+    assert 'azimuth_window' not in capon
+    assert (capon['diagonal_loading'], capon['forward_backward'], capon['subarray_length']) == ('0.1', 'false', '0')
+
+
+def test_what_settings_tell_makes_them_again():
+    settings = FormationSettings(clutter_removal='ego_motion', unfold_velocity=True, doppler_bins=64)
+    assert FormationSettings().changed(settings.summary.split()) == settings
 
 
 @pytest.mark.parametrize('name', profile_names())

@@ -41,10 +41,23 @@ def test_what_a_radar_does_not_tell_and_rounding_do_not_count():
     assert RADAR.difference(RadarGeometry('', rounded, Reference.NOISE_FLOOR)) == ''
 
 
+def test_heatmaps_formed_otherwise_are_told_apart_by_what_both_tell():
+    formed = replace(RADAR, formation='azimuth_window=taylor clutter_removal=ego_motion unfold_velocity=true')
+    other = replace(RADAR, formation='azimuth_window=taylor clutter_removal=none unfold_velocity=false')
+    assert formed.difference(other) == (
+        'formation of the heatmaps: expected clutter_removal=ego_motion unfold_velocity=true, '
+        'got clutter_removal=none unfold_velocity=false'
+    )
+    fewer = replace(RADAR, formation='beamformer=fft clutter_removal=ego_motion')
+    assert formed.difference(fewer) == fewer.difference(formed) == ''
+    assert formed.difference(RADAR) == RADAR.difference(formed) == ''
+
+
 def test_the_geometry_of_a_heatmap():
     values = np.zeros(GRID.shape, np.float32)
-    heatmap = Heatmap(values, GRID, Reference.NOISE_FLOOR, 0.0, None, 'one', 28e9, 400e6)
+    heatmap = Heatmap(values, GRID, Reference.NOISE_FLOOR, 0.0, None, 'one', 28e9, 400e6, 'beamformer=fft')
     assert RADAR.difference(RadarGeometry.of(heatmap)) == ''
+    assert RadarGeometry.of(heatmap) == replace(RADAR, formation='beamformer=fft')
 
 
 def test_another_radar_is_refused_by_name_of_both():
