@@ -6,7 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from rosbags.interfaces import Connection, MessageDefinitionFormat, Nodetype, Qos, QosDurability
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
@@ -36,7 +35,7 @@ from radio_visual_ssl.bags.topics import (
     velocity_topic,
 )
 from radio_visual_ssl.bags.transforms import StaticTransforms
-from radio_visual_ssl.bags.typestore import completed, is_older, serialize, typestore
+from radio_visual_ssl.bags.typestore import OlderType, typestore
 from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.heatmap import Heatmap
 from radio_visual_ssl.radar.target import Target
@@ -106,6 +105,8 @@ class Frame:
 class BagReader:
     """Reads a rosbag2 folder (MCAP or SQLite), or a lone .mcap or .db3 file.
 
+    Types of this package that lacked fields in the version that made the bag read as this version has them.
+
     Each iteration reads its own way through the bag, so several may run at once, in other threads or forked processes
     too. The files stay open for the next one until the reader is gone.
 
@@ -124,11 +125,12 @@ class BagReader:
         _refuse_other_files(self.path)
         with self._open() as reader:
             self.streams = _streams(self.path, reader.connections)
+            self._older = _older_types(self.streams)
             self.start_ns = reader.start_time if reader.message_count else 0
             self.end_ns = reader.end_time - 1 if reader.message_count else 0
 
     def raw_messages(self, topics: Collection[str] | None = None, start_ns: int | None = None) -> Iterator[RawMessage]:
-        """Messages in the order of the bag's time, as they are stored.
+        """Messages in the order of the bag's time, as they are stored, but for types of older versions.
 
         Args:
             topics: only these; None = all.
@@ -147,7 +149,18 @@ class BagReader:
             if not chosen:
                 return
             for connection, time_ns, data in reader.messages(chosen, start=start_ns):
-                yield RawMessage(connection.topic, connection.msgtype, time_ns, data)
+                older = self._older.get(connection.topic)
+                now = data if older is None else self._completed(older, connection, data)
+                yield RawMessage(connection.topic, connection.msgtype, time_ns, now)
+
+    def _completed(self, older: OlderType, connection: Connection, data: bytes) -> bytes:
+        try:
+            return older.completed(data)
+        except Exception as error:  # rosbags raises whatever the broken bytes provoke
+            got = f'{len(data)} bytes that are not one ({error!r})'
+            raise BagError(
+                f'{self.path}: topic {connection.topic}: expected a {connection.msgtype}, got {got}'
+            ) from error
 
     def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
         """(Time of the bag in ns, decoded message) of one topic, as rosbags dataclasses.
@@ -159,15 +172,14 @@ class BagReader:
             yield message.time_ns, self.decode(message)
 
     def decode(self, message: RawMessage) -> Any:
-        """Decoded message, a rosbags dataclass; what a bag of an older version does not tell is 0 or empty.
+        """Decoded message, a rosbags dataclass.
 
         Raises:
             BagError: a type that is unknown or differs from the one of this name here, or damaged data.
         """
-        store = self._store_of(message.topic)
+        self._check_definition(message.topic)
         try:
-            decoded = store.deserialize_cdr(message.data, message.type)
-            return decoded if store is typestore() else completed(decoded)
+            return typestore().deserialize_cdr(message.data, message.type)
         except Exception as error:  # rosbags raises whatever the broken bytes provoke
             got = f'{len(message.data)} bytes that are not one ({error!r})'
             raise BagError(f'{self.path}: topic {message.topic}: expected a {message.type}, got {got}') from error
@@ -541,52 +553,32 @@ class BagReader:
                 raise BagError(f'{self.path}: topic /tf_static: {error}') from error
         return tree
 
-    def current(self, message: RawMessage) -> bytes:
-        """CDR bytes of a message for a subscriber of this version; those of other packages as they are stored.
-
-        Raises:
-            BagError: a type of this package that had other fields, or damaged data.
-        """
-        ours = message.type.startswith(f'{PACKAGE}/')
-        if not ours or self._store_of(message.topic) is typestore():
-            return message.data
-        return serialize(self.decode(message))
-
     @cached_property
-    def _stores(self) -> dict[str, Typestore]:
-        return {}
+    def _checked_topics(self) -> set[str]:
+        return set()
 
-    def _store_of(self, topic: str) -> Typestore:
-        """The types that decode a topic.
-
-        Raises:
-            BagError: a type that is unknown here, or had other fields where the bag was made; but for the last ones of
-                this version, which an older one lacked.
-        """
-        if topic in self._stores:
-            return self._stores[topic]
+    def _check_definition(self, topic: str) -> None:
+        """Refuse a topic whose type is unknown here, or had other fields where the bag was made."""
+        if topic in self._checked_topics:
+            return
         stream = self.streams[topic]
         if stream.type not in typestore().fielddefs:
             raise BagError(f'{self.path}: topic {topic}: the type {stream.type} cannot be decoded here')
-        store = typestore()
         if stream.definition:
             recorded = get_typestore(Stores.EMPTY)
             try:
                 recorded.register(_definitions(stream))
                 same = recorded.hash_rihs01(stream.type) == typestore().hash_rihs01(stream.type)
-                older = not same and is_older(recorded, stream.type)
             except Exception as error:  # rosbags raises whatever the broken text provokes
                 definition = f'the recorded definition of {stream.type} cannot be read: {error!r}'
                 raise BagError(f'{self.path}: topic {topic}: {definition}') from error
-            if not same and not older:
+            if not same:
                 here, there = (
                     ', '.join(name for name, _ in store.fielddefs[stream.type][1]) for store in (typestore(), recorded)
                 )
                 expected = f'expected {stream.type} with the fields of this version ({here})'
                 raise BagError(f'{self.path}: topic {topic}: {expected}, got another definition ({there})')
-            store = recorded if older else store
-        self._stores[topic] = store
-        return store
+        self._checked_topics.add(topic)
 
     def has_header(self, topic: str) -> bool:
         """Whether the messages of a topic begin with a std_msgs/Header.
@@ -684,6 +676,26 @@ def _streams(path: Path, connections: Collection[Connection]) -> dict[str, Strea
             type_hash=connection.digest,
         )
     return streams
+
+
+def _older_types(streams: dict[str, Stream]) -> dict[str, OlderType]:
+    """By topic, the types of this package that an older version had otherwise; their streams become of this version."""
+    found = {}
+    for topic, stream in streams.items():
+        ours = stream.type.startswith(f'{PACKAGE}/') and stream.type in typestore().fielddefs
+        if not (ours and stream.definition):
+            continue
+        of_now = typestore().hash_rihs01(stream.type)
+        if stream.type_hash == of_now:
+            continue
+        recorded = get_typestore(Stores.EMPTY)
+        # what cannot be read, or differs in another way, is told when a message is decoded
+        with suppress(Exception):
+            recorded.register(_definitions(stream))
+            found[topic] = OlderType(stream.type, recorded)
+            definition, _ = typestore().generate_msgdef(stream.type, ros_version=2)
+            streams[topic] = replace(stream, definition=definition, definition_format='msg', type_hash=of_now)
+    return found
 
 
 def _definitions(stream: Stream) -> dict[str, Any]:

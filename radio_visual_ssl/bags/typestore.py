@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Message types without ROS: Jazzy's standard ones, our own and the part of vision_msgs that we publish or take."""
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -42,28 +43,40 @@ def typestore() -> Typestore:
     return store
 
 
-def is_older(recorded: Typestore, name: str) -> bool:
-    """Whether a recorded definition of a type is that of this version without its last fields, single values all."""
-    here = typestore()
-    before, now = (store.fielddefs[name][1] for store in (recorded, here))
-    nested = [kind[1] for _, kind in before if kind[0] is Nodetype.NAME]
-    return (
-        before == now[: len(before)]
-        and all(kind[0] is Nodetype.BASE for _, kind in now[len(before) :])
-        and all(recorded.hash_rihs01(each) == here.hash_rihs01(each) for each in nested)
-    )
+class OlderType:
+    """A type of this package as an older version had it: without its last fields, texts that may be empty.
+
+    Args:
+        name: such as ``'radio_visual_ssl/msg/HeatmapInfo'``.
+        recorded: with the definition of then.
+
+    Raises:
+        ValueError: the definitions differ in another way.
+    """
+
+    def __init__(self, name: str, recorded: Typestore) -> None:
+        before, now = (store.fielddefs[name][1] for store in (recorded, typestore()))
+        new = now[len(before) :]
+        nested = [each for _, kind in before for each in _types_in(kind)]
+        same = before == now[: len(before)] and all(
+            recorded.hash_rihs01(each) == typestore().hash_rihs01(each) for each in nested
+        )
+        if not same or not new or any(kind != (Nodetype.BASE, ('string', 0)) for _, kind in new):
+            raise ValueError(f'{name}: expected the fields of this version but for texts at the end')
+        self._name, self._recorded, self._new = name, recorded, [field for field, _ in new]
+
+    def completed(self, data: bytes) -> bytes:
+        """CDR bytes of a message as this version has it: what it did not tell is empty."""
+        known = vars(self._recorded.deserialize_cdr(data, self._name))
+        return serialize(typestore().types[self._name](**known, **dict.fromkeys(self._new, '')))
 
 
-def completed(message: Any) -> Any:
-    """A message of an older definition (`is_older`) as this version has it: new fields are 0, false or empty."""
-    name = message.__msgtype__
-    known = vars(message)
-    zeros = {
-        field: '' if kind[1][0] == 'string' else kind[1][0] != 'bool' and 0
-        for field, kind in typestore().fielddefs[name][1]
-        if field not in known
-    }
-    return typestore().types[name](**known, **zeros)
+def _types_in(kind: Any) -> Iterator[str]:
+    """Names of the message types that a field holds, in arrays and sequences, too."""
+    if kind[0] is Nodetype.NAME:
+        yield kind[1]
+    elif kind[0] is not Nodetype.BASE:
+        yield from _types_in(kind[1][0])
 
 
 class RosbagsTypes:

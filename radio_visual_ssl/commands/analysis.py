@@ -193,7 +193,9 @@ def evaluate(
         if similarity.average_precision is None or similarity.average_recall is None:
             console.print(f'{title}: no targets of the classes {", ".join(similarity.targets)} to judge by OLS')
         else:
-            told = '' if similarity.by_class else ', of targets of any class, for none is named'
+            told = '' if similarity.by_class else ', of targets whatever their class, for no detection names one'
+            if similarity.unnamed:
+                told = f', without {similarity.unnamed} detections that name none of its classes'
             both = f'{similarity.average_precision:.1%} and {similarity.average_recall:.1%}'
             console.print(f'{title}: average precision and recall over OLS {both}{told}')
     for title, metrics in figures.items():

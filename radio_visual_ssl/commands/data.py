@@ -202,6 +202,8 @@ def import_cruw_command(
     console.print(f'{report.path}: {report.frames} radar frames, {report.images} images, {truth}', soft_wrap=True)
     if report.incomplete_frames:
         console.print(f'left out, since they lack a chirp: {report.incomplete_frames} radar frames')
+    if report.targets_elsewhere:
+        console.print(f'of frames that are not in the bag: {report.targets_elsewhere} annotated targets')
     if report.without_calibration:
         console.print(f'without calibration: {report.without_calibration}', soft_wrap=True)
     if as_json:

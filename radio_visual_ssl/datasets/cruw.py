@@ -31,6 +31,7 @@ What the files do not say, and how it is taken here:
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -84,6 +85,7 @@ class CruwReport:
         frames, images: written.
         targets: annotated ones written, over all frames; None where the sequence has no annotations.
         targets_in_radar_view: of these, within what the challenge judges.
+        targets_elsewhere: annotated ones of frames that are not there, or left out; 0 without annotations.
         incomplete_frames: radar frames that lack a chirp and are left out.
         without_calibration: why the bag has no calibration; '' where it has one.
     """
@@ -93,6 +95,7 @@ class CruwReport:
     images: int
     targets: int | None
     targets_in_radar_view: int | None
+    targets_elsewhere: int
     incomplete_frames: int
     without_calibration: str
 
@@ -112,7 +115,7 @@ def import_cruw(
     Args:
         folder: of the sequence, with RADAR_RA_H/ and, in the training set, IMAGES_0/.
         out: the new rosbag2 folder.
-        progress: called with (files done, files in all).
+        progress: called with (radar frames and pictures done, of these in all).
         annotations: text file; None = that of this name in the data set, if any.
         calibration: camera_info_manager's YAML; None = that of the sequence's day in the data set, if any.
         start_ns: of the first frame, since 1970; None = midnight of the day in the sequence's name.
@@ -170,6 +173,7 @@ def import_cruw(
         images=len(pictures),
         targets=None if written is None else len(written),
         targets_in_radar_view=None if written is None else sum(target.in_radar_view for target in written),
+        targets_elsewhere=sum(len(of_frame) for number, of_frame in (truth or {}).items() if number not in chirps),
         incomplete_frames=incomplete,
         without_calibration=without_calibration,
     )
@@ -215,11 +219,12 @@ def _radar_files(folder: Path) -> tuple[dict[int, list[Path]], int]:
     for path in folder.iterdir() if folder.is_dir() else ():
         if match := _RADAR_FILE.match(path.name):
             found.setdefault(int(match[1]), {})[match[2]] = path
-    wanted = {chirp for of_frame in found.values() for chirp in of_frame}
+    # what most frames have
+    wanted = Counter(frozenset(of_frame) for of_frame in found.values()).most_common(1)[0][0] if found else frozenset()
     complete = {
-        number: [path for _, path in sorted(of_frame.items())]
+        number: [of_frame[chirp] for chirp in sorted(wanted)]
         for number, of_frame in sorted(found.items())
-        if of_frame.keys() == wanted
+        if wanted <= of_frame.keys()
     }
     if not complete:
         raise CruwError(f'{folder}: expected radar frames such as 000000_0000.npy (frame, chirp), found none')
@@ -228,13 +233,8 @@ def _radar_files(folder: Path) -> tuple[dict[int, list[Path]], int]:
 
 def _pictures(folder: Path) -> dict[int, Path]:
     """The picture of each frame that has one; the challenge's test set has none."""
-    if not folder.is_dir():
-        return {}
-    matches = ((_PICTURE_FILE.match(path.name), path) for path in folder.iterdir())
-    found = {int(match[1]): path for match, path in matches if match}
-    if not found:
-        raise CruwError(f'{folder}: expected pictures such as 0000000000.jpg, found none')
-    return found
+    matches = ((_PICTURE_FILE.match(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
+    return {int(match[1]): path for match, path in matches if match}
 
 
 def _camera(folder: Path, calibration: str | Path | None, pictures: dict[int, Path]) -> tuple[CameraModel | None, str]:

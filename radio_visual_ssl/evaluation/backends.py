@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radio_visual_ssl.bags.topics import CUBE_TYPE
 from radio_visual_ssl.models import network_settings
 from radio_visual_ssl.models.network_settings import (
     NetworkLocalizerSettings,
@@ -72,8 +73,9 @@ AUTO = 'auto'
 def automatic_backend(heatmap: Heatmap) -> tuple[str, str]:
     """The network, where one ships in models/ for the radar and can take its heatmaps; else CFAR.
 
-    The file of a model is named after its radar, or after the beginning of the radar's name. Grid, reference, carrier
-    and bandwidth of the heatmap must be the checkpoint's too, and there must be velocities where it wants them.
+    The file of a model is named after its radar, or after the beginning of the radar's name. Grid, reference, carrier,
+    bandwidth and formation of the heatmap must be the checkpoint's too, and there must be velocities where it wants
+    them.
 
     Args:
         heatmap: any of the stream.
@@ -208,9 +210,13 @@ def check_radars(radars: Mapping[str, RadarGeometry], reader: 'BagReader') -> No
     (first, radar), *others = radars.items()
     for name, other in others:
         check_same_radar(radar, other, name, f'a model of the same radar as {first}')
+        radar = radar.filled_in(other)
     heatmaps = reader.radar_geometry()
     if heatmaps is not None:
-        check_same_radar(radar, heatmaps, str(reader.path), f'heatmaps of the radar that {first} learned from')
+        expected = f'heatmaps of the radar that {first} learned from'
+        if reader.streams[reader.radar_topic()].type == CUBE_TYPE:
+            expected += ' (`radio-visual-ssl form` makes others of these cubes)'
+        check_same_radar(radar, heatmaps, str(reader.path), expected)
 
 
 def models_of(backend: str, models: Sequence[str], backends: Collection[str]) -> list[str]:

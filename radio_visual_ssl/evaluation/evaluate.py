@@ -355,6 +355,7 @@ def evaluate_bags(
             known = path, radar
         elif known is not None and radar is not None:
             check_same_radar(known[1], radar, str(path), f'the radar of {known[0]}')
+            known = known[0], known[1].filled_in(radar)
     return Evaluation.joined(
         [
             evaluate_bag(

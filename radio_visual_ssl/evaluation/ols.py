@@ -36,14 +36,17 @@ class OlsMetrics:
 
     Attributes:
         average_precision, average_recall: in [0, 1], means over `THRESHOLDS` (and, for the precision, `RECALLS`).
-        by_class: whether detections had to name the class; where none names any, a target of any class is theirs.
+        by_class: whether detections had to name the class; where none names any, a target of any class in `SIZES` is
+            theirs.
         targets: that are judged, by class.
+        unnamed: detections that are left out where classes are asked for, since they name none in `SIZES`.
     """
 
     average_precision: float | None
     average_recall: float | None
     by_class: bool
     targets: dict[str, int]
+    unnamed: int
 
 
 def location_similarity(detections: Sequence[Target], truth: Sequence[Target]) -> NDArray[np.float64]:
@@ -76,15 +79,17 @@ class OlsTally:
         by_class = any(each.label for detections, _ in self._frames for each in detections)
         counts = {name: sum(each.label == name for _, truth in self._frames for each in truth) for name in SIZES}
         groups = [(name,) for name, count in counts.items() if count] if by_class else [tuple(SIZES)]
+        labels = [each.label for detections, _ in self._frames for each in detections]
+        unnamed = sum(label not in SIZES for label in labels) if by_class else 0
         total = sum(counts.values())
         if not total:
-            return OlsMetrics(None, None, by_class, counts)
+            return OlsMetrics(None, None, by_class, counts, unnamed)
         precision = recall = 0.0
         for names in groups:
             weight = sum(counts[name] for name in names) / total
             of_group = self._figures(names, sum(counts[name] for name in names), by_class)
             precision, recall = precision + weight * of_group[0], recall + weight * of_group[1]
-        return OlsMetrics(precision, recall, by_class, counts)
+        return OlsMetrics(precision, recall, by_class, counts, unnamed)
 
     def _figures(self, names: tuple[str, ...], targets: int, by_class: bool) -> tuple[float, float]:
         """Average precision and recall of some classes together."""

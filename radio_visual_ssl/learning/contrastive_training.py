@@ -46,6 +46,7 @@ from radio_visual_ssl.models.contrastive import (
 )
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
 from radio_visual_ssl.models.vicreg import MaskedVicregLoss
+from radio_visual_ssl.radar.geometry import common_radar
 
 
 @dataclass(frozen=True)
@@ -357,7 +358,7 @@ def train_contrastive(
             Checkpoint(
                 'contrastive',
                 {name: weight for name, weight in weights.items() if name in names},
-                recordings[0].geometry,
+                common_radar((each.name, each.geometry) for each in recordings),
                 settings.radar_input,
                 architecture,
                 provenance=told,

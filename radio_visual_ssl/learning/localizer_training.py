@@ -49,6 +49,7 @@ from radio_visual_ssl.models.localizer_loss import LocalizerLoss
 from radio_visual_ssl.models.network_localizer import make_network, network_of
 from radio_visual_ssl.models.picture_input import PictureInputSettings
 from radio_visual_ssl.models.radar_input import RadarInput, RadarInputSettings
+from radio_visual_ssl.radar.geometry import common_radar
 
 
 @dataclass(frozen=True)
@@ -385,7 +386,8 @@ def train_localizer(
     average = {
         name.removeprefix('average.'): weight for name, weight in result.weights.items() if name.startswith('average.')
     }
-    checkpoint = Checkpoint(kind, average, recordings[0].geometry, settings.radar_input, architecture)
+    radar = common_radar((each.name, each.geometry) for each in recordings)
+    checkpoint = Checkpoint(kind, average, radar, settings.radar_input, architecture)
     everything = frame_loader(others, settings.batch_size, shuffle=False, split=False)
     ranges = min(float(each[0]) for each in sectors.values()), max(float(each[1]) for each in sectors.values())
     calibration = calibrate(network_of(checkpoint), everything, settings.calibration, ranges)

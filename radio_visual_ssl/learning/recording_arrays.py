@@ -172,6 +172,7 @@ class _BagArrays:
         floors: list[float] = []
         refused = _Refused('radar frames')
         first: tuple[str, Heatmap] | None = None
+        known: RadarGeometry | None = None
         with_velocity: list[bool] = []
         for number, message in enumerate(self.reader.raw_messages([self.radar])):
             self.tick()
@@ -184,7 +185,7 @@ class _BagArrays:
                 continue
             if first is None:
                 first = frame_id, heatmap
-            self._check_same(first, (frame_id, heatmap), number)
+            known = self._checked(first[0], known, (frame_id, heatmap), number)
             self.writer.append('heatmaps', heatmap.values)
             if heatmap.velocity is not None and not any(with_velocity):
                 for _ in with_velocity:
@@ -200,6 +201,7 @@ class _BagArrays:
         if first is None:
             raise RecordingError(f'{self.reader.path}: topic {self.radar}: expected radar frames, {refused.all()}')
         self.faults += refused.sentences()
+        assert known is not None
         frame_id, heatmap = first
         grid = heatmap.grid
         self.writer.extend('range', grid.range)
@@ -213,20 +215,25 @@ class _BagArrays:
             'frame_id': frame_id,
             'wraps': grid.wraps,
             'reference': int(heatmap.reference),
-            'radar': heatmap.radar,
-            'carrier_frequency': heatmap.carrier_frequency,
-            'bandwidth': heatmap.bandwidth,
-            'formation': heatmap.formation,
+            'radar': known.name,
+            'carrier_frequency': known.carrier_frequency,
+            'bandwidth': known.bandwidth,
+            'formation': known.formation,
         }
         return row_of
 
-    def _check_same(self, first: tuple[str, Heatmap], other: tuple[str, Heatmap], number: int) -> None:
-        """Refuse a bag in which another radar, or another setting of it, begins."""
+    def _checked(
+        self, first_id: str, known: RadarGeometry | None, other: tuple[str, Heatmap], number: int
+    ) -> RadarGeometry:
+        """What is known of the radar with one more frame; a bag in which another one, or setting, begins is refused."""
         place = f'{self.reader.path}: topic {self.radar}: radar frame {number}'
-        if other[0] != first[0]:
-            raise RecordingError(f'{place}: frame_id: expected {first[0]!r} throughout, got {other[0]!r}')
-        known, new = (RadarGeometry.of(heatmap) for _, heatmap in (first, other))
+        frame_id, new = other[0], RadarGeometry.of(other[1])
+        if frame_id != first_id:
+            raise RecordingError(f'{place}: frame_id: expected {first_id!r} throughout, got {frame_id!r}')
+        if known is None:
+            return new
         check_same_radar(known, new, place, 'the radar of the first one')
+        return known.filled_in(new)
 
     # Camera -----------------------------------------------------------------------------------------------------------
 

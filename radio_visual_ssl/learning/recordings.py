@@ -287,9 +287,13 @@ def open_recordings(
         _make_in_processes(paths, settings, cache, min(workers, len(paths)), progress)
         progress = None
     opened: list[Recording] = []
+    known: RadarGeometry | None = None
     for path in paths:
         opened.append(open_recording(path, settings, cache))
-        check_same_radar(opened[0].geometry, opened[-1].geometry, str(path), f'the radar of {opened[0].path}')
+        radar = opened[-1].geometry
+        if known is not None:
+            check_same_radar(known, radar, str(path), f'the radar of {opened[0].path}')
+        known = radar if known is None else known.filled_in(radar)
         if progress is not None:
             progress(len(opened), len(paths))
     return opened

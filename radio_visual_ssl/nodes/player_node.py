@@ -73,7 +73,7 @@ DRAIN_SECONDS = 5.0
 
 
 class PlayerNode(ManagedNode):
-    """Publishes a bag's messages, byte for byte, in the rhythm of their recording.
+    """Publishes a bag's messages, byte for byte (those of older versions completed), in the rhythm of their recording.
 
     The bag's topic ``/radar/heatmap`` becomes the relative ``radar/heatmap``, so that a namespace applies; /tf and the
     like stay as they are. Deactivating pauses, activating goes on. At the end of the bag the process ends with exit
@@ -272,8 +272,7 @@ class PlayerNode(ManagedNode):
                 anchor = (time.monotonic(), message.time_ns)
             if not self._sleep_until(anchor, message.time_ns, rate):
                 return False
-            assert self._bag is not None
-            self._bag_publishers[message.topic].publish(self._bag.current(message))
+            self._bag_publishers[message.topic].publish(message.data)
             if message.topic == self._radar_topic:
                 self._asked = message.data
             self._played += 1

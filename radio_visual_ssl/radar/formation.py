@@ -35,6 +35,8 @@ _TOLD_BY_GRID = {'range_bins', 'azimuth_bins', 'max_range'}
 _WITHOUT_EFFECT = {'transform', 'device', 'threads'}
 _FFT_ONLY = {'azimuth_window'}
 _CAPON_ONLY = {'diagonal_loading', 'forward_backward', 'subarray_length'}
+_DOPPLER_ONLY = {'doppler_window', 'doppler_bins', 'doppler_reduction', 'clutter_removal', 'unfold_velocity'}
+_TURNS_ONLY = {'compensate_tdm', 'unfold_velocity'}
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,8 @@ class FormationSettings:
                 raise ValueError(f'{name}: expected a number of at least 0, got {getattr(self, name)!r}')
         if self.azimuth_bins < 2:
             raise ValueError(f'azimuth_bins: expected at least 2, got {self.azimuth_bins!r}')
+        for name in ('max_range', 'diagonal_loading'):  # an integer means, and is told as, the same
+            object.__setattr__(self, name, float(getattr(self, name)))
 
     def changed(self, overrides: Sequence[str], fixed: Collection[str] = ()) -> 'FormationSettings':
         """These settings with some replaced.
@@ -135,11 +139,18 @@ class FormationSettings:
                 raise ValueError(f'--formation {name}: expected a value like {usual!r}, got {value!r}')
         return replace(self, **values)
 
-    @property
-    def summary(self) -> str:
-        """What shapes the values of heatmaps beyond radar and grid, as 'name=value name=value'; see HeatmapInfo.msg."""
+    def summary(self, profile: RadarProfile) -> str:
+        """What shapes the values of a radar's heatmaps beyond its grid, 'name=value name=value' as in HeatmapInfo.msg.
+
+        Settings that do nothing for this radar are left out, and instead of 0 stands what it means.
+        """
+        slow_times, turns = profile.waveform.slow_time_count, len(profile.tx_order) > 1
         left_out = _TOLD_BY_GRID | _WITHOUT_EFFECT | (_FFT_ONLY if self.beamformer == 'capon' else _CAPON_ONLY)
+        left_out |= _DOPPLER_ONLY if slow_times == 1 else set()
+        left_out |= set() if turns and profile.waveform.slot_period else _TURNS_ONLY
         told = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in left_out}
+        meant = {'doppler_bins': slow_times, 'subarray_length': profile.num_virtual_channels}
+        told |= {name: told[name] or value for name, value in meant.items() if name in told}
         # YAML's true and false, as parameter files and --formation have them
         return ' '.join(f'{name}={str(value).lower()}' for name, value in told.items())
 
@@ -478,7 +489,7 @@ class HeatmapFormer:
         self.range_length = self._plan.range_length
         folds = len(profile.tx_order) if self.settings.unfold_velocity else 1
         self._velocity = unfolded_velocity(self._plan.velocity, folds).astype(np.float32)
-        self._formation = self.settings.summary
+        self._formation = self.settings.summary(profile)
         self._pipeline = self._make_pipeline()
         self._noise_gain = self._measure_noise_gain()
 

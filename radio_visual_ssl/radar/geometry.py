@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which radar it is, and what its heatmaps look like: whether two recordings, models or streams are of the same one."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 
+_MAY_BE_UNKNOWN = ('name', 'carrier_frequency', 'bandwidth', 'formation')
 _SAME_FREQUENCY = 1e-4  # share by which a message's float32, or a profile's rounding, may alter a frequency
 
 
@@ -60,6 +62,10 @@ class RadarGeometry:
                 return f'{name}: expected {expected / scale:g} {unit}, got {got / scale:g} {unit}'
         return self.grid.difference(other.grid) or self._formed_otherwise(other)
 
+    def filled_in(self, other: 'RadarGeometry') -> 'RadarGeometry':
+        """This one, and what it does not know as another one of the same radar knows it."""
+        return replace(self, **{name: getattr(self, name) or getattr(other, name) for name in _MAY_BE_UNKNOWN})
+
     def _formed_otherwise(self, other: 'RadarGeometry') -> str:
         """The settings of the formation that differ, among those that both tell."""
         mine, theirs = (dict(item.partition('=')[::2] for item in each.formation.split()) for each in (self, other))
@@ -83,3 +89,19 @@ def check_same_radar(known: RadarGeometry, other: RadarGeometry, what: str, expe
     difference = known.difference(other)
     if difference:
         raise OtherRadarError(f'{what}: expected {expected}; {difference}')
+
+
+def common_radar(radars: Iterable[tuple[str, RadarGeometry]]) -> RadarGeometry:
+    """The one radar of several things, with all that any of them knows of it.
+
+    Args:
+        radars: what each is of, such as a bag's path, and its radar; at least one.
+
+    Raises:
+        OtherRadarError: one is of another radar than those before it, as far as any of these knows.
+    """
+    (first, known), *others = radars
+    for what, radar in others:
+        check_same_radar(known, radar, what, f'the radar of {first}')
+        known = known.filled_in(radar)
+    return known

@@ -6,13 +6,14 @@ from collections import Counter
 import numpy as np
 import pytest
 from mcap.reader import make_reader
-from mcap_ros2.decoder import DecoderFactory
 
 from radio_visual_ssl.bags.messages import heatmap_from_messages, stamp_to_ns
 from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.repair import repair_bag
 from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
+
+decoder = pytest.importorskip('mcap_ros2.decoder')
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +32,7 @@ def decoded(bag):
     found = []
     for file in sorted(bag.glob('*.mcap')):
         with file.open('rb') as stream:
-            reader = make_reader(stream, validate_crcs=True, decoder_factories=[DecoderFactory()])
+            reader = make_reader(stream, validate_crcs=True, decoder_factories=[decoder.DecoderFactory()])
             assert reader.get_header().profile == 'ros2'
             found += [(channel.topic, message) for _, channel, _, message in reader.iter_decoded_messages()]
     return found

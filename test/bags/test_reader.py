@@ -15,6 +15,7 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from radio_visual_ssl.bags import messages
 from radio_visual_ssl.bags.metadata import BagError
+from radio_visual_ssl.bags.offline_pairing import pair_bags
 from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.bags.typestore import RosbagsTypes, serialize, typestore
 from radio_visual_ssl.bags.writer import BagWriter
@@ -405,40 +406,63 @@ def test_a_type_that_had_other_fields_is_named(tmp_path):
         list(reader.messages('/t'))
 
 
-def test_a_bag_of_an_older_version_is_read_and_given_as_this_version_has_it(tmp_path):
-    path = older_bag(tmp_path / 'x', heatmap(2.5), START)
-    reader = BagReader(path)
+def test_a_bag_of_an_older_version_reads_as_this_version_has_it(tmp_path):
+    reader = BagReader(older_bag(tmp_path / 'x', heatmap(2.5), START))
     (frame,) = reader.frames()
     assert frame.heatmap.formation == '' and frame.heatmap.values[0, 0] == 2.5
-    old, new = (
-        next(reader.raw_messages(['/radar/heatmap_info'])),
-        messages.heatmap_to_info(heatmap(2.5), START, 'radar', TYPES),
-    )
-    assert reader.current(old) == serialize(new) != old.data
-    image = next(reader.raw_messages(['/radar/heatmap']))
-    assert reader.current(image) is image.data
+    stored = next(reader.raw_messages(['/radar/heatmap_info']))
+    assert stored.data == serialize(messages.heatmap_to_info(heatmap(2.5), START, 'radar', TYPES))
+    stream = reader.streams['/radar/heatmap_info']
+    with BagWriter(tmp_path / 'new') as bag:
+        write_info(bag, START)
+    now = BagReader(bag.path).streams['/radar/heatmap_info']
+    assert (stream.definition, stream.type_hash) == (now.definition, now.type_hash)
+
+
+def test_a_bag_of_an_older_version_pairs_with_one_of_this(tmp_path):
+    older_bag(tmp_path / 'old', heatmap(1.0), START)
+    with BagWriter(tmp_path / 'new') as bag:
+        write_info(bag, START + SECOND)
+        write_heatmap(bag, START + SECOND)
+        write_image(bag, START + SECOND)
+    report = pair_bags([tmp_path / 'old', tmp_path / 'new'], tmp_path / 'both')
+    assert report.pairs == 1
+    assert [frame.heatmap.values[0, 0] for frame in BagReader(tmp_path / 'both').frames()] == [1.0, 0.0]
+
+
+def test_a_truncated_message_of_an_older_version_is_named(tmp_path):
+    path = older_bag(tmp_path / 'x', heatmap(2.5), START, info_bytes=40)
+    with pytest.raises(BagError, match='topic /radar/heatmap_info: expected a .*HeatmapInfo, got 40 bytes that are'):
+        list(BagReader(path).frames())
+
+
+HEADER = 'std_msgs/Header header\n'
+TARGETS = f'{HEADER}radio_visual_ssl/Target[] targets\n' + '=' * 80 + '\nMSG: radio_visual_ssl/Target\n'
 
 
 @pytest.mark.parametrize(
-    ('definition', 'fields'),
+    ('name', 'definition', 'message'),
     [
-        ('std_msgs/Header header\nfloat32[] azimuth\nfloat32[] range', r'\(header, azimuth, range\)'),
-        ('std_msgs/Header header\nfloat32[] range', r'\(header, range\)'),
-        ('', 'cannot be read'),
+        ('HeatmapInfo', f'{HEADER}float32[] azimuth\nfloat32[] range', r'\(header, azimuth, range\)'),
+        # numbers that are not told would read as 0
+        ('HeatmapInfo', f'{HEADER}float32[] range\nfloat32[] azimuth', r'\(header, range, azimuth\)'),
+        ('TargetArray', f'{TARGETS}float64 x\nfloat64 y', r'\(header, targets\)'),
+        ('HeatmapInfo', 'odd?', 'cannot be read'),
     ],
 )
-def test_a_type_whose_last_fields_are_not_all_single_values_is_no_older_one(tmp_path, definition, fields):
-    if definition:
-        older = get_typestore(Stores.ROS2_JAZZY)
-        older.register(get_types_from_msg(definition, 'radio_visual_ssl/msg/HeatmapInfo'))
-        definition, _ = older.generate_msgdef('radio_visual_ssl/msg/HeatmapInfo', ros_version=2)
+def test_a_type_that_differs_otherwise_is_no_older_one(tmp_path, name, definition, message):
+    if definition != 'odd?':
+        other = get_typestore(Stores.ROS2_JAZZY)
+        other.register(get_types_from_msg(definition, f'radio_visual_ssl/msg/{name}'))
+        definition, _ = other.generate_msgdef(f'radio_visual_ssl/msg/{name}', ros_version=2)
     with BagWriter(tmp_path / 'x') as bag:
-        bag.add_topic('/i', 'radio_visual_ssl/msg/HeatmapInfo', definition=definition or 'odd?', type_hash='RIHS01_0')
-        bag.write_serialized('/i', START, 'radio_visual_ssl/msg/HeatmapInfo', b'\0\1\0\0')
+        bag.add_topic('/i', f'radio_visual_ssl/msg/{name}', definition=definition, type_hash='RIHS01_0')
+        bag.write_serialized('/i', START, f'radio_visual_ssl/msg/{name}', b'\0\1\0\0')
     reader = BagReader(bag.path)
-    for read in (reader.decode, reader.current):
-        with pytest.raises(BagError, match=f'topic /i: .*{fields}'):
-            read(next(reader.raw_messages()))
+    (raw,) = reader.raw_messages()
+    assert raw.data == b'\0\1\0\0', 'as it is stored'
+    with pytest.raises(BagError, match=f'topic /i: .*{message}'):
+        reader.decode(raw)
 
 
 def test_a_foreign_type_is_carried_but_not_decoded(tmp_path):

@@ -137,10 +137,12 @@ def test_views_are_those_of_the_camera_and_of_the_challenge(sequence, tmp_path):
     assert pixel == pytest.approx((71.5 + FOCAL * 1.11 / 10.06, 42.5 - FOCAL * 0.05 / 10.06))
 
 
-def test_a_sequence_of_the_test_set_has_radar_alone(sequence, tmp_path):
+@pytest.mark.parametrize('not_even_a_folder', [True, False])
+def test_a_sequence_of_the_test_set_has_radar_alone(sequence, tmp_path, not_even_a_folder):
     for path in (sequence / 'IMAGES_0').iterdir():
         path.unlink()
-    (sequence / 'IMAGES_0').rmdir()
+    if not_even_a_folder:
+        (sequence / 'IMAGES_0').rmdir()
     (sequence.parents[2] / 'annotations' / 'train' / f'{SEQUENCE}.txt').unlink()
     report = import_cruw(sequence, tmp_path / 'bag')
     assert (report.images, report.targets, report.targets_in_radar_view) == (0, None, None)
@@ -194,6 +196,23 @@ def test_frames_that_lack_a_chirp_are_left_out_and_counted(sequence, tmp_path):
     (sequence / 'RADAR_RA_H' / '000001_0128.npy').unlink()
     report = import_cruw(sequence, tmp_path / 'bag')
     assert (report.frames, report.incomplete_frames, report.images) == (4, 1, 4)
+
+
+def test_a_stray_file_leaves_no_other_frame_out(sequence, tmp_path):
+    write_chirp(sequence / 'RADAR_RA_H' / '000000_0001.npy', [], 1)
+    report = import_cruw(sequence, tmp_path / 'bag')
+    assert (report.frames, report.incomplete_frames) == (5, 0)
+    assert next(BagReader(tmp_path / 'bag').frames()).heatmap.values.max() == pytest.approx(
+        20 * math.log10(3), abs=1e-4
+    )
+
+
+def test_annotations_of_frames_that_are_not_there_are_counted(sequence, tmp_path):
+    file = sequence.parents[2] / 'annotations' / 'train' / f'{SEQUENCE}.txt'
+    file.write_text(file.read_text() + '5 5.0 0.1 car\n900 5.0 0.1 car\n')
+    result = CliRunner().invoke(app, ['import', 'cruw', str(sequence), '--out', str(tmp_path / 'bag')])
+    assert '4 annotated targets' in ' '.join(result.output.split())
+    assert 'of frames that are not in the bag: 2 annotated targets' in result.output
 
 
 def spoil_array(values):

@@ -9,16 +9,20 @@ import numpy as np
 import pytest
 from tiny_model import write_tiny_model
 
+from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.evaluation.backends import (
     automatic_backend,
+    check_radars,
     load_localizer,
     settings_file,
     shipped_settings,
 )
 from radio_visual_ssl.models.network_settings import load_network_settings, model_file
+from radio_visual_ssl.radar.geometry import OtherRadarError
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 from radio_visual_ssl.radar.peak_localizer import PeakLocalizer
+from radio_visual_ssl.simulation.dataset import DatasetPlan, generate
 
 GRID = PolarGrid(np.arange(1.0, 33.0), np.linspace(-1.0, 1.0, 24))
 
@@ -63,6 +67,22 @@ def test_a_network_is_made_of_its_model_and_its_settings(tmp_path):
     localizer = load_localizer('network', str(tmp_path / 'mine.yaml'))
     assert [len(localizer.localize(heatmap(seed))) for seed in range(2)] == [2, 2]
     assert load_localizer('network', 'default', model=str(model)).settings.max_targets == 32
+
+
+def test_a_model_that_does_not_fit_a_bag_of_cubes_is_told_what_makes_others(tmp_path):
+    plan = DatasetPlan('parking_lot', 'ofdm_28ghz_100mhz_8rx', 1, instances=1, image_size=(64, 48), cube=True)
+    generate(plan, tmp_path / 'set')
+    reader = BagReader(tmp_path / 'set' / 'parking_lot_0000')
+    known = reader.radar_geometry()
+    check_radars({'mine': known}, reader)
+    other = {'mine': replace(known, formation='clutter_removal=static')}
+    with pytest.raises(
+        OtherRadarError, match=r'mine learned from \(`radio-visual-ssl form` makes .*\); formation .*none'
+    ):
+        check_radars(other, reader)
+    # what the first model does not tell the second one does
+    with pytest.raises(OtherRadarError, match='formation of the heatmaps: expected clutter_removal=static, got .*none'):
+        check_radars({'old': replace(known, formation=''), **other}, reader)
 
 
 def test_settings_of_the_network_that_ships_are_not_those_of_another_one(tmp_path):

@@ -13,7 +13,7 @@ from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.bags.reader import BagReader, Frame
 from radio_visual_ssl.bags.typestore import RosbagsTypes
 from radio_visual_ssl.bags.writer import BagWriter
-from radio_visual_ssl.evaluation.evaluate import evaluate_bag, evaluate_bags, evaluate_frames
+from radio_visual_ssl.evaluation.evaluate import Evaluation, evaluate_bag, evaluate_bags, evaluate_frames
 from radio_visual_ssl.evaluation.metrics import FALSE_PER_EMPTY_FRAME, FALSE_PER_FRAME, Metrics
 from radio_visual_ssl.radar.geometry import OtherRadarError
 from radio_visual_ssl.radar.grid import PolarGrid
@@ -342,3 +342,19 @@ def test_what_a_localizer_withholds_counts_in_the_figures_that_move_the_threshol
 def test_no_localizers_are_refused():
     with pytest.raises(ValueError, match='localizers: expected at least one'):
         evaluate_frames([], {})
+
+
+def test_location_similarity_goes_through_all_scores_and_all_bags(tmp_path):
+    class Withholding(Shy):
+        """Reports one target and withholds another."""
+
+        def localize_all(self, heatmap):
+            return [target_at(10.0, 0.0, score=0.9)], [target_at(20.0, 0.0, score=0.1)]
+
+    truth = [target_at(10.0, 0.0, label='car'), target_at(20.0, 0.0, label='car')]
+    frames = [Frame(START, 'radar', heatmap_with_peak(None, 0), truth=truth)]
+    plain = evaluate_frames(frames, {'one': Withholding()}, view='all')
+    assert (plain.ols, 'ols' in plain.to_json()) == ({}, False)
+    both = Evaluation.joined([evaluate_frames(frames, {'one': Withholding()}, view='all', ols=True)] * 2)
+    assert both.ols['one'].targets == {'pedestrian': 0, 'cyclist': 0, 'car': 4}
+    assert both.to_json()['ols']['average_recall'] == pytest.approx(1.0)

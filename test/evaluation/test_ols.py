@@ -85,6 +85,19 @@ def test_what_the_challenge_does_not_judge_counts_neither_way():
     assert tally.metrics().average_precision == pytest.approx(100 / 101)
 
 
+def test_detections_that_name_no_judged_class_are_left_out_and_counted():
+    tally = OlsTally()
+    tally.add([at(10.0, score=0.5), at(15.0, label='', score=0.9), at(20.0, label='person')], [at(10.0), at(12.0)])
+    metrics = tally.metrics()
+    assert metrics.average_precision == pytest.approx(51 / 101)
+    assert (metrics.by_class, metrics.unnamed) == (True, 2)
+
+
+def test_a_target_of_another_class_is_nobody_s_where_no_class_is_named():
+    found = [at(10.0, label='', score=0.9), at(15.0, label='', score=0.8)]
+    assert figures((found, [at(15.0), at(10.0, label='van')])) == pytest.approx((0.5 * 100 / 101, 1.0))
+
+
 def test_frames_of_others_are_added():
     one, other = OlsTally(), OlsTally()
     one.add([at(10.0)], [at(10.0)])
@@ -99,6 +112,14 @@ def test_without_targets_there_are_no_figures():
 
 def test_without_detections_nothing_is_found():
     assert figures(([], [at(10.0)])) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ('seed', 'precision', 'recall'), [(0, 0.319822, 0.472767), (1, 0.480588, 0.586806), (2, 0.335201, 0.481481)]
+)
+def test_random_sets_have_the_figures_that_the_devkit_gave(seed, precision, recall):
+    sets = random_sets(np.random.default_rng(seed))
+    assert figures(*of_frames(*sets)) == pytest.approx((precision, recall), abs=1e-6)
 
 
 def test_random_sets_have_the_figures_of_the_devkit(tmp_path, monkeypatch):
@@ -120,15 +141,7 @@ def test_random_sets_have_the_figures_of_the_devkit(tmp_path, monkeypatch):
         images = [devkit.evaluate_img(true, named, *cell, similarity, olsThrs, recThrs, dataset) for cell in cells]
         summed = devkit.accumulate(images, frames, olsThrs, recThrs, dataset, log=False)
         expected = devkit.summarize(summed, olsThrs, recThrs, dataset, gl=False)
-        ours = figures(
-            *(
-                (
-                    [at(row[1], -math.degrees(row[2]), row[3], score=row[4]) for row in found if row[0] == frame],
-                    [at(row[1], -math.degrees(row[2]), row[3]) for row in truth if row[0] == frame],
-                )
-                for frame in range(frames)
-            )
-        )
+        ours = figures(*of_frames(truth, found, frames))
         assert ours == pytest.approx(tuple(expected), abs=1e-12)
 
 
@@ -143,3 +156,12 @@ def random_sets(random):
                 place = max(0.1, row[1] + random.normal(0, 0.6)), row[2] + random.normal(0, 0.05)
                 found.append((frame, *place, row[3] if random.random() < 0.8 else 'car', round(random.random(), 2)))
     return truth, found, frames
+
+
+def of_frames(truth, found, frames):
+    """(Detections, targets) of each frame of `random_sets`."""
+    for frame in range(frames):
+        yield (
+            [at(row[1], -math.degrees(row[2]), row[3], score=row[4]) for row in found if row[0] == frame],
+            [at(row[1], -math.degrees(row[2]), row[3]) for row in truth if row[0] == frame],
+        )

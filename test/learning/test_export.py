@@ -72,12 +72,13 @@ def test_another_runtime_finds_the_targets_that_torch_finds(model, tmp_path):
 
 
 def test_the_file_takes_any_batch_and_tells_radar_grid_channels_and_calibration(tmp_path):
-    model = write_tiny_model(tmp_path / 'tiny.safetensors', heatmap(bandwidth=4e8))
+    model = write_tiny_model(tmp_path / 'tiny.safetensors', heatmap(bandwidth=4e8, formation='beamformer=fft'))
     file = onnx.load(export_localizer(model, tmp_path / 'tiny.onnx').path)
     for entry in (*file.graph.input, *file.graph.output):
         assert entry.type.tensor_type.shape.dim[0].dim_param == 'batch'
     told = {entry.key: json.loads(entry.value) for entry in file.metadata_props}
     assert (told['radar'], told['reference'], told['bandwidth']) == ('acme', 'ARBITRARY', 4e8)
+    assert told['formation'] == 'beamformer=fft'
     assert told['range'] == SECTOR.range.tolist()
     assert told['azimuth'] == pytest.approx(SECTOR.azimuth.tolist())
     assert told['input_channels'] == ['power', 'change']

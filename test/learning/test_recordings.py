@@ -472,6 +472,26 @@ def test_heatmaps_that_are_formed_otherwise_within_the_bag_are_refused(tmp_path,
         open_recording(made.path, cache=cache)
 
 
+def test_bags_that_do_not_tell_how_they_were_formed_hide_no_difference_of_others(tmp_path, cache):
+    paths = []
+    for name, formation in (('a', ''), ('b', 'clutter_removal=static'), ('c', 'clutter_removal=none')):
+        with Clip(tmp_path / name) as made:
+            made.info(formation=formation)
+            made.radar(0)
+            made.image(0)
+        paths.append(made.path)
+    assert len(open_recordings(paths[:2], cache=cache)) == 2
+    with pytest.raises(OtherRadarError, match='c: expected the radar of .*/a; formation .*=static, got .*=none'):
+        open_recordings(paths, cache=cache)
+    with Clip(tmp_path / 'd') as made:
+        for index, formation in enumerate(('', 'clutter_removal=static', 'clutter_removal=none')):
+            made.info(START + index * PERIOD, formation=formation)
+            made.radar(index)
+            made.image(index)
+    with pytest.raises(OtherRadarError, match='frame 2: .*=static, got .*=none'):
+        open_recording(made.path, cache=cache)
+
+
 def test_how_heatmaps_were_formed_is_kept(tmp_path, cache):
     with Clip(tmp_path / 'bag') as made:
         made.info(formation='clutter_removal=static')

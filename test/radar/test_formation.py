@@ -275,22 +275,49 @@ def test_a_heatmap_says_what_made_it(echo):
     heatmap = HeatmapFormer(profile).form(echo(profile, (30.0, 0.3, 0.0), noise=0.01))
     assert (heatmap.radar, heatmap.carrier_frequency, heatmap.bandwidth) == ('small', 28e9, 128e6)
     assert heatmap.values.dtype == heatmap.velocity.dtype == np.float32
-    assert heatmap.formation == FormationSettings().summary
+    assert heatmap.formation == FormationSettings().summary(profile)
+
+
+def told(name, **settings):
+    """What settings tell of a shipped radar."""
+    return dict(item.split('=') for item in FormationSettings(**settings).summary(load_profile(name)).split())
 
 
 def test_settings_tell_what_shapes_values_beyond_radar_and_grid():
-    assert FormationSettings(azimuth_bins=8, range_bins=512, max_range=9.0, threads=3, transform='scipy').summary == (
-        'range_window=hann doppler_window=hann azimuth_window=taylor doppler_bins=0 beamformer=fft '
-        'doppler_reduction=max clutter_removal=none unfold_velocity=false compensate_tdm=true'
-    )
-    capon = dict(item.split('=') for item in FormationSettings(beamformer='capon').summary.split())
+    known = told('fmcw_77ghz_2tx4rx', azimuth_bins=8, range_bins=512, max_range=9.0, threads=3, transform='scipy')
+    assert known == {
+        'range_window': 'hann',
+        'doppler_window': 'hann',
+        'azimuth_window': 'taylor',
+        'doppler_bins': '128',
+        'beamformer': 'fft',
+        'doppler_reduction': 'max',
+        'clutter_removal': 'none',
+        'unfold_velocity': 'false',
+        'compensate_tdm': 'true',
+    }
+    capon = told('fmcw_77ghz_2tx4rx', beamformer='capon')
     assert 'azimuth_window' not in capon
-    assert (capon['diagonal_loading'], capon['forward_backward'], capon['subarray_length']) == ('0.1', 'false', '0')
+    assert (capon['diagonal_loading'], capon['forward_backward'], capon['subarray_length']) == ('0.1', 'false', '8')
+
+
+def test_what_means_the_same_is_told_the_same():
+    name = 'fmcw_77ghz_2tx4rx'
+    assert told(name, doppler_bins=128) == told(name)
+    capon = told(name, beamformer='capon', diagonal_loading=1.0)
+    assert told(name, beamformer='capon', diagonal_loading=1, subarray_length=8) == capon
+    one_sends = 'ofdm_28ghz_400mhz_16rx'
+    assert told(one_sends, compensate_tdm=False) == told(one_sends)
+    assert not {'compensate_tdm', 'unfold_velocity'} & told(one_sends).keys()
+    many = small_ofdm()
+    one_symbol = dataclasses.replace(many, waveform=dataclasses.replace(many.waveform, num_symbols=1))
+    assert FormationSettings().summary(one_symbol) == 'range_window=hann azimuth_window=taylor beamformer=fft'
 
 
 def test_what_settings_tell_makes_them_again():
-    settings = FormationSettings(clutter_removal='ego_motion', unfold_velocity=True, doppler_bins=64)
-    assert FormationSettings().changed(settings.summary.split()) == settings
+    settings = FormationSettings(clutter_removal='ego_motion', unfold_velocity=True, doppler_bins=256)
+    summary = settings.summary(load_profile('fmcw_77ghz_2tx4rx'))
+    assert FormationSettings().changed(summary.split()) == settings
 
 
 @pytest.mark.parametrize('name', profile_names())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from radio_visual_ssl.radar.geometry import OtherRadarError, RadarGeometry, check_same_radar
+from radio_visual_ssl.radar.geometry import OtherRadarError, RadarGeometry, check_same_radar, common_radar
 from radio_visual_ssl.radar.grid import PolarGrid
 from radio_visual_ssl.radar.heatmap import Heatmap, Reference
 
@@ -70,3 +70,11 @@ def test_another_radar_is_refused_by_name_of_both():
 def test_equal_is_only_what_tells_the_very_same():
     assert replace(RADAR, grid=PolarGrid(GRID.range, GRID.azimuth)) == RADAR
     assert replace(RADAR, name='') != RADAR
+
+
+def test_a_radar_of_several_is_what_any_of_them_tells():
+    unknown = replace(RADAR, name='', bandwidth=0.0)
+    formed, other = (replace(RADAR, formation=f'clutter_removal={how}') for how in ('static', 'none'))
+    assert common_radar([('a', unknown), ('b', formed), ('c', RADAR)]) == formed
+    with pytest.raises(OtherRadarError, match='c: expected the radar of a; formation .*=static, got .*=none'):
+        common_radar([('a', unknown), ('b', formed), ('c', other)])
