@@ -262,6 +262,15 @@ def image_to_compressed(
     )
 
 
+def jpeg_to_message(jpeg: bytes, stamp_ns: int, frame_id: str, types: MessageTypes) -> Any:
+    """sensor_msgs/CompressedImage of a JPEG file's bytes as they are, which are taken to be in colour."""
+    return types('sensor_msgs/msg/CompressedImage')(
+        header=header(stamp_ns, frame_id, types),
+        format='rgb8; jpeg compressed bgr8',
+        data=types.array(np.frombuffer(jpeg, np.uint8)),
+    )
+
+
 def image_from_message(message: Any) -> NDArray[np.uint8]:
     """(H, W, 3) uint8 RGB of a sensor_msgs/Image or CompressedImage (JPEG, PNG); a view of the message where it can be.
 
