@@ -45,7 +45,7 @@ setup(
         'fast': ['pyfftw'],
         'gpu': ['torch'],
         'raytrace': ['mitsuba-oidn', 'sionna-rt>=2.2'],
-        'test': ['pytest', 'pytest-timeout'],
+        'test': ['mcap-ros2-support', 'pytest', 'pytest-timeout'],
         'train': ['lightning', 'safetensors', 'torch'],
     },
     entry_points={'console_scripts': ['radio-visual-ssl = radio_visual_ssl.cli:main']},

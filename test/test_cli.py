@@ -119,11 +119,14 @@ def test_imported_clip_is_inspected(radiate_bag: Path, tmp_path: Path) -> None:
 
 
 def test_imported_clip_is_evaluated_with_the_settings_of_its_radar(radiate_bag: Path, tmp_path: Path) -> None:
-    result = run('evaluate', radiate_bag, '--backend', 'cfar', '--json', '--report', 'report', folder=tmp_path)
+    result = run('evaluate', radiate_bag, '--backend', 'cfar', '--json', '--report', 'report', '--ols', folder=tmp_path)
     figures = last_json(result)
     assert (figures['frames'], figures['targets']) == (18, 40)
     assert figures['recall'] >= 0.5
     assert figures['backends']['cfar']['recall'] == figures['recall']
+    assert (figures['ols']['targets'], figures['ols']['by_class']) == ({'pedestrian': 0, 'cyclist': 0, 'car': 5}, False)
+    assert 0 < figures['ols']['average_precision'] < figures['ols']['average_recall']
+    assert 'OLS' in result.stderr
     assert (tmp_path / 'report/errors.png').is_file()
     assert 'most targets in view' in (tmp_path / 'report/report.html').read_text()
 

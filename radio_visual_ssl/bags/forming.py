@@ -30,6 +30,8 @@ class FormReport:
         shape: (range, azimuth) bins of them.
         refused: cubes that no heatmap could be formed from.
         first_fault: of these; None without any.
+        with_clutter: heatmaps from which what stands was not removed by the radar's own velocity, for none was told;
+            None where it was not asked for.
         messages: in the new bag.
     """
 
@@ -41,6 +43,7 @@ class FormReport:
     shape: tuple[int, int]
     refused: int
     first_fault: str | None
+    with_clutter: int | None
     messages: int
 
     def to_json(self) -> dict[str, Any]:
@@ -84,6 +87,7 @@ def form_bag(
     total, written, formed = sum(stream.count for stream in reader.streams.values()), 0, 0
     faults: list[str] = []
     refused: set[int] = set()
+    by_ego_motion, with_clutter = settings.clutter_removal == 'ego_motion', 0
     told: tuple[Any, ...] = (0, 0), ''  # what the last info said: shape, radar and all that may change
     with BagWriter(out, compress=compress) as writer:
         for name in copied:
@@ -92,7 +96,7 @@ def form_bag(
 
         def form(message: RawMessage) -> int:
             """Write what is formed of a cube; returns the number of messages."""
-            nonlocal told
+            nonlocal told, with_clutter
             stamp_ns = stamp_of(message)
             try:
                 frame_id, heatmap = to_heatmap(message)
@@ -100,6 +104,7 @@ def form_bag(
                 faults.append(str(error))
                 refused.add(stamp_ns)
                 return 0
+            with_clutter += by_ego_motion and heatmap.ego_velocity is None
             parts = [(new, messages.heatmap_to_image(heatmap, stamp_ns, frame_id, types))]
             if heatmap.velocity is not None:
                 parts.insert(0, (speed_topic, messages.velocity_to_image(heatmap, stamp_ns, frame_id, types)))
@@ -142,6 +147,7 @@ def form_bag(
         shape=told[0],
         refused=len(faults),
         first_fault=faults[0] if faults else None,
+        with_clutter=with_clutter if by_ego_motion else None,
         messages=written,
     )
 

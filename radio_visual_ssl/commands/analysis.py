@@ -100,6 +100,12 @@ def evaluate(
     hit_distance: Annotated[
         float, typer.Option(help="m from a target's footprint within which a detection hits it.", min=0)
     ] = HIT_DISTANCE,
+    ols: Annotated[
+        bool,
+        typer.Option(
+            '--ols', help="Also CRUW's average precision and recall over location similarity, as ROD2021 has them."
+        ),
+    ] = False,
     report: Annotated[
         Path | None,
         typer.Option(help='Folder for report.html, one page with all figures and pictures, and for these as PNG.'),
@@ -169,6 +175,7 @@ def evaluate(
             localizers,
             view=view,
             hit_distance=hit_distance,
+            ols=ols,
             image_offset_s=camera_offset,
             images=report is not None,
             on_frame=on_frame,
@@ -182,6 +189,13 @@ def evaluate(
     table(f'{paths[0] if len(paths) == 1 else name}, targets in view of the {view}', header, rows)
     at_equal = [[what, *texts] for what, texts in rows_at_equal_false_alarms(figures)]
     table(f'at equal false alarms; {BOUND_NOTE}', ['', *figures], at_equal)
+    for title, similarity in evaluation.ols.items():
+        if similarity.average_precision is None or similarity.average_recall is None:
+            console.print(f'{title}: no targets of the classes {", ".join(similarity.targets)} to judge by OLS')
+        else:
+            told = '' if similarity.by_class else ', of targets of any class, for none is named'
+            both = f'{similarity.average_precision:.1%} and {similarity.average_recall:.1%}'
+            console.print(f'{title}: average precision and recall over OLS {both}{told}')
     for title, metrics in figures.items():
         if metrics.bias_range_m is not None and metrics.bias_azimuth_deg is not None:
             console.print(f'{title}: bias {metrics.bias_range_m:+.2f} m in range, {metrics.bias_azimuth_deg:+.2f} deg')

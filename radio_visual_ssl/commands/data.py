@@ -154,6 +154,60 @@ def import_capture_command(
         print_json({**vars(report), 'path': str(report.path)})
 
 
+@import_app.command('cruw')
+def import_cruw_command(
+    folder: Annotated[
+        Path,
+        typer.Argument(help='Folder of one CRUW sequence, in the layout of ROD2021.', show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
+    annotations: Annotated[
+        Path | None, typer.Option(help="Text file with the targets. Default: the data set's own, if any.")
+    ] = None,
+    calibration: Annotated[
+        Path | None, typer.Option(help="YAML of the camera's calibration. Default: the data set's own, if any.")
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar='TIME',
+            help='When the first frame was taken: seconds since 1970, or as in 2019-04-09T10:11:12Z. '
+            "Default: midnight of the day in the sequence's name.",
+        ),
+    ] = None,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a paired bag of a CRUW (ROD2021) sequence: heatmaps, pictures, calibration and ground truth."""
+    from radio_visual_ssl.datasets.cruw import import_cruw
+    from radio_visual_ssl.datasets.raw_capture import parse_time
+
+    try:
+        start_ns = None if start is None else parse_time(start)
+    except ValueError as error:
+        raise ValueError(f'--start: {error}') from error
+    with progress_bar('importing') as progress:
+        report = import_cruw(
+            folder,
+            out,
+            progress,
+            annotations=annotations,
+            calibration=calibration,
+            start_ns=start_ns,
+            compress=compress,
+        )
+    truth = 'no annotations'
+    if report.targets is not None:
+        truth = f'{report.targets} annotated targets, {report.targets_in_radar_view} of them where the challenge judges'
+    console.print(f'{report.path}: {report.frames} radar frames, {report.images} images, {truth}', soft_wrap=True)
+    if report.incomplete_frames:
+        console.print(f'left out, since they lack a chirp: {report.incomplete_frames} radar frames')
+    if report.without_calibration:
+        console.print(f'without calibration: {report.without_calibration}', soft_wrap=True)
+    if as_json:
+        print_json({**vars(report), 'path': str(report.path)})
+
+
 @import_app.command('radiate')
 def import_radiate_command(
     folder: Annotated[Path, typer.Argument(help='Folder of one RADIATE sequence.', show_default=False)],

@@ -43,5 +43,10 @@ def form(
             f'{report.refused} cubes left out; the first: {report.first_fault}',
             soft_wrap=True,
         )
+    if report.with_clutter:
+        console.print(
+            f"what stands is still in {report.with_clutter} of them, for too little told the radar's own velocity",
+            soft_wrap=True,
+        )
     if as_json:
         print_json(report.to_json())

@@ -16,6 +16,7 @@ from radio_visual_ssl.bags.reader import BagReader, Frame
 from radio_visual_ssl.bags.topics import IMAGE_TOPIC, TRUTH_TOPIC
 from radio_visual_ssl.evaluation.breakdown import Confusion, groups_to_json, per_class, per_visibility
 from radio_visual_ssl.evaluation.metrics import HIT_DISTANCE, FrameMatch, Metrics, View, camera_sector
+from radio_visual_ssl.evaluation.ols import OlsMetrics, OlsTally
 from radio_visual_ssl.evaluation.tally import Tally
 from radio_visual_ssl.radar.formation import FormationSettings
 from radio_visual_ssl.radar.geometry import RadarGeometry, check_same_radar
@@ -78,6 +79,7 @@ class Evaluation:
         sector_known: whether false alarms outside the camera's sector could be left out.
         faults: what of the recordings could not be used, one sentence each.
         recordings: where the frames that were judged come from, in the order of the tallies' recordings.
+        ols_tallies: of each localizer, where location similarity was asked for; else none.
     """
 
     tallies: dict[str, Tally]
@@ -87,11 +89,17 @@ class Evaluation:
     sector_known: bool
     faults: list[str] = field(default_factory=list)
     recordings: tuple[str, ...] = ()
+    ols_tallies: dict[str, OlsTally] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, Metrics]:
         """The figures of each localizer."""
         return {name: tally.metrics() for name, tally in self.tallies.items()}
+
+    @property
+    def ols(self) -> dict[str, OlsMetrics]:
+        """CRUW's figures of each localizer, where they were asked for."""
+        return {name: tally.metrics() for name, tally in self.ols_tallies.items()}
 
     @property
     def notes(self) -> list[str]:
@@ -115,6 +123,10 @@ class Evaluation:
         for evaluation in evaluations:
             for name, tally in tallies.items():
                 tally.extend(evaluation.tallies[name])
+        ols_tallies = {name: OlsTally() for name in first.ols_tallies}
+        for evaluation in evaluations:
+            for name, ols_tally in ols_tallies.items():
+                ols_tally.extend(evaluation.ols_tallies[name])
         return cls(
             tallies,
             first.view,
@@ -123,11 +135,12 @@ class Evaluation:
             all(evaluation.sector_known for evaluation in evaluations),
             [fault for evaluation in evaluations for fault in evaluation.faults],
             tuple(name for evaluation in evaluations for name in evaluation.recordings),
+            ols_tallies,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The figures of the first localizer, those of each under ``backends``, and how they were taken."""
-        backends = {}
+        backends, ols = {}, self.ols
         for name, tally in self.tallies.items():
             records = tally.records()
             groups = {
@@ -137,6 +150,8 @@ class Evaluation:
             confusion = Confusion.of(records)
             named = {'classes': None if confusion is None else confusion.to_json()}
             backends[name] = {**asdict(tally.metrics()), **groups, **named}
+            if name in ols:
+                backends[name]['ols'] = asdict(ols[name])
         return {
             **next(iter(backends.values())),
             'backends': backends,
@@ -153,6 +168,7 @@ def evaluate_frames(
     view: View = 'camera',
     camera: CameraModel | None = None,
     hit_distance: float = HIT_DISTANCE,
+    ols: bool = False,
     source: str = 'frames',
     on_frame: Callable[[EvaluatedFrame], None] | None = None,
 ) -> Evaluation:
@@ -169,6 +185,7 @@ def evaluate_frames(
         view: which targets count, see `radio_visual_ssl.evaluation.metrics`.
         camera: tells which detections lie in the camera's sector, for view 'camera'; None: all are judged.
         hit_distance: m from a target's footprint.
+        ols: whether to judge by CRUW's location similarity, too (`radio_visual_ssl.evaluation.ols`).
         source: where the frames come from, for notes and errors.
         on_frame: called after each frame.
 
@@ -179,6 +196,7 @@ def evaluate_frames(
         raise ValueError('localizers: expected at least one, got none')
     sector = camera_sector(camera) if view == 'camera' and camera is not None else None
     tallies = {name: Tally(view, hit_distance) for name in localizers}
+    ols_tallies = {name: OlsTally() for name in localizers} if ols else {}
     for localizer in localizers.values():
         localizer.reset()
     count = unlabelled = 0
@@ -206,6 +224,8 @@ def evaluate_frames(
                 matches[name] = tallies[name].add(
                     found, frame.truth, sector, withheld.get(name, ()), frame.stamp_ns * 1e-9
                 )
+                if ols:
+                    ols_tallies[name].add([*found, *withheld.get(name, ())], frame.truth)
         count += 1
         if on_frame is not None:
             on_frame(EvaluatedFrame(frame, detections, matches, camera))
@@ -215,7 +235,7 @@ def evaluate_frames(
         if refused == count:
             raise ValueError(f'{source}: expected a heatmap that can be localized, got {count} refused; {first}')
     judged = (source,) if next(iter(tallies.values())).frames else ()
-    return Evaluation(tallies, view, hit_distance, unlabelled, sector is not None, faults, judged)
+    return Evaluation(tallies, view, hit_distance, unlabelled, sector is not None, faults, judged, ols_tallies)
 
 
 def evaluate_bag(
@@ -224,6 +244,7 @@ def evaluate_bag(
     *,
     view: View = 'camera',
     hit_distance: float = HIT_DISTANCE,
+    ols: bool = False,
     radar_topic: str | None = None,
     image_offset_s: float | None = None,
     formation: FormationSettings | None = None,
@@ -240,6 +261,7 @@ def evaluate_bag(
         localizers: by name, at least one.
         view: which targets count, see `radio_visual_ssl.evaluation.metrics`.
         hit_distance: m from a target's footprint.
+        ols: as in `evaluate_frames`.
         radar_topic: heatmaps or cubes; None = what the bag has.
         image_offset_s: s added to the camera's stamps where images are paired; None = as the bag's own pairs were made.
         formation: how heatmaps are formed where the bag holds cubes.
@@ -284,6 +306,7 @@ def evaluate_bag(
         view=view,
         camera=camera,
         hit_distance=hit_distance,
+        ols=ols,
         source=f'{path}: topic {radar_topic}',
         on_frame=on_frame,
     )
@@ -301,6 +324,7 @@ def evaluate_bags(
     *,
     view: View = 'camera',
     hit_distance: float = HIT_DISTANCE,
+    ols: bool = False,
     image_offset_s: float | None = None,
     images: bool = False,
     on_frame: Callable[[str | Path, EvaluatedFrame], None] | None = None,
@@ -312,6 +336,7 @@ def evaluate_bags(
         localizers: by name, at least one.
         view: which targets count, see `radio_visual_ssl.evaluation.metrics`.
         hit_distance: m from a target's footprint.
+        ols: as in `evaluate_frames`.
         image_offset_s: s added to the camera's stamps, see `evaluate_bag`.
         images: whether the frames that on_frame gets carry their images.
         on_frame: called after each frame, with the bag's path.
@@ -337,6 +362,7 @@ def evaluate_bags(
                 localizers,
                 view=view,
                 hit_distance=hit_distance,
+                ols=ols,
                 image_offset_s=image_offset_s,
                 images=images,
                 on_frame=None if on_frame is None else partial(on_frame, path),

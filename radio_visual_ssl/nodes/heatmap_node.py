@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecyclePublisher
 from sensor_msgs.msg import Image
 
@@ -83,6 +85,7 @@ class HeatmapNode(ManagedNode):
         super().__init__('heatmap_node', PARAMETERS)
         self._types = RclpyTypes()
         self._former: HeatmapFormer | None = None
+        self._ego_velocity: NDArray[np.float64] | None = None
         self._info: Any = None
         self._announced: Any = None
         self._preview: Preview | None = None
@@ -148,7 +151,7 @@ class HeatmapNode(ManagedNode):
         """The radar's velocity over the ground, where clutter is removed by it."""
         if self._former is None or self._former.settings.clutter_removal != 'ego_motion':
             return {}
-        velocity = self._former.ego_velocity
+        velocity = self._ego_velocity
         if velocity is None:
             return {'ego_velocity_m_s': 'not told: too little stands, or it passes too fast; nothing is removed'}
         return {'ego_velocity_m_s': f'{velocity[0]:.2f} ahead of the radar, {velocity[1]:.2f} to its left'}
@@ -167,7 +170,7 @@ class HeatmapNode(ManagedNode):
     def _plan(self, profile: RadarProfile) -> None:
         settings = settings_from_parameters(FormationSettings, FORMATION, self.values())
         self._former = HeatmapFormer(profile, settings)
-        self._announced = None
+        self._announced = self._ego_velocity = None
         measured, offered = profile.waveform.slow_time_count > 1, 'velocity' in self._outputs_of
         if measured and not offered:
             self._outputs_of['velocity'] = self.add_output(Image, 'radar/velocity')
@@ -186,6 +189,7 @@ class HeatmapNode(ManagedNode):
             )
         cube = canonical(cube_from_message(message), self._former.profile)
         heatmap = self._former.form(cube)
+        self._ego_velocity = heatmap.ego_velocity
         stamp_ns, frame_id = stamp_to_ns(message.header.stamp), message.header.frame_id
         self._announce(heatmap, stamp_ns, frame_id)
         if heatmap.velocity is not None:

@@ -463,8 +463,6 @@ class HeatmapFormer:
         profile, settings: as given.
         grid: of the heatmaps; the range is half the way over transmitter and receiver, bins are exact.
         range_length: of the range transform, zero padding included.
-        ego_velocity: (2,) m/s of the radar over the ground in the last frame, forward and to the left of it, where
-            ``clutter_removal`` is ``ego_motion``; None where it is not, and where too little was seen to tell.
 
     Raises:
         ValueError: an array without extent along y, transforms shorter than the data, a max_range within the first
@@ -478,7 +476,6 @@ class HeatmapFormer:
         self._plan = FormationPlan.of(profile, self.settings)
         self.grid = self._plan.grid
         self.range_length = self._plan.range_length
-        self.ego_velocity: NDArray[np.float64] | None = None
         folds = len(profile.tx_order) if self.settings.unfold_velocity else 1
         self._velocity = unfolded_velocity(self._plan.velocity, folds).astype(np.float32)
         self._formation = self.settings.summary
@@ -515,7 +512,8 @@ class HeatmapFormer:
         Returns:
             Power in dB above the noise floor, which is estimated from this frame: 0 dB is the median cell that holds
             noise alone. The velocity is that of the strongest Doppler bin of each cell; None for a single slow time.
-            A frame without any noise (all zero) has reference ARBITRARY.
+            A frame without any noise (all zero) has reference ARBITRARY. The radar's own velocity is that by which
+            ``clutter_removal`` took out what stands.
 
         Raises:
             CubeError: another shape than the profile says, samples that are not complex, NaN or infinity.
@@ -523,7 +521,6 @@ class HeatmapFormer:
         self._check(cube)
         with np.errstate(over='ignore', invalid='ignore'):
             beams = self._pipeline.beams(cube)
-            self.ego_velocity = beams.ego_velocity
             level = beams.noise * self._noise_gain
             known = level > 0
             values = beams.power * np.float32(1 / level) if known else beams.power
@@ -544,6 +541,7 @@ class HeatmapFormer:
             carrier_frequency=self.profile.waveform.carrier_frequency,
             bandwidth=self.profile.waveform.bandwidth,
             formation=self._formation,
+            ego_velocity=beams.ego_velocity,
         )
 
     def spectrum(self, cube: NDArray[np.complexfloating]) -> tuple[NDArray[np.complex64], NDArray[np.float64]]:

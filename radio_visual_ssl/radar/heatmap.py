@@ -35,6 +35,8 @@ class Heatmap:
         carrier_frequency: Hz, 0 where unknown.
         bandwidth: Hz, 0 where unknown.
         formation: by which settings the values were made, see `FormationSettings.summary`; '' where unknown.
+        ego_velocity: (2,) m/s of the radar over the ground, forward and to its left, by which what stands was taken
+            out; None where it was not. Messages do not carry it.
 
     Raises:
         ValueError: values or velocity of another shape than the grid.
@@ -49,6 +51,7 @@ class Heatmap:
     carrier_frequency: float = 0.0
     bandwidth: float = 0.0
     formation: str = ''
+    ego_velocity: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         """Check the shapes."""

@@ -127,6 +127,16 @@ def test_what_the_levels_mean_is_told_anew_after_a_cube_of_zeros(recording, tmp_
     assert np.isnan([heatmap.noise_floor for heatmap in heatmaps]).tolist() == [False, True, False, False]
 
 
+def test_heatmaps_that_keep_what_stands_are_counted(recording, formed, tmp_path):
+    assert formed[1].with_clutter == 0
+    bad = spoiled(recording, tmp_path / 'zeros', lambda cube: setattr(cube, 'data', 0 * cube.data))
+    options = ['--formation', 'clutter_removal=ego_motion', '--json']
+    result = CliRunner().invoke(app, ['form', str(bad), '--out', str(tmp_path / 'out'), *options])
+    assert json.loads(result.stdout)['with_clutter'] == 1
+    assert "what stands is still in 1 of them, for too little told the radar's own velocity" in result.stderr
+    assert form_bag(recording, tmp_path / 'plain').with_clutter is None
+
+
 def test_the_command_forms_as_it_is_told(recording, tmp_path):
     options = ['--formation', 'azimuth_bins=32', '--formation', 'clutter_removal=static', '--json']
     result = CliRunner().invoke(app, ['form', str(recording), '--out', str(tmp_path / 'a [b]'), *options])

@@ -369,8 +369,8 @@ def test_the_radar_tells_how_fast_it_is_carried_along_a_street(tmp_path):
         places = [message.transforms[0].transform.translation.x for _, message in bag.messages('/tf')]
         speed = 2 * (places[1] - places[0])
         for _, message in bag.messages('/radar/cube'):
-            former.form(canonical(cube_from_message(message), profile))
-            np.testing.assert_allclose(former.ego_velocity, (speed, 0), atol=0.2)
+            heatmap = former.form(canonical(cube_from_message(message), profile))
+            np.testing.assert_allclose(heatmap.ego_velocity, (speed, 0), atol=0.2)
 
 
 @pytest.mark.parametrize('instances', [1, 2, 3, 6, 17, 60, 61])
