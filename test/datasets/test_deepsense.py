@@ -194,6 +194,16 @@ def test_sequences_are_imported_alone_and_the_camera_is_shifted(scenario, tmp_pa
     assert bag.stamps('/camera/image_raw/compressed').tolist() == [first_stamp() - 250_000_000]
 
 
+def test_rows_of_the_same_time_stay_two_frames(scenario, tmp_path):
+    index = scenario / 'scenario31_dev.csv'
+    index.write_text(index.read_text().replace('16:45:05-900000', '16:45:05-799123'))
+    report = import_deepsense(scenario, tmp_path / 'x', bearing=135)
+    assert (report.frames, report.images, report.targets) == (2, 2, 2)
+    frames = list(BagReader(tmp_path / 'x').frames())
+    assert [frame.stamp_ns for frame in frames] == [first_stamp(), first_stamp()]
+    assert [len(frame.truth) for frame in frames] == [1, 1]
+
+
 def test_midnight_is_followed_by_the_next_day(scenario, tmp_path):
     index = scenario / 'scenario31_dev.csv'
     text = index.read_text().replace('16:45:05-799123', '23:59:59-950000').replace('16:45:05-900000', '00:00:00-40000')
