@@ -231,3 +231,62 @@ def import_radiate_command(
         console.print(f'listed but without a picture: {report.missing_scans} scans, {report.missing_images} images')
     if as_json:
         print_json({**vars(report), 'path': str(report.path)})
+
+
+@import_app.command('deepsense')
+def import_deepsense_command(
+    folder: Annotated[
+        Path, typer.Argument(help='Folder of one DeepSense 6G scenario, or the CSV in it.', show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(help='The new bag; never overwritten.', show_default=False)],
+    bearing: Annotated[
+        float | None,
+        typer.Option(
+            metavar='DEG',
+            help='Where the radar looks, clockwise from north; without it no ground truth is written.',
+            show_default=False,
+        ),
+    ] = None,
+    radar: Annotated[
+        str | None,
+        typer.Option(
+            help='Radar profile: a name in config/radars/ or a YAML file. Default: that of scenarios 9, 31 to 34.',
+            show_default=False,
+        ),
+    ] = None,
+    sequences: Annotated[
+        list[int] | None,
+        typer.Option('--sequence', metavar='N', help='Only rows of this seq_index; repeatable.', show_default=False),
+    ] = None,
+    camera_offset: ImageOffset = 0.0,
+    compress: Annotated[bool, typer.Option('--compress', help='Compress the bag with zstd.')] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a paired bag of a DeepSense 6G scenario: radar cubes, images and the other unit's place."""
+    from radio_visual_ssl.datasets.deepsense import import_deepsense
+
+    options = {'bearing': '--bearing', 'camera_offset': '--camera-offset', 'radar': '--radar'}
+    with named_as_options(**options), progress_bar('importing') as progress:
+        report = import_deepsense(
+            folder,
+            out,
+            radar=radar,
+            bearing=bearing,
+            camera_offset=camera_offset,
+            sequences=sequences or (),
+            progress=progress,
+            compress=compress,
+        )
+    console.print(
+        f'{report.path}: {report.frames} frames of radar {report.radar!r}, {report.images} images, '
+        f'{report.targets} positions of unit 2'
+    )
+    if report.bearing is None:
+        console.print('no ground truth: --bearing must tell where the radar looks')
+    if report.missing_frames or report.missing_images or report.missing_positions:
+        console.print(
+            f'missing: {report.missing_frames} radar files, {report.missing_images} pictures, '
+            f'{report.missing_positions} positions'
+        )
+    if as_json:
+        print_json({**vars(report), 'path': str(report.path)})
