@@ -12,6 +12,7 @@ from radio_visual_ssl.commands import (
     forming,
     learn_export,
     learn_label,
+    learn_masks,
     learn_train,
     recording,
     study,
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
 )
-for module in (recording, data, forming, learn_train, learn_label, analysis, tuning, learn_export, study):
+for module in (recording, data, forming, learn_masks, learn_train, learn_label, analysis, tuning, learn_export, study):
     module.register(app)
 for verb in (*app.registered_commands, *data.import_app.registered_commands):
     verb.cls = Verb

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Single values of nested settings, replaced by name."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 import yaml
+
+Settings = TypeVar('Settings', bound=Any)
 
 
 def overridden(content: Mapping[str, Any], overrides: Sequence[str], option: str = '--set') -> dict[str, Any]:
@@ -35,6 +38,31 @@ def overridden(content: Mapping[str, Any], overrides: Sequence[str], option: str
         except yaml.YAMLError as error:
             raise ValueError(f'{option} {text}: expected a value in YAML, got {error}') from error
     return result
+
+
+def changed(settings: Settings, overrides: Sequence[str], option: str, fixed: Collection[str] = ()) -> Settings:
+    """A dataclass of plain values with some replaced.
+
+    Args:
+        settings: the dataclass; it stays as it is.
+        overrides: each ``name=value``, the value as YAML.
+        option: that they were given by, for messages.
+        fixed: names that are not to be replaced.
+
+    Raises:
+        ValueError: another form, an unknown name, or a value of another type or that the dataclass refuses; the message
+            tells which.
+    """
+    known = [field.name for field in fields(settings) if field.name not in fixed]
+    values = overridden({}, overrides, option)
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f'{option} {name}: expected one of {", ".join(known)}')
+        usual = getattr(settings, name)
+        kind = (int, float) if isinstance(usual, float) else type(usual)
+        if not isinstance(value, kind) or isinstance(value, bool) != isinstance(usual, bool):
+            raise ValueError(f'{option} {name}: expected a value like {usual!r}, got {value!r}')
+    return replace(settings, **values)
 
 
 def with_overrides(where: str, overrides: Sequence[str], option: str = '--set') -> str:

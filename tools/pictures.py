@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from radio_visual_ssl.bags.contact_sheet import draw_contact_sheet
+from radio_visual_ssl.learning.bag_selection import expand_bags
+from radio_visual_ssl.learning.mask_sheet import draw_mask_sheet
+from radio_visual_ssl.learning.recordings import open_recordings
 from radio_visual_ssl.radar.formation import FormationSettings
 from radio_visual_ssl.radar.profile import load_profile
 from radio_visual_ssl.radar.quicklook import draw_quick_look, quick_look
@@ -24,7 +27,7 @@ SCENES = {'parking_lot': 4, 'street': 1, 'indoor_hall': 13}
 
 
 def main() -> None:
-    """A raw capture of the parking lot, looked into, and a contact sheet of each scene."""
+    """A raw capture of the parking lot, looked into, a contact sheet of each scene, and masks of what moves."""
     for scene, seed in SCENES.items():
         with tempfile.TemporaryDirectory() as folder:
             plan = DatasetPlan(scene, 'ofdm_28ghz_400mhz_16rx', 2, seed, instances=1, rate=0.4, image_size=(640, 480))
@@ -32,6 +35,11 @@ def main() -> None:
             picture = IMAGES / f'simulation_{scene}.png'
             draw_contact_sheet(Path(folder) / 'set' / plan.instance(0).bag, picture, count=2)
             print(picture)
+    with tempfile.TemporaryDirectory() as folder:
+        plan = DatasetPlan('parking_lot', 'ofdm_28ghz_100mhz_8rx', 320, seed=7, instances=8, rate=2)
+        generate(plan, Path(folder) / 'set')
+        recordings = open_recordings(expand_bags([Path(folder) / 'set']), cache=Path(folder) / 'cache')
+        print(draw_mask_sheet(recordings, IMAGES / 'masks.png', count=8))
     profile = load_profile('fmcw_77ghz_2tx4rx')
     with tempfile.TemporaryDirectory() as folder:
         capture = Path(folder) / 'parking_lot.npy'

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from radio_visual_ssl.commands.options import Json
+from radio_visual_ssl.commands.options import Json, MaskSetting
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar, table
 from radio_visual_ssl.optional_packages import needed_by
-from radio_visual_ssl.overrides import overridden, with_overrides
+from radio_visual_ssl.overrides import changed, overridden, with_overrides
+from radio_visual_ssl.vision.mask_settings import MaskSettings
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.attention_labels import AttentionModel
@@ -75,6 +76,7 @@ def label(
         str,
         typer.Option(help="'motion' (what moves before a camera that stands), or a topic with masks or detections."),
     ] = 'motion',
+    mask_setting: MaskSetting = NO_TEXTS,
     wrong_masks: Annotated[
         float,
         typer.Option(help='Share of the masks to be exchanged between frames, to study what that costs.', min=0, max=1),
@@ -194,10 +196,16 @@ def label(
     alone = [path for path in bags if sets and path not in sets]
     parts += [expand_bags(alone)] if alone else []
     paths = list(dict.fromkeys(path for part in parts for path in part))
+    about = RecordingSettings(
+        masks=masks,
+        mask_settings=changed(MaskSettings(), mask_setting, '--mask-setting'),
+        camera_pose=camera_pose,
+        wrong_masks=wrong_masks,
+    )
     with progress_bar('opening bags') as progress:
         recordings = open_recordings(
             paths,
-            RecordingSettings(masks=masks, camera_pose=camera_pose, wrong_masks=wrong_masks),
+            about,
             cache,
             workers,
             progress,
@@ -214,6 +222,7 @@ def label(
     if chosen not in WITH_CALIBRATION and not any(planes):
         methods = default_methods(contrastive)
     provenance: dict[str, Any] = {'masks': masks, 'wrong_masks': wrong_masks, 'camera_pose': camera_pose}
+    provenance |= {'mask_settings': mask_setting} if mask_setting else {}
     provenance |= {key: str(value) for key, value in (('model', model), ('relabel', relabel)) if value is not None}
     with progress_bar('labelling') as progress:
         labelling = make_labels(

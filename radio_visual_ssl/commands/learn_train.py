@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radio_visual_ssl.commands.options import Json
+from radio_visual_ssl.commands.options import Json, MaskSetting
 from radio_visual_ssl.commands.output import check_writable, console, print_json, progress_bar
 from radio_visual_ssl.optional_packages import needed_by
-from radio_visual_ssl.overrides import overridden, with_overrides
+from radio_visual_ssl.overrides import changed, overridden, with_overrides
+from radio_visual_ssl.vision.mask_settings import MaskSettings
 
 if TYPE_CHECKING:
     from radio_visual_ssl.learning.label_set import LabelSet
@@ -80,6 +81,7 @@ def train(
             '--truth).'
         ),
     ] = 'motion',
+    mask_setting: MaskSetting = NO_TEXTS,
     camera_pose: Annotated[
         str, typer.Option(help='Any name, if the camera stood alike in all bags; the same in label. Default: none.')
     ] = '',
@@ -135,7 +137,12 @@ def train(
     given = None if labels is None else LabelSet.load(labels)
     check_writable('--out', out)
     training, others = _parts(bags, validation)
-    about = RecordingSettings(masks=masks, camera_pose=camera_pose, wrong_masks=wrong_masks)
+    about = RecordingSettings(
+        masks=masks,
+        mask_settings=changed(MaskSettings(), mask_setting, '--mask-setting'),
+        camera_pose=camera_pose,
+        wrong_masks=wrong_masks,
+    )
     with progress_bar('opening bags') as progress:
         recordings = open_recordings([*training, *others], about, cache, workers, progress)
     told = process_rank() == 0
@@ -151,6 +158,7 @@ def train(
         figures = {'validation_loss': report.validation_loss, 'labels': report.labels}
     else:
         seen = {'masks': masks, 'wrong_masks': wrong_masks}
+        seen |= {'mask_settings': mask_setting} if mask_setting else {}
         report = train_contrastive(chosen, settings, out, provenance=seen, **common)
         figures = {'validation_loss': report.validation_loss, 'peak_superiority': report.peak_superiority}
     if not told:

@@ -29,6 +29,15 @@ Formation = Annotated[
         help='How heatmaps are formed, as in clutter_removal=ego_motion (formation.* of heatmap_node); repeatable.',
     ),
 ]
+MaskSetting = Annotated[
+    list[str],
+    typer.Option(
+        '--mask-setting',
+        metavar='NAME=VALUE',
+        help='How pictures are segmented for --masks motion, as in smallest=0.001 (the verb masks shows what comes of '
+        'it); repeatable.',
+    ),
+]
 Bag = Annotated[Path, typer.Argument(help='A rosbag2 folder (metadata.yaml + MCAP).', show_default=False)]
 ImageOffset = Annotated[
     float, typer.Option('--camera-offset', metavar='S', help="Seconds added to the camera's stamps before pairing.")

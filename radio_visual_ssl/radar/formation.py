@@ -3,13 +3,13 @@
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radio_visual_ssl.overrides import overridden
+from radio_visual_ssl.overrides import changed
 from radio_visual_ssl.radar.beamforming import BeamPlan, VirtualArray, capon_weights, subarrays
 from radio_visual_ssl.radar.cube import CubeError
 from radio_visual_ssl.radar.doppler_beams import (
@@ -128,16 +128,7 @@ class FormationSettings:
             ValueError: another form, an unknown name, or a value of another type or out of range; the message tells
                 which, by the name of the option ``--formation``.
         """
-        known = [field.name for field in fields(self) if field.name not in fixed]
-        values = overridden({}, overrides, '--formation')
-        for name, value in values.items():
-            if name not in known:
-                raise ValueError(f'--formation {name}: expected one of {", ".join(known)}')
-            usual = getattr(self, name)
-            kind = (int, float) if isinstance(usual, float) else type(usual)
-            if not isinstance(value, kind) or isinstance(value, bool) != isinstance(usual, bool):
-                raise ValueError(f'--formation {name}: expected a value like {usual!r}, got {value!r}')
-        return replace(self, **values)
+        return changed(self, overrides, '--formation', fixed)
 
     def summary(self, profile: RadarProfile) -> str:
         """What shapes the values of a radar's heatmaps beyond its grid, 'name=value name=value' as in HeatmapInfo.msg.
