@@ -141,12 +141,9 @@ def import_capture_command(
     as_json: Json = False,
 ) -> None:
     """Make a bag of radar cubes of a raw capture; `pair` puts it together with the camera's."""
-    from radio_visual_ssl.datasets.raw_capture import import_capture, parse_time
+    from radio_visual_ssl.datasets.raw_capture import import_capture
 
-    try:
-        start_ns = parse_time(start)
-    except ValueError as error:
-        raise ValueError(f'--start: {error}') from error
+    start_ns = _nanoseconds(start)
     with named_as_options(period='--period', start='--start'), progress_bar('importing') as progress:
         report = import_capture(capture, radar, out, start_ns, period, progress, compress=compress)
     console.print(f'{report.path}: {report.frames} frames of radar {report.radar!r}')
@@ -180,12 +177,8 @@ def import_cruw_command(
 ) -> None:
     """Make a paired bag of a CRUW (ROD2021) sequence: heatmaps, pictures, calibration and ground truth."""
     from radio_visual_ssl.datasets.cruw import import_cruw
-    from radio_visual_ssl.datasets.raw_capture import parse_time
 
-    try:
-        start_ns = None if start is None else parse_time(start)
-    except ValueError as error:
-        raise ValueError(f'--start: {error}') from error
+    start_ns = None if start is None else _nanoseconds(start)
     with progress_bar('importing') as progress:
         report = import_cruw(
             folder,
@@ -290,3 +283,13 @@ def import_deepsense_command(
         )
     if as_json:
         print_json({**vars(report), 'path': str(report.path)})
+
+
+def _nanoseconds(start: str) -> int:
+    """Since 1970, of the time that --start gives."""
+    from radio_visual_ssl.datasets.raw_capture import parse_time
+
+    try:
+        return parse_time(start)
+    except ValueError as error:
+        raise ValueError(f'--start: {error}') from error

@@ -374,6 +374,6 @@ def _parse_sequence(text: str | None, where: str) -> int:
 
 def _file(folder: Path, cell: str | None) -> Path | None:
     """The file that a cell names relative to the index, if it is there."""
-    name = (cell or '').strip().lstrip('./')
+    name = (cell or '').strip().removeprefix('.').lstrip('/')
     path = folder / name
     return path if name and path.is_file() else None

@@ -209,8 +209,7 @@ def check_radars(radars: Mapping[str, RadarGeometry], reader: 'BagReader') -> No
         return
     (first, radar), *others = radars.items()
     for name, other in others:
-        check_same_radar(radar, other, name, f'a model of the same radar as {first}')
-        radar = radar.filled_in(other)
+        radar = check_same_radar(radar, other, name, f'a model of the same radar as {first}')
     heatmaps = reader.radar_geometry()
     if heatmaps is not None:
         expected = f'heatmaps of the radar that {first} learned from'

@@ -354,8 +354,7 @@ def evaluate_bags(
         if known is None and radar is not None:
             known = path, radar
         elif known is not None and radar is not None:
-            check_same_radar(known[1], radar, str(path), f'the radar of {known[0]}')
-            known = known[0], known[1].filled_in(radar)
+            known = known[0], check_same_radar(known[1], radar, str(path), f'the radar of {known[0]}')
     return Evaluation.joined(
         [
             evaluate_bag(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from radio_visual_ssl.evaluation.pictures import legend_below, save_figure
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel
 from radio_visual_ssl.learning.label_set import RecordingLabels
+from radio_visual_ssl.learning.mask_sheet import COLOURS, draw_mask
 from radio_visual_ssl.learning.recordings import Recording
 from radio_visual_ssl.models.attention import find_peaks
 from radio_visual_ssl.radar.grid import CartesianGrid, polar_to_cartesian
@@ -19,7 +20,6 @@ from radio_visual_ssl.radar.grid import CartesianGrid, polar_to_cartesian
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = ('#56B4E9', '#E69F00', '#009E73', '#F0E442', '#CC79A7', '#D55E00')
 _MAX_RANGE = 50.0  # m
 _ROWS = 600
 _CONTOURS = (0.2, 0.6)  # of the attention's peak
@@ -91,11 +91,8 @@ def draw_attention_panels(
     if labels is not None:
         label_of = {int(labels.instance[number]): number for number in labels.of_frame(frame) if labels.kept[number]}
     for number, mask in enumerate(masks):
-        colour = _COLOURS[number % len(_COLOURS)]
-        canvas = np.zeros((full[1], full[0]))
-        canvas[mask.top : mask.top + mask.height, mask.left : mask.left + mask.width] = mask.mask
-        camera_axes.contourf(canvas, levels=[0.5, 1.5], colors=[colour], alpha=0.55)
-        camera_axes.contour(canvas, levels=[0.5], colors=[colour], linewidths=1.5)
+        colour = COLOURS[number % len(COLOURS)]
+        draw_mask(camera_axes, mask, colour)
         filled_rows, filled_columns = np.nonzero(mask.mask)
         _write_number(
             camera_axes, str(number + 1), mask.left + filled_columns.mean(), mask.top + filled_rows.mean(), colour
@@ -118,7 +115,7 @@ def draw_attention_panels(
     legend_below(top_axes, handles)
     places = np.column_stack([peaks[:, 0] * np.sin(peaks[:, 1]), peaks[:, 0] * np.cos(peaks[:, 1])])
     for group in groups_of_near(places, _APART * max_range):
-        text, colour = ', '.join(str(number + 1) for number in group), _COLOURS[group[0] % len(_COLOURS)]
+        text, colour = ', '.join(str(number + 1) for number in group), COLOURS[group[0] % len(COLOURS)]
         x, y = places[group[0]]
         _write_number(top_axes, text, x, y, colour, offset=(9, 7))
     top_axes.set(xlim=(side, -side), ylim=(0, max_range), xlabel='left (m)', ylabel='forward (m)')

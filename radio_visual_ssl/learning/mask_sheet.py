@@ -10,12 +10,14 @@ import numpy as np
 
 from radio_visual_ssl.evaluation.pictures import save_figure
 from radio_visual_ssl.learning.recordings import Recording
+from radio_visual_ssl.vision.masks import TargetMask
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLUMNS = 4
-_COLOURS = ('#56B4E9', '#E69F00', '#009E73', '#F0E442', '#CC79A7', '#D55E00')
+COLOURS = ('#56B4E9', '#E69F00', '#009E73', '#F0E442', '#CC79A7', '#D55E00')
+"""Of masks and what belongs to them, in turn."""
 _PANEL = 3.4  # inches
 
 
@@ -102,10 +104,14 @@ def _draw(axes: 'Axes', recording: Recording, frame: int) -> None:
     axes.imshow(np.asarray(recording.images[frame]), extent=(0, width, height, 0))
     masks = recording.masks(frame)
     for number, mask in enumerate(masks):
-        colour = _COLOURS[number % len(_COLOURS)]
-        axes.contourf(mask.full(), levels=[0.5, 1.5], colors=[colour], alpha=0.4)
-        style = 'dashed' if mask.doubtful else 'solid'
-        axes.contour(mask.full(), levels=[0.5], colors=[colour], linewidths=1.3, linestyles=style)
+        draw_mask(axes, mask, COLOURS[number % len(COLOURS)], 'dashed' if mask.doubtful else 'solid')
     seconds = (recording.stamps_ns[frame] - recording.stamps_ns[0]) * 1e-9
     said = f'{len(masks)} mask{"s" * (len(masks) != 1)}' if recording.segmented[frame] else 'not segmented'
     axes.set_title(f'{recording.name}, {seconds:.1f} s: {said}', fontsize=9, loc='left')
+
+
+def draw_mask(axes: 'Axes', mask: TargetMask, colour: str, outline: str = 'solid') -> None:
+    """Draws a mask over the picture, in pixels of the picture as recorded."""
+    whole = mask.full()
+    axes.contourf(whole, levels=[0.5, 1.5], colors=[colour], alpha=0.5)
+    axes.contour(whole, levels=[0.5], colors=[colour], linewidths=1.5, linestyles=outline)

@@ -230,10 +230,7 @@ class _BagArrays:
         frame_id, new = other[0], RadarGeometry.of(other[1])
         if frame_id != first_id:
             raise RecordingError(f'{place}: frame_id: expected {first_id!r} throughout, got {frame_id!r}')
-        if known is None:
-            return new
-        check_same_radar(known, new, place, 'the radar of the first one')
-        return known.filled_in(new)
+        return check_same_radar(known or new, new, place, 'the radar of the first one')
 
     # Camera -----------------------------------------------------------------------------------------------------------
 

@@ -291,9 +291,7 @@ def open_recordings(
     for path in paths:
         opened.append(open_recording(path, settings, cache))
         radar = opened[-1].geometry
-        if known is not None:
-            check_same_radar(known, radar, str(path), f'the radar of {opened[0].path}')
-        known = radar if known is None else known.filled_in(radar)
+        known = check_same_radar(known or radar, radar, str(path), f'the radar of {opened[0].path}')
         if progress is not None:
             progress(len(opened), len(paths))
     return opened

@@ -62,10 +62,6 @@ class RadarGeometry:
                 return f'{name}: expected {expected / scale:g} {unit}, got {got / scale:g} {unit}'
         return self.grid.difference(other.grid) or self._formed_otherwise(other)
 
-    def filled_in(self, other: 'RadarGeometry') -> 'RadarGeometry':
-        """This one, and what it does not know as another one of the same radar knows it."""
-        return replace(self, **{name: getattr(self, name) or getattr(other, name) for name in _MAY_BE_UNKNOWN})
-
     def _formed_otherwise(self, other: 'RadarGeometry') -> str:
         """The settings of the formation that differ, among those that both tell."""
         mine, theirs = (dict(item.partition('=')[::2] for item in each.formation.split()) for each in (self, other))
@@ -74,7 +70,7 @@ class RadarGeometry:
         return f'formation of the heatmaps: expected {expected}, got {got}' if differing else ''
 
 
-def check_same_radar(known: RadarGeometry, other: RadarGeometry, what: str, expected: str) -> None:
+def check_same_radar(known: RadarGeometry, other: RadarGeometry, what: str, expected: str) -> RadarGeometry:
     """Refuse another radar.
 
     Args:
@@ -83,12 +79,17 @@ def check_same_radar(known: RadarGeometry, other: RadarGeometry, what: str, expe
         what: is of the other one, such as a bag's path.
         expected: which radar that should be, such as 'the radar of bag_1'.
 
+    Returns:
+        The known one, and what it did not know as the other one does: what one thing does not tell is to hide no
+        difference between others.
+
     Raises:
         OtherRadarError: 'what: expected the radar of bag_1; thing: expected ..., got ...'.
     """
     difference = known.difference(other)
     if difference:
         raise OtherRadarError(f'{what}: expected {expected}; {difference}')
+    return replace(known, **{name: getattr(known, name) or getattr(other, name) for name in _MAY_BE_UNKNOWN})
 
 
 def common_radar(radars: Iterable[tuple[str, RadarGeometry]]) -> RadarGeometry:
@@ -102,6 +103,5 @@ def common_radar(radars: Iterable[tuple[str, RadarGeometry]]) -> RadarGeometry:
     """
     (first, known), *others = radars
     for what, radar in others:
-        check_same_radar(known, radar, what, f'the radar of {first}')
-        known = known.filled_in(radar)
+        known = check_same_radar(known, radar, what, f'the radar of {first}')
     return known
