@@ -102,8 +102,13 @@ def label(
         float, typer.Option(help='m from where people and cyclists reflect on average to their middle, added.')
     ] = 0.0,
     vehicle_depth: Annotated[
-        float, typer.Option(help='The same of vehicles, told by class or mask; 1 suits cars and vans.')
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help='The same of vehicles, told by class or mask; 1 suits cars and vans. Default: by heading and size, '
+            'learned from labels and masks of a radar that stands.',
+            show_default=False,
+        ),
+    ] = None,
     relabel: Annotated[
         Path | None, typer.Option(help='Localizer checkpoint whose detections are radar peaks too: one more round.')
     ] = None,

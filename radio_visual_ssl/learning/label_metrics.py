@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.evaluation.metrics import footprint_distance
 from radio_visual_ssl.learning.self_labels import SelfLabels
+from radio_visual_ssl.learning.vehicle_shape import depth_to_middle
 from radio_visual_ssl.radar.grid import turned_towards
 from radio_visual_ssl.radar.ground import to_ground
 from radio_visual_ssl.radar.target import Target
@@ -72,10 +73,8 @@ def near_face(target: Target) -> tuple[float, float]:
     length, width, _ = target.size
     if not (length > 0 and width > 0 and np.isfinite(target.heading)) or target.range == 0:
         return target.range, target.slant_range
-    turned = target.azimuth - target.heading
-    along, across = abs(np.cos(turned)), abs(np.sin(turned))
-    depth = min(length / 2 / max(along, 1e-12), width / 2 / max(across, 1e-12))
-    ground = max(target.range - depth, 0.0)
+    depth = depth_to_middle(length, width, np.array(target.azimuth - target.heading))
+    ground = max(target.range - float(depth), 0.0)
     height = np.sqrt(max(target.slant_range**2 - target.range**2, 0.0))
     return ground, float(np.hypot(ground, height))
 

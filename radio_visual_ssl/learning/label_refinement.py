@@ -6,6 +6,9 @@ errs by what geometry alone cannot tell. The peak errs by where on the target it
 people are about as deep as their masks are wide, and a vehicle that looks narrow stands lengthways. So the two are
 weighed by their variances: a pedestrian's label moves to its peak, that of a van from behind stays where the map says.
 
+Labels of vehicles then move from the side that the radar sees to the middle, as far as their heading and size say, both
+of which are learned from the labels and masks themselves (:mod:`learning.vehicle_shape`).
+
 Metres come from the labels themselves: azimuths against columns tell how many radians a pixel is wide, so that no
 camera calibration is needed.
 """
@@ -18,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import siegelslopes
 
+from radio_visual_ssl.learning.label_tracks import link_labels, track_headings
 from radio_visual_ssl.learning.mask_features import FEATURES
 from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
 from radio_visual_ssl.learning.self_labels import SelfLabels
+from radio_visual_ssl.learning.vehicle_shape import common_size, depth_to_middle
 from radio_visual_ssl.radar.grid import turned_towards
 
 _COLUMN, _WIDTH, _HEIGHT, _FILL = (FEATURES.index(name) for name in ('column', 'log_width', 'log_height', 'log_fill'))
@@ -28,6 +33,7 @@ _LEAST_LABELS = 30  # of a camera pose, to learn from how many radians a pixel i
 _MOST_LABELS = 1500  # that are looked at: slopes of all pairs are taken
 _AXIS_STEPS = 3  # in which the azimuth is found that the camera looks in
 _LEAST_EXTENT = 0.3  # m
+_LEAST_DETECTED = 0.3  # of a label that tells where its vehicle goes
 _VEHICLE_DEPTHS = 1.8, 6.0  # m: masks may be cut, or of two vehicles
 _LEAST_MAP_STD = 0.25  # m
 _MOST_WANDERING = 0.75  # of the variance of peaks around the map: the map is never wholly right
@@ -40,13 +46,16 @@ class RefinementSettings:
 
     Attributes:
         towards_peaks: weigh the map's answer and the likeliest radar peak by their variances.
-        person_depth, vehicle_depth: m, from where the target reflects on average to its middle, added along the range;
-            0 = labels stay where it reflects. What is a vehicle is told by the mask's class, where it is one of these
-            below in whatever case, else by its silhouette.
+        person_depth: m, from where people and cyclists reflect on average to their middle, added along the range;
+            0 = labels stay where they reflect.
+        vehicle_depth: m, the same of vehicles, whatever their heading; None = by their heading and size, where the
+            radar stands. What is a vehicle is told by the mask's class, where it is one of these below in whatever
+            case, else by its silhouette.
         vehicle_classes, small_classes: names of classes, as detectors have them, of vehicles and of all that is small.
         vehicle_silhouette: m^2, from which a target is a vehicle, of the mask's area times the share of its box that it
             fills: in the median 3 of cars that move, 1.4 of far cyclists from the side, whose masks are too wide.
-        vehicle_ground: m^2 that a vehicle covers, 4.4 m by 1.8 m: one that looks narrow is the longer along the range.
+        vehicle_size: m, length and width of a common vehicle, from which those that are seen may differ; one that looks
+            narrow is the longer along the range.
 
     Raises:
         ValueError: a value out of range.
@@ -54,27 +63,30 @@ class RefinementSettings:
 
     towards_peaks: bool = True
     person_depth: float = 0.0
-    vehicle_depth: float = 0.0
+    vehicle_depth: float | None = None
     vehicle_classes: tuple[str, ...] = ('car', 'van', 'truck', 'bus', 'vehicle', 'trailer', 'train', 'tram')
     small_classes: tuple[str, ...] = (
         'person', 'pedestrian', 'cyclist', 'rider', 'bicycle', 'motorcycle', 'motorcyclist', 'scooter', 'dog',
     )  # fmt: skip
     vehicle_silhouette: float = 1.8
-    vehicle_ground: float = 8.0
+    vehicle_size: tuple[float, float] = (4.4, 1.8)
 
     def __post_init__(self) -> None:
         """Check the values."""
         for name in ('person_depth', 'vehicle_depth'):
-            if not 0 <= getattr(self, name) <= 20:
-                raise ValueError(f'{name}: expected a number of metres from 0 to 20, got {getattr(self, name)}')
-        for name in ('vehicle_silhouette', 'vehicle_ground'):
-            if not getattr(self, name) > 0:
-                raise ValueError(f'{name}: expected a positive number of m^2, got {getattr(self, name)}')
+            depth = getattr(self, name)
+            if depth is not None and not 0 <= depth <= 20:
+                raise ValueError(f'{name}: expected a number of metres from 0 to 20, got {depth}')
+        if not self.vehicle_silhouette > 0:
+            raise ValueError(f'vehicle_silhouette: expected a positive number of m^2, got {self.vehicle_silhouette}')
+        length, width = self.vehicle_size
+        if not 0 < width <= length <= 30:
+            raise ValueError(f'vehicle_size: expected metres, 0 < width <= length <= 30, got {self.vehicle_size}')
 
     @property
     def changes_nothing(self) -> bool:
         """Whether labels stay as they are."""
-        return not (self.towards_peaks or self.person_depth or self.vehicle_depth)
+        return not (self.towards_peaks or self.person_depth or self.vehicle_depth != 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +100,9 @@ class _Masks:
     peak_variance: NDArray[np.float64]  # (N, 2) m^2 and rad^2
     group: NDArray[np.str_]
     label: NDArray[np.str_]  # '' where the class is not known
+    trust: NDArray[np.float64]
+    recording: NDArray[np.int64]
+    seconds: NDArray[np.float64]  # of the frame
 
 
 def refine_labels(
@@ -95,6 +110,7 @@ def refine_labels(
     evidence: Sequence[RecordingEvidence],
     usable: Collection[str],
     settings: RefinementSettings = RefinementSettings(),
+    stands: bool = True,
 ) -> tuple[SelfLabels, list[str]]:
     """Labels nearer to where their targets are; which are how sure stays as it is.
 
@@ -106,6 +122,7 @@ def refine_labels(
         evidence: of the recordings, that the labels were made from.
         usable: map groups that have labels.
         settings: see `RefinementSettings`.
+        stands: whether the radar does: else what moves before it does not tell its heading.
 
     Returns:
         Labels, (N,) as given, and the map groups that stayed as they are although something was asked for.
@@ -123,16 +140,52 @@ def refine_labels(
             left.append(group)
             continue
         metres = scale * labels.range[own]
-        large = masks.compact_area[own] * metres**2 >= settings.vehicle_silhouette
+        across = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
+        area = masks.compact_area[own] * metres**2
         name = np.char.lower(masks.label[own])
+        large = area >= settings.vehicle_silhouette
         vehicle = np.isin(name, settings.vehicle_classes) | (large & ~np.isin(name, settings.small_classes))
         if settings.towards_peaks:
-            across = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
-            depth = np.clip(settings.vehicle_ground / across, *_VEHICLE_DEPTHS)
-            along = np.where(vehicle, depth, across)
+            along = np.where(vehicle, np.clip(math.prod(settings.vehicle_size) / across, *_VEHICLE_DEPTHS), across)
             place[own], variance[own] = _towards_peaks(labels, masks, own, np.column_stack((along, across)))
-        place[own, 0] += np.where(vehicle, settings.vehicle_depth, settings.person_depth)
+        place[own[~vehicle], 0] += settings.person_depth
+        vehicles = own[vehicle]
+        if settings.vehicle_depth is not None:
+            place[vehicles, 0] += settings.vehicle_depth
+        elif stands:
+            turned = place[vehicles, 1] - _headings(place[vehicles], area[vehicle], labels, masks, vehicles)
+            size = common_size(across[vehicle], turned, masks.trust[vehicles], settings.vehicle_size)
+            depth = depth_to_middle(*size, turned)
+            known = np.isfinite(depth)
+            place[vehicles, 0] += np.where(known, depth, np.median(depth[known]) if known.any() else 0.0)
     return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), left
+
+
+def _headings(
+    place: NDArray[np.float64],
+    area: NDArray[np.float64],
+    labels: SelfLabels,
+    masks: _Masks,
+    vehicles: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """(n,) rad, which way some vehicles go, anticlockwise from x; NaN where that is not seen.
+
+    Args:
+        place: (n, 2) m and rad, of their labels.
+        area: (n,) m^2, of their masks.
+        labels: of all masks.
+        masks: the same.
+        vehicles: (n,) ascending, numbers of the vehicles among them.
+    """
+    position = place[:, :1] * np.column_stack((np.cos(place[:, 1]), np.sin(place[:, 1])))
+    heading = np.full(vehicles.size, np.nan)
+    sure = labels.detected[vehicles] >= _LEAST_DETECTED
+    for recording in np.unique(masks.recording[vehicles]):
+        rows = np.flatnonzero(sure & (masks.recording[vehicles] == recording))
+        frame, seconds = labels.frame[vehicles[rows]], masks.seconds[vehicles[rows]]
+        for track in link_labels(frame, seconds, position[rows], area[rows]):
+            heading[rows[track]] = track_headings(seconds[track], position[rows[track]])
+    return heading
 
 
 def radians_per_width(
@@ -202,5 +255,17 @@ def _masks(labels: SelfLabels, evidence: Sequence[RecordingEvidence]) -> _Masks:
     numbers = np.array(first, np.int64)[labels.frame[found]] + labels.candidate[found]
     peak[found], peak_variance[found] = np.concatenate(places)[numbers], np.concatenate(variances)[numbers]
     compact = np.exp(table[:, _WIDTH] + table[:, _HEIGHT] + 2 * table[:, _FILL]) * np.array(shapes)
-    classes = np.concatenate([item.recording.mask_labels for item in evidence])
-    return _Masks(table[:, _COLUMN], np.exp(table[:, _WIDTH]), compact, peak, peak_variance, np.array(groups), classes)
+    sizes = [item.recording.instances for item in evidence]
+    stamps = np.concatenate([np.asarray(item.recording.stamps_ns) for item in evidence])
+    return _Masks(
+        column=table[:, _COLUMN],
+        width=np.exp(table[:, _WIDTH]),
+        compact_area=compact,
+        peak=peak,
+        peak_variance=peak_variance,
+        group=np.array(groups),
+        label=np.concatenate([item.recording.mask_labels for item in evidence]),
+        trust=np.concatenate([weight for item in evidence for weight in item.weight]),
+        recording=np.repeat(np.arange(len(evidence)), sizes),
+        seconds=(stamps[labels.frame] - stamps.min(initial=0)) * 1e-9,
+    )

@@ -209,7 +209,7 @@ def make_labels(
             # a label that is the peak itself has nothing to be weighed against
             towards = settings.refinement.towards_peaks and settings.em.position == 'map'
             refinement = replace(settings.refinement, towards_peaks=towards)
-            labels, left = refine_labels(labels, evidence, usable, refinement)
+            labels, left = refine_labels(labels, evidence, usable, refinement, settings.background == 'static')
             notes += [
                 f'{method}: labels of {group} stay as the map has them, without a depth: too few are sure, or their'
                 ' azimuths do not follow the columns of the pictures'

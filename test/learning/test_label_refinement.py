@@ -46,7 +46,13 @@ def world(
         )
         for each in azimuth
     ]
-    recording = SimpleNamespace(image_size=SIZE, instances=frames, group=group, mask_labels=np.full(frames, label))
+    recording = SimpleNamespace(
+        image_size=SIZE,
+        instances=frames,
+        group=group,
+        mask_labels=np.full(frames, label),
+        stamps_ns=10**18 + np.arange(frames) * 10**10,  # so far apart that no two labels are of one target
+    )
     evidence = RecordingEvidence(recording, candidates, features, [np.ones(1)] * frames)
     labels = SelfLabels.given(
         np.arange(frames), np.full(frames, range_), azimuth, np.full(frames, 0.9), tuple(MAP_VARIANCE)
@@ -84,7 +90,7 @@ def test_nothing_is_known_of_pixels_without_labels_to_learn_from(change):
 
 @pytest.mark.parametrize(
     ('width', 'height', 'depth'),
-    [(0.6, 1.8, 0.6), (1.0, 1.5, 1.0), (1.8, 1.4, 8 / 1.8), (4.0, 1.5, 2.0), (1.2, 2.2, 6.0), (6.0, 2.2, 1.8)],
+    [(0.6, 1.8, 0.6), (1.0, 1.5, 1.0), (1.8, 1.4, 4.4), (4.0, 1.5, 4.4 * 1.8 / 4.0), (1.2, 2.2, 6.0), (6.0, 2.2, 1.8)],
     ids=['pedestrian', 'cyclist', 'car from behind', 'car from the side', 'cut off', 'two vehicles'],
 )
 def test_map_and_peak_are_weighed_by_their_variances(width, height, depth):
@@ -153,9 +159,61 @@ def test_a_class_that_is_known_tells_what_is_a_vehicle_before_the_size_does(labe
     np.testing.assert_allclose(found.range, 20 + depth)
 
 
+def driven(length=4.4, width=1.8, frames=120, stopped=False):
+    """A vehicle whose near side is labelled at 2 Hz on a bent way before the radar, and where its middle is.
+
+    Range is long against the vehicle, so that the line of sight to the middle enters it where its label is.
+    """
+    seconds = np.arange(frames) / 2
+    bend = 2 * np.pi * seconds / 60
+    position = np.column_stack((60 + 22 * np.cos(bend), 22 * np.sin(2 * bend)))
+    velocity = np.gradient(position, 0.5, axis=0)
+    if stopped:
+        position[:] = position[0]
+    range_, azimuth = np.hypot(*position.T), np.arctan2(position[:, 1], position[:, 0])
+    turned = azimuth - np.arctan2(velocity[:, 1], velocity[:, 0])
+    looks = length * np.abs(np.sin(turned)) + width * np.abs(np.cos(turned))
+    near = range_ - np.minimum(length / np.abs(np.cos(turned)), width / np.abs(np.sin(turned))) / 2
+    evidence, labels = world(1.8, 1.5, frames=frames)
+    for row, at, wide, far in zip(evidence.features, azimuth, looks, near, strict=True):
+        row[0, 0], row[0, 2] = column_of(at), np.log(wide / far * FOCAL / SIZE[0])
+        row[0, 3] = np.log(1.5 / far * FOCAL / SIZE[1])
+    evidence.recording.stamps_ns = 10**18 + (seconds * 1e9).astype(np.int64)
+    return evidence, replace(labels, range=near, azimuth=azimuth), range_
+
+
+@pytest.mark.parametrize('size', [(4.4, 1.8), (6.5, 2.4)], ids=['car', 'truck, of a size that nobody told'])
+def test_labels_of_vehicles_move_to_their_middle_by_heading_and_size(size):
+    evidence, labels, middle = driven(*size)
+    assert np.abs(middle - labels.range).max() > 1.5
+    found = refined(evidence, labels, towards_peaks=False)
+    error = np.abs(found.range - middle)
+    assert np.median(error) < 0.1
+    assert np.mean(error < 0.4) > 0.8  # in a bend the near side does not go where the vehicle goes
+    np.testing.assert_array_equal(found.azimuth, labels.azimuth)
+
+
+def test_vehicles_whose_heading_is_not_seen_move_as_the_median_of_the_others():
+    evidence, labels, _ = driven()
+    unsure = np.arange(len(labels)) % 7 == 3
+    labels = replace(labels, detected=np.where(unsure, 0.1, labels.detected))
+    moved = refined(evidence, labels, towards_peaks=False).range - labels.range
+    np.testing.assert_allclose(moved[unsure], np.median(moved[~unsure]), rtol=1e-6)
+    assert np.ptp(moved[~unsure]) > 0.5
+
+
+def test_labels_of_vehicles_stay_at_their_near_side_where_no_heading_can_be_seen():
+    evidence, labels, _ = driven(stopped=True)
+    np.testing.assert_array_equal(refined(evidence, labels, towards_peaks=False).range, labels.range)
+    evidence, labels, _ = driven()
+    settings = RefinementSettings(towards_peaks=False)
+    moving, _ = refine_labels(labels, [evidence], {'mast'}, settings, stands=False)
+    np.testing.assert_array_equal(moving.range, labels.range)
+
+
 def test_labels_stay_as_they_are_where_nothing_is_asked_for_or_known():
     evidence, labels = world(offset=(0.8, 0.0))
-    assert refined(evidence, labels, towards_peaks=False) is labels
+    assert refined(evidence, labels, towards_peaks=False, vehicle_depth=0.0) is labels
     other, left = refine_labels(labels, [evidence], set(), RefinementSettings())
     assert left == []
     np.testing.assert_array_equal(other.range, labels.range)
@@ -171,7 +229,7 @@ def test_labels_stay_as_they_are_where_nothing_is_asked_for_or_known():
         ({'person_depth': -1.0}, 'person_depth: expected a number of metres from 0 to 20, got -1.0'),
         ({'vehicle_depth': float('nan')}, 'vehicle_depth'),
         ({'vehicle_silhouette': 0.0}, 'vehicle_silhouette: expected a positive number of m.2, got 0.0'),
-        ({'vehicle_ground': -8.0}, 'vehicle_ground: expected a positive number of m.2, got -8.0'),
+        ({'vehicle_size': (1.8, 4.4)}, r'vehicle_size: expected metres, 0 < width <= length <= 30, got \(1.8, 4.4\)'),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, told):

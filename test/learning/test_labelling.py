@@ -20,6 +20,7 @@ from radio_visual_ssl.bags.writer import BagWriter
 from radio_visual_ssl.cli import app
 from radio_visual_ssl.learning.contrastive_model import ContrastiveModel, Encoders, EncoderSettings
 from radio_visual_ssl.learning.label_evaluation import draw_curves, evaluate_labels, read_mask_truth, write_report
+from radio_visual_ssl.learning.label_refinement import RefinementSettings
 from radio_visual_ssl.learning.label_set import LABEL_TOPIC, LabelError, LabelSet
 from radio_visual_ssl.learning.label_settings import SelfLabelSettings
 from radio_visual_ssl.learning.labelling import LabellingSettings, default_methods, make_labels, surer_labels
@@ -47,7 +48,11 @@ GRID = PolarGrid(2 + 0.5 * np.arange(56), np.arcsin((np.arange(24) - 11.5) / 14)
 SIZE, FOCAL, HEIGHT, PITCH = (160, 120), 110.0, 3.0, 0.2  # px, px, m, rad
 START, PERIOD = 1_600_000_000_000_000_000, 500_000_000
 WIDTH, TALL = 1.2, 1.6  # m, of the boxes
-SETTINGS = LabellingSettings(least_masks=40, em=SelfLabelSettings(folds=2, restarts=8, restart_frames=120))
+SETTINGS = LabellingSettings(
+    least_masks=40,
+    em=SelfLabelSettings(folds=2, restarts=8, restart_frames=120),
+    refinement=RefinementSettings(vehicle_depth=0.0),  # boxes of the yard reflect in their middle
+)
 CAMERA = RecordingSettings(image_width=80, camera_pose='mast')
 
 
@@ -448,7 +453,10 @@ def test_labels_move_from_the_surface_to_the_middle_where_a_depth_is_given(yard,
     bags = [recording.path for recording in recordings[:2]]
     options = ('--camera-pose', 'mast', '--cache', yard / 'cache', '--least-masks', 40, '--method', 'em')
     made = {}
-    for name, depth in (('surface', ()), ('middle', ('--person-depth', 0.5, '--vehicle-depth', 1.5))):
+    for name, depth in (
+        ('surface', ('--vehicle-depth', 0)),
+        ('middle', ('--person-depth', 0.5, '--vehicle-depth', 1.5)),
+    ):
         result = command(*bags, *options, *depth, '--out', tmp_path / name)
         assert result.exit_code == 0, result.output
         made[name] = LabelSet.load(tmp_path / name).of(recordings[0])
