@@ -34,7 +34,7 @@ from radio_visual_ssl.bags.topics import (
     radar_info_topic,
     velocity_topic,
 )
-from radio_visual_ssl.bags.transforms import StaticTransforms
+from radio_visual_ssl.bags.transforms import CarriedFrame, StaticTransforms
 from radio_visual_ssl.bags.typestore import OlderType, typestore
 from radio_visual_ssl.radar.geometry import RadarGeometry
 from radio_visual_ssl.radar.heatmap import Heatmap
@@ -255,6 +255,32 @@ class BagReader:
             BagError: a transform in /tf_static that is wrong.
         """
         return self._static_transforms.between(target, source)
+
+    def way(self, frame_id: str, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """(N, 3) x, y (m) and yaw (rad) of a frame in ``odom`` at some times, see `CarriedFrame`.
+
+        Args:
+            frame_id: such as the radar's.
+            stamps_ns: (N,) times.
+
+        Returns:
+            None where the bag does not tell how the frame moves.
+
+        Raises:
+            BagError: transforms of another type, or one of those that carry the frame is wrong.
+        """
+        if '/tf' not in self.streams:
+            return None
+        carried = CarriedFrame(frame_id)
+        for topic, add in (('/tf_static', carried.add_static), ('/tf', carried.add)):
+            if topic in self.streams:
+                self.stream(topic, 'tf2_msgs/msg/TFMessage')
+                for _, message in self.messages(topic):
+                    add(message)
+        try:
+            return carried.way(stamps_ns)
+        except messages.MessageError as error:
+            raise BagError(f'{self.path}: topic /tf or /tf_static: {error}') from error
 
     def has_radar(self) -> bool:
         """Whether the bag holds heatmaps or cubes at all."""

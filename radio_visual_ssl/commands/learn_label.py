@@ -105,7 +105,7 @@ def label(
         float | None,
         typer.Option(
             help='The same of vehicles, told by class or mask; 1 suits cars and vans. Default: by heading and size, '
-            'learned from labels and masks of a radar that stands.',
+            'learned from labels and masks (and, where the radar moves, /tf).',
             show_default=False,
         ),
     ] = None,

@@ -49,8 +49,8 @@ class RefinementSettings:
         person_depth: m, from where people and cyclists reflect on average to their middle, added along the range;
             0 = labels stay where they reflect.
         vehicle_depth: m, the same of vehicles, whatever their heading; None = by their heading and size, where the
-            radar stands. What is a vehicle is told by the mask's class, where it is one of these below in whatever
-            case, else by its silhouette.
+            radar stands or its way is known. What is a vehicle is told by the mask's class, where it is one of these
+            below in whatever case, else by its silhouette.
         vehicle_classes, small_classes: names of classes, as detectors have them, of vehicles and of all that is small.
         vehicle_silhouette: m^2, from which a target is a vehicle, of the mask's area times the share of its box that it
             fills: in the median 3 of cars that move, 1.4 of far cyclists from the side, whose masks are too wide.
@@ -103,6 +103,7 @@ class _Masks:
     trust: NDArray[np.float64]
     recording: NDArray[np.int64]
     seconds: NDArray[np.float64]  # of the frame
+    way: NDArray[np.float64]  # (N, 3) m, m and rad, of the radar
 
 
 def refine_labels(
@@ -110,7 +111,7 @@ def refine_labels(
     evidence: Sequence[RecordingEvidence],
     usable: Collection[str],
     settings: RefinementSettings = RefinementSettings(),
-    stands: bool = True,
+    ways: Sequence[NDArray[np.float64]] | None = None,
 ) -> tuple[SelfLabels, list[str]]:
     """Labels nearer to where their targets are; which are how sure stays as it is.
 
@@ -122,7 +123,8 @@ def refine_labels(
         evidence: of the recordings, that the labels were made from.
         usable: map groups that have labels.
         settings: see `RefinementSettings`.
-        stands: whether the radar does: else what moves before it does not tell its heading.
+        ways: (F, 3) of each recording, x, y (m) and yaw (rad) of the radar in each of its frames, NaN = not known;
+            None = it stands.
 
     Returns:
         Labels, (N,) as given, and the map groups that stayed as they are although something was asked for.
@@ -130,7 +132,7 @@ def refine_labels(
     left: list[str] = []
     if settings.changes_nothing or not len(labels):
         return labels, left
-    masks = _masks(labels, evidence)
+    masks = _masks(labels, evidence, ways)
     place = np.column_stack((labels.range, labels.azimuth))
     variance = labels.variance.copy()
     for group in sorted(usable):
@@ -152,7 +154,7 @@ def refine_labels(
         vehicles = own[vehicle]
         if settings.vehicle_depth is not None:
             place[vehicles, 0] += settings.vehicle_depth
-        elif stands:
+        else:
             turned = place[vehicles, 1] - _headings(place[vehicles], area[vehicle], labels, masks, vehicles)
             size = common_size(across[vehicle], turned, masks.trust[vehicles], settings.vehicle_size)
             depth = depth_to_middle(*size, turned)
@@ -168,7 +170,7 @@ def _headings(
     masks: _Masks,
     vehicles: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """(n,) rad, which way some vehicles go, anticlockwise from x; NaN where that is not seen.
+    """(n,) rad, which way some vehicles go, anticlockwise from the radar's x; NaN where that is not seen.
 
     Args:
         place: (n, 2) m and rad, of their labels.
@@ -177,15 +179,17 @@ def _headings(
         masks: the same.
         vehicles: (n,) ascending, numbers of the vehicles among them.
     """
-    position = place[:, :1] * np.column_stack((np.cos(place[:, 1]), np.sin(place[:, 1])))
+    x, y, yaw = masks.way[vehicles].T
+    turned = place[:, 1] + yaw
+    position = np.column_stack((x, y)) + place[:, :1] * np.column_stack((np.cos(turned), np.sin(turned)))
     heading = np.full(vehicles.size, np.nan)
-    sure = labels.detected[vehicles] >= _LEAST_DETECTED
+    sure = (labels.detected[vehicles] >= _LEAST_DETECTED) & np.isfinite(turned)
     for recording in np.unique(masks.recording[vehicles]):
         rows = np.flatnonzero(sure & (masks.recording[vehicles] == recording))
         frame, seconds = labels.frame[vehicles[rows]], masks.seconds[vehicles[rows]]
         for track in link_labels(frame, seconds, position[rows], area[rows]):
             heading[rows[track]] = track_headings(seconds[track], position[rows[track]])
-    return heading
+    return heading - yaw
 
 
 def radians_per_width(
@@ -235,7 +239,9 @@ def _towards_peaks(
     return place + belief * step, belief * joined + (1 - belief) * of_map + belief * (1 - belief) * step**2
 
 
-def _masks(labels: SelfLabels, evidence: Sequence[RecordingEvidence]) -> _Masks:
+def _masks(
+    labels: SelfLabels, evidence: Sequence[RecordingEvidence], ways: Sequence[NDArray[np.float64]] | None
+) -> _Masks:
     """Of all instances, in the order of the labels."""
     features, shapes, groups, first = [], [], [], []
     places, variances, total = [], [], 0
@@ -267,5 +273,6 @@ def _masks(labels: SelfLabels, evidence: Sequence[RecordingEvidence]) -> _Masks:
         label=np.concatenate([item.recording.mask_labels for item in evidence]),
         trust=np.concatenate([weight for item in evidence for weight in item.weight]),
         recording=np.repeat(np.arange(len(evidence)), sizes),
-        seconds=(stamps[labels.frame] - stamps.min(initial=0)) * 1e-9,
+        seconds=(stamps[labels.frame] - stamps[0]) * 1e-9,
+        way=np.zeros((len(labels), 3)) if ways is None else np.concatenate(ways)[labels.frame],
     )

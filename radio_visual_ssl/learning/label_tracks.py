@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which way targets go, from labels of the same target in the frames around, before a radar that stands.
+"""Which way targets go over the ground, from labels of the same target in the frames around.
 
 A link may be wrong here and there: a heading counts where the labels of two seconds agree upon it.
 """
@@ -35,7 +35,7 @@ def link_labels(
     Args:
         frame: (N,) ascending, number of each label's frame.
         seconds: (N,) of the frame.
-        position: (N, 2) m.
+        position: (N, 2) m, over the ground.
         area: (N,) m^2, of the mask at the label's place.
     """
     size = np.log(np.maximum(area, 1e-6))

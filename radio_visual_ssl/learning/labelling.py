@@ -42,6 +42,7 @@ from radio_visual_ssl.learning.recording_evidence import (
     RadarBackground,
     RecordingEvidence,
     gather_evidence,
+    recording_way,
     with_detections,
 )
 from radio_visual_ssl.learning.recordings import Recording
@@ -172,6 +173,7 @@ def make_labels(
             calibration that it needs.
         OtherRadarError: a model or a localizer of another radar.
         ArrayStoreError: see ``recording_evidence.gather_evidence``.
+        BagError: see ``recording_evidence.recording_way``.
     """
     methods = default_methods(model) if methods is None else tuple(dict.fromkeys(methods))
     _check(recordings, model, planes, methods)
@@ -191,6 +193,9 @@ def make_labels(
         for number, item in enumerate(evidence):
             evidence[number] = with_detections(item, localizer)
             tell('running the localizer', number + 1, len(evidence))
+    by_heading = settings.refinement.vehicle_depth is None and any(method in ('mcl_em', 'em') for method in methods)
+    moves = settings.background == 'raw' and by_heading
+    ways = [recording_way(recording) for recording in recordings] if moves else None
     attention: list[Attention] | None = None
     if model is not None and any(method in WITH_MODEL for method in methods):
         attention = []
@@ -209,7 +214,7 @@ def make_labels(
             # a label that is the peak itself has nothing to be weighed against
             towards = settings.refinement.towards_peaks and settings.em.position == 'map'
             refinement = replace(settings.refinement, towards_peaks=towards)
-            labels, left = refine_labels(labels, evidence, usable, refinement, settings.background == 'static')
+            labels, left = refine_labels(labels, evidence, usable, refinement, ways)
             notes += [
                 f'{method}: labels of {group} stay as the map has them, without a depth: too few are sure, or their'
                 ' azimuths do not follow the columns of the pictures'

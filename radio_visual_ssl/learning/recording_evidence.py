@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from radio_visual_ssl.bags.reader import BagReader
 from radio_visual_ssl.learning.candidates import Candidates, CandidateSettings, find_candidates, static_level
 from radio_visual_ssl.learning.frame_evidence import FrameEvidence
 from radio_visual_ssl.learning.mask_features import FEATURES, mask_features, mask_weights
@@ -23,6 +24,7 @@ RadarBackground = Literal['static', 'raw']
 """``static``: what the radar always sees is taken off; ``raw``: it is not, as on a platform that moves."""
 
 _VERSION = 3  # of the stored tables; another one is made anew
+_WAY_VERSION = 1
 _COLUMNS = 7  # frame, range, azimuth, variance of each, SNR, velocity
 # Of a localizer's detections among radar peaks: dB of one of even odds, far from any peak's, and by unit of log-odds;
 # and the least variance, m^2 and rad^2.
@@ -81,6 +83,24 @@ def recording_candidates(
     table = derived_array(recording, key, lambda: _candidate_table(recording, background, settings))
     parts = np.split(np.asarray(table), np.searchsorted(table[:, 0], np.arange(1, len(recording))))
     return [Candidates(rows[:, 1], rows[:, 2], rows[:, 3:5], rows[:, 5], rows[:, 6]) for rows in parts]
+
+
+def recording_way(recording: Recording) -> NDArray[np.float64]:
+    """(N, 3) x, y (m) and yaw (rad) of the radar at each frame, by the bag's /tf; NaN where that does not tell it.
+
+    Args:
+        recording: its bag must still be there.
+
+    Raises:
+        BagError: a transform that is wrong.
+        ArrayStoreError: the way cannot be kept.
+    """
+
+    def read() -> NDArray[np.float64]:
+        way = BagReader(recording.path).way(recording.frame_id, recording.stamps_ns)
+        return np.full((len(recording), 3), np.nan) if way is None else way
+
+    return derived_array(recording, f'way {_WAY_VERSION}', read)
 
 
 def _candidate_table(
