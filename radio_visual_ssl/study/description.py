@@ -101,6 +101,7 @@ class Figure:
         digits: behind the point.
         times: factor by which it is multiplied, as 100 for percent.
         curve: whether it is drawn.
+        optional: whether a run may lack it, as the error of a class that none of its targets has; then it is undefined.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Figure:
     digits: int = 3
     times: float = 1.0
     curve: bool = True
+    optional: bool = False
 
     @property
     def heading(self) -> str:
@@ -303,7 +305,8 @@ class _Reader:
         heads = {*recipe, *(role for roles in series.values() for role in roles)}
         for number, each in enumerate(self._list('figures', content, True)):
             where = f'figures.{number}'
-            self._fields(where, each, ('name', 'value'), ('label', 'unit', 'better', 'digits', 'times', 'curve'))
+            known = ('label', 'unit', 'better', 'digits', 'times', 'curve', 'optional')
+            self._fields(where, each, ('name', 'value'), known)
             name = self._name(f'{where}.name', each['name'])
             head, _, path = self._text(f'{where}.value', each['value']).partition('.')
             if head not in heads or not path:
@@ -314,8 +317,9 @@ class _Reader:
             digits = each.get('digits', 3)
             if not (type(digits) is int and 0 <= digits <= 9):
                 raise self._wrong(f'{where}.digits', 'a whole number from 0 to 9', digits)
-            if not isinstance(each.get('curve', True), bool):
-                raise self._wrong(f'{where}.curve', 'true or false', each['curve'])
+            for switch in ('curve', 'optional'):
+                if not isinstance(each.get(switch, True), bool):
+                    raise self._wrong(f'{where}.{switch}', 'true or false', each[switch])
             figures.append(
                 Figure(
                     name,
@@ -326,6 +330,7 @@ class _Reader:
                     digits,
                     self._number(f'{where}.times', each.get('times', 1.0)),
                     each.get('curve', True),
+                    each.get('optional', False),
                 )
             )
         self._distinct('figures', [figure.name for figure in figures])

@@ -29,7 +29,7 @@ class Cell:
         runs: in all.
         diverged: runs in which nothing was learned.
         failed: runs of which a step failed, or whose JSON has no such figure.
-        undefined: runs that say that there is no such number (null).
+        undefined: runs that say that there is no such number (null), or lack one that is optional.
     """
 
     values: tuple[float, ...]
@@ -277,6 +277,9 @@ def _cell(
             try:
                 value = lookup(outcome.result, source[1])
             except KeyError as error:
+                if figure.optional:
+                    undefined += 1
+                    continue
                 problems[f'figures.{figure.name}: {source[0]}.{source[1]}: {error.args[0]}'] = None
                 failed += 1
                 continue

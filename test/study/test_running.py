@@ -236,6 +236,13 @@ def test_a_number_that_is_none_is_told_and_not_averaged(workshop):
     json.dumps(results.to_json(), allow_nan=False)
 
 
+def test_a_figure_that_a_run_may_lack_is_undefined_there(workshop):
+    workshop.content['figures'] = [{'name': 'other', 'value': 'judge.nested.pedestrian.value', 'optional': True}]
+    results = workshop.run()
+    assert results.problems == ()
+    assert results.cells[0, '', 'other'].text(1) == 'undefined: 3 of 3'
+
+
 def test_a_figure_that_there_is_not_is_named_with_those_that_there_are(workshop):
     workshop.content['figures'].append({'name': 'other', 'value': 'judge.nested.0.2.value'})
     results = workshop.run()
