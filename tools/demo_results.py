@@ -109,7 +109,7 @@ def rows_of(metrics: Mapping[str, Metrics]) -> list[list[str]]:
     rows = []
     for name, of in metrics.items():
         point = of.at_false_per_frame[RATE]
-        figures = (of.recall, of.precision, of.false_per_frame, of.median_error_m, of.average_precision)
+        figures = (of.recall, of.precision, of.false_per_frame, of.median_error_m, of.ap_2m)
         figures += (point.recall, point.median_error_m)
         texts = ['-' if value is None else f'{value:.2f}' for value in figures]
         if point.bound:

@@ -146,4 +146,4 @@ def nearest_of(tried: Sequence[TriedSettings]) -> TriedSettings:
 
 def _tried(settings: CfarLocalizerSettings, found: Metrics, rate: float) -> TriedSettings:
     at = found.at_false_per_frame[str(rate)]
-    return TriedSettings(settings, at.recall or 0.0, found.average_precision or 0.0, at.median_error_m)
+    return TriedSettings(settings, at.recall or 0.0, found.ap_2m or 0.0, at.median_error_m)

@@ -35,7 +35,7 @@ STRETCH = 8.0
 """s, of the stretches: longer than a target stays at one place."""
 FALSE_PER_FRAME = 0.1
 TITLES = {
-    'average_precision': 'AP',
+    'ap_2m': 'AP',
     'recall_at_0.1_false_per_frame': 'recall at 0.1 false alarms per frame',
     'recall': 'recall at its own threshold',
     'median_error_m_at_0.1_false_per_frame': 'median error to the centre at 0.1 false alarms per frame (m)',

@@ -282,7 +282,7 @@ class Metrics:
         median_footprint_error_m, mean_footprint_error_m, p90_footprint_error_m: of the hits, to the footprint, 0
             inside it.
         bias_range_m, bias_azimuth_deg: mean of detection minus truth over the hits; + is too far, and too far left.
-        average_precision: by score, under the hit rule above, whose distance is 2 m unless set otherwise.
+        ap_2m: average precision by score under the hit rule above, whose distance is 2 m unless set otherwise.
         empty_frames: frames without a target that counts.
         false_per_empty_frame: false alarms in those, per frame.
         false_beside_share: of all false alarms, those within `BESIDE` of the footprint of a target that counts: second
@@ -305,7 +305,7 @@ class Metrics:
     median_footprint_error_m: float | None
     bias_range_m: float | None
     bias_azimuth_deg: float | None
-    average_precision: float | None
+    ap_2m: float | None
     mean_footprint_error_m: float | None
     p90_footprint_error_m: float | None
     empty_frames: int

@@ -186,7 +186,7 @@ def table_rows(metrics: Metrics | Mapping[str, Metrics]) -> list[list[str]]:
                     entry.median_error_m,
                     entry.p90_error_m,
                     entry.median_footprint_error_m,
-                    entry.average_precision,
+                    entry.ap_2m,
                 )
             ),
         ]

@@ -135,7 +135,7 @@ def draw_precision_recall(evaluation: Evaluation, out: str | Path, title: str = 
     for index, (name, tally) in enumerate(evaluation.tallies.items()):
         recall, precision, _ = precision_recall(tally.records())
         metrics, colour = tally.metrics(), CURVES[index % len(CURVES)]
-        label = name if metrics.average_precision is None else f'{name}, AP {metrics.average_precision:.2f}'
+        label = name if metrics.ap_2m is None else f'{name}, AP {metrics.ap_2m:.2f}'
         axes.plot(recall, precision, color=colour, linewidth=2, label=label)
         if metrics.recall is not None and metrics.precision is not None:
             axes.plot(metrics.recall, metrics.precision, 'o', color=colour, markersize=9, markeredgecolor='white')

@@ -162,7 +162,7 @@ _FIGURE_FIELDS = (
     ('false alarms per frame', 'false_per_frame'),
     ('false alarms per empty frame', 'false_per_empty_frame'),
     (f'false alarms within {BESIDE:g} m of a target, share', 'false_beside_share'),
-    ('average precision', 'average_precision'),
+    ('average precision', 'ap_2m'),
     ('error to the centre, median (m)', 'median_error_m'),
     ('error to the centre, p90 (m)', 'p90_error_m'),
     ('error to the footprint, median (m)', 'median_footprint_error_m'),

@@ -230,7 +230,7 @@ class Tally:
             median_footprint_error_m=of_hits(np.median, 'footprint_error'),
             bias_range_m=of_hits(np.mean, 'range_error'),
             bias_azimuth_deg=of_hits(lambda values: np.degrees(np.mean(values)), 'azimuth_error'),
-            average_precision=precision_area(scores, outcomes, targets),
+            ap_2m=precision_area(scores, outcomes, targets),
             mean_footprint_error_m=of_hits(np.mean, 'footprint_error'),
             p90_footprint_error_m=of_hits(lambda values: np.quantile(values, 0.9), 'footprint_error'),
             empty_frames=empty_frames,

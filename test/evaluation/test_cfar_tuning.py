@@ -58,7 +58,7 @@ def test_each_is_judged_as_if_it_were_alone(data):
     at = alone.at_false_per_frame['0.5']
     assert (tried[2].recall, tried[2].median_error_m) == (at.recall, at.median_error_m)
     assert tried[2].recall > 0
-    assert tried[2].average_precision == alone.average_precision
+    assert tried[2].average_precision == alone.ap_2m
 
 
 def test_the_best_has_the_largest_recall_then_precision():

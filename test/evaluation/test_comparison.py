@@ -45,7 +45,7 @@ def figures(tally):
     metrics = tally.metrics()
     return [
         np.nan if value is None else value
-        for value in (metrics.average_precision, metrics.at_false_per_frame['0.1'].recall, metrics.recall,
+        for value in (metrics.ap_2m, metrics.at_false_per_frame['0.1'].recall, metrics.recall,
                       metrics.at_false_per_frame['0.1'].median_error_m, metrics.mean_footprint_error_m)
     ]  # fmt: skip
 

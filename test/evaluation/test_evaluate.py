@@ -121,7 +121,7 @@ def test_json_holds_the_first_back_end_on_top_and_every_one_below(tmp_path):
     content = json.loads(json.dumps(evaluate_bag(write_bag(tmp_path / 'bag'), localizers).to_json()))
     keys = {
         'frames', 'targets', 'recall', 'precision', 'false_per_frame', 'median_error_m', 'p90_error_m',
-        'median_footprint_error_m', 'bias_range_m', 'bias_azimuth_deg', 'average_precision', 'mean_footprint_error_m',
+        'median_footprint_error_m', 'bias_range_m', 'bias_azimuth_deg', 'ap_2m', 'mean_footprint_error_m',
         'p90_footprint_error_m', 'empty_frames', 'false_per_empty_frame', 'false_beside_share', 'recall_at_false',
         'recall_at_false_bounds', 'at_false_per_frame',
     }  # fmt: skip
@@ -332,7 +332,7 @@ def test_what_a_localizer_withholds_counts_in_the_figures_that_move_the_threshol
     assert (metrics.recall, metrics.precision, metrics.false_per_frame) == (pytest.approx(1 / 3), 1.0, 0.0)
     assert metrics.false_per_empty_frame == 0.0
     # the withheld hit and the withheld false alarm share one score: precision 1 up to recall 1/3, then 2/3
-    assert metrics.average_precision == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
+    assert metrics.ap_2m == pytest.approx(1 / 3 + 1 / 3 * 2 / 3)
     assert metrics.at_false_per_frame['0.2'].recall == pytest.approx(2 / 3)
     assert metrics.at_false_per_frame['0.2'].threshold == pytest.approx(0.1)
     assert metrics.at_false_per_frame['0.1'].recall == pytest.approx(1 / 3)

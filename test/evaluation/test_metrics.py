@@ -140,7 +140,7 @@ def test_figures_counted_by_hand():
     azimuth = math.degrees(math.atan2(13, 20) - math.atan2(10, 20))
     assert result.bias_azimuth_deg == pytest.approx(azimuth / 2)
     # by score: hit, false, hit -> precision 1 up to recall 1/4, then 2/3 up to 2/4
-    assert result.average_precision == pytest.approx(0.25 * 1 + 0.25 * 2 / 3)
+    assert result.ap_2m == pytest.approx(0.25 * 1 + 0.25 * 2 / 3)
 
 
 def test_false_alarms_beside_a_target_are_told_from_those_of_clutter():
@@ -197,7 +197,7 @@ def test_azimuth_errors_wrap_behind_the_radar():
 def test_undefined_figures_are_none():
     nothing = metrics([])
     assert (nothing.frames, nothing.targets) == (0, 0)
-    assert nothing.recall is nothing.precision is nothing.false_per_frame is nothing.average_precision is None
+    assert nothing.recall is nothing.precision is nothing.false_per_frame is nothing.ap_2m is None
     assert nothing.false_per_empty_frame is nothing.mean_footprint_error_m is nothing.p90_footprint_error_m is None
     assert set(nothing.recall_at_false.values()) == {None}
     assert set(nothing.at_false_per_frame.values()) == {OperatingPoint(None, None, None)}
@@ -205,9 +205,9 @@ def test_undefined_figures_are_none():
     assert empty.false_per_frame == 0
     assert empty.recall is empty.precision is empty.median_error_m is empty.bias_range_m is None
     alarms = metrics([([found(5, 0)], [])])
-    assert (alarms.recall, alarms.precision, alarms.false_per_frame, alarms.average_precision) == (None, 0, 1, None)
+    assert (alarms.recall, alarms.precision, alarms.false_per_frame, alarms.ap_2m) == (None, 0, 1, None)
     blind = metrics([([], [car(10, 0)])])
-    assert (blind.recall, blind.precision, blind.average_precision) == (0, None, 0)
+    assert (blind.recall, blind.precision, blind.ap_2m) == (0, None, 0)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_average_precision_by_hand(ranked, targets, expected):
 
 def test_average_precision_prefers_the_surer_of_two_detections_on_one_target():
     sure_and_double = [found(11, 0, 0.9), found(10, 0, 0.2)]
-    assert metrics([(sure_and_double, [car(10, 0)])]).average_precision == 1.0
+    assert metrics([(sure_and_double, [car(10, 0)])]).ap_2m == 1.0
 
 
 def test_average_precision_ends_at_the_recall_of_the_pairing():
@@ -295,7 +295,7 @@ def test_withheld_detections_move_neither_recall_nor_errors_but_the_curves():
     tally.add([], [car(10, 0)], withheld=[found(10.5, 0, 0.3)])
     result = tally.metrics()
     assert (result.recall, result.precision, result.false_per_frame, result.median_error_m) == (0.5, 1.0, 0.0, 1.0)
-    assert result.average_precision == 1.0
+    assert result.ap_2m == 1.0
     # the second detection on the first target is the better one: the first is the one false alarm that is allowed
     assert result.at_false_per_frame['0.5'] == OperatingPoint(pytest.approx(0.1), 1.0, 0.25)
 
@@ -333,7 +333,7 @@ def test_tallies_add_up_to_that_of_all_frames():
 
 def test_ignored_detections_do_not_lower_the_average_precision():
     truth = [car(10, 0), car(20, 5, in_camera_view=False)]
-    assert metrics([([found(20, 5, 0.9), found(10, 0, 0.1)], truth)]).average_precision == 1.0
+    assert metrics([([found(20, 5, 0.9), found(10, 0, 0.1)], truth)]).ap_2m == 1.0
 
 
 def test_the_cameras_sector_is_between_the_image_borders_at_any_height():
