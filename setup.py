@@ -20,7 +20,7 @@ def shipped_files() -> list[tuple[str, list[str]]]:
 
 setup(
     name='radio_visual_ssl',
-    version='0.1.0',
+    version='0.2.0',
     description='A radar-only target localizer that learns from paired radar and camera recordings',
     license='Apache-2.0',
     python_requires='>=3.10',

@@ -256,8 +256,8 @@ class BagReader:
         """
         return self._static_transforms.between(target, source)
 
-    def way(self, frame_id: str, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """(N, 3) x, y (m) and yaw (rad) of a frame in ``odom`` at some times, see `CarriedFrame`.
+    def trajectory(self, frame_id: str, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """(N, 3) x, y (m) and yaw (rad) of a frame over the ground at some times, by /tf; see `CarriedFrame`.
 
         Args:
             frame_id: such as the radar's.
@@ -267,18 +267,16 @@ class BagReader:
             None where the bag does not tell how the frame moves.
 
         Raises:
-            BagError: transforms of another type, or one of those that carry the frame is wrong.
+            BagError: transforms of another type, or one on the way to the ground is wrong.
         """
-        if '/tf' not in self.streams:
-            return None
         carried = CarriedFrame(frame_id)
-        for topic, add in (('/tf_static', carried.add_static), ('/tf', carried.add)):
-            if topic in self.streams:
-                self.stream(topic, 'tf2_msgs/msg/TFMessage')
-                for _, message in self.messages(topic):
-                    add(message)
         try:
-            return carried.way(stamps_ns)
+            for topic, add in (('/tf_static', carried.add_static), ('/tf', carried.add)):
+                if topic in self.streams:
+                    self.stream(topic, 'tf2_msgs/msg/TFMessage')
+                    for _, message in self.messages(topic):
+                        add(message)
+            return carried.trajectory(stamps_ns)
         except messages.MessageError as error:
             raise BagError(f'{self.path}: topic /tf or /tf_static: {error}') from error
 

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Transforms between frames: static ones, followed from neighbour to neighbour, and the way of one that is carried."""
+"""Transforms between frames: static ones, followed from neighbour to neighbour, and trajectories over the ground."""
 
+from array import array
 from collections import deque
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation, Slerp
 
-from radio_visual_ssl.bags.messages import transform_from_message
+from radio_visual_ssl.bags.messages import MessageError, transform_from_message
 
 Mapping = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Rotation (3, 3) and translation (3,) m: a place p becomes rotation @ p + translation."""
 
-ODOM_FRAME = 'odom'
-"""In which vehicles and robots move without jumps (REP-105)."""
-
-_SLACK_S = 0.15  # of a stamp before the first transform or after the last one
+_SLACK_S = 0.15  # of a stamp beside a transform, where that may stand for it
 _LONGEST_GAP_S = 1.0  # between two transforms, where a place between them is still known
 
 
@@ -53,76 +52,136 @@ class StaticTransforms:
 
 
 class CarriedFrame:
-    """The way of a frame through those that carry it, up to ``odom``, or to the last one where there is none.
+    """The trajectory of a frame, such as a radar's, over the ground.
+
+    The ground is the frame ``odom`` (also ``robot1/odom``), in which robots move without jumps, or ``map`` where there
+    is no such frame, or else the last one of the chain (REP-105).
 
     Args:
-        frame: such as the radar's.
+        frame: whose trajectory is asked for.
     """
 
     def __init__(self, frame: str) -> None:
-        self._frame = frame
-        self._parents: dict[str, str] = {}
-        self._static: dict[str, Any] = {}
-        self._moving: dict[str, dict[int, Any]] = {}
+        self._frame = frame.lstrip('/')
+        # of each child, its parents; of some stamps, x, y, z, and a quaternion (x, y, z, w): no message is kept
+        self._static: dict[str, dict[str, Mapping]] = {}
+        self._stamps: dict[str, dict[str, array[int]]] = {}
+        self._moving: dict[str, dict[str, array[float]]] = {}
 
     def add_static(self, message: Any) -> None:
-        """Take over the transforms of a tf2_msgs/TFMessage of /tf_static."""
-        for entry in message.transforms:
-            self._parents[entry.child_frame_id] = entry.header.frame_id
-            self._static[entry.child_frame_id] = entry
-
-    def add(self, message: Any) -> None:
-        """Take over the transforms of a tf2_msgs/TFMessage of /tf."""
-        for entry in message.transforms:
-            stamp_ns = entry.header.stamp.sec * 10**9 + entry.header.stamp.nanosec
-            self._parents[entry.child_frame_id] = entry.header.frame_id
-            self._moving.setdefault(entry.child_frame_id, {})[stamp_ns] = entry
-
-    def way(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
-        """(N, 3) x, y (m) and yaw (rad) of the frame; NaN where no transform is near, None where nothing carries it.
+        """Take over transforms that hold at all times; a later one of the same two frames replaces the earlier.
 
         Args:
-            stamps_ns: (N,) times.
+            message: tf2_msgs/TFMessage of /tf_static.
 
         Raises:
             MessageError: a rotation that is not a unit quaternion.
         """
+        for entry in message.transforms:
+            self._static.setdefault(_child(entry), {})[_parent(entry)] = transform_from_message(entry)
+
+    def add(self, message: Any) -> None:
+        """Take over transforms of a time.
+
+        Args:
+            message: tf2_msgs/TFMessage of /tf.
+        """
+        for entry in message.transforms:
+            child, parent = _child(entry), _parent(entry)
+            stamps = self._stamps.setdefault(child, {}).setdefault(parent, array('q'))
+            stamps.append(entry.header.stamp.sec * 10**9 + entry.header.stamp.nanosec)
+            place, q = entry.transform.translation, entry.transform.rotation
+            samples = self._moving.setdefault(child, {}).setdefault(parent, array('d'))
+            samples.extend((place.x, place.y, place.z, q.x, q.y, q.z, q.w))
+
+    def trajectory(self, stamps_ns: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        """(N, 3) x, y (m) and yaw (rad) over the ground, NaN where no transform is near or the frame is upside down.
+
+        Args:
+            stamps_ns: (N,) times.
+
+        Returns:
+            None where the ground is not known: nothing carries the frame, or several things do and none is a ground.
+
+        Raises:
+            MessageError: a rotation on the way that is not a unit quaternion.
+        """
+        chain = self._chain()
+        if chain is None:
+            return None
         count = len(stamps_ns)
         rotation, place = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3))
-        frame, carried, seen = self._frame, False, {self._frame}
-        while frame in self._parents and frame != ODOM_FRAME:
-            if frame in self._moving:
-                turn, shift = _interpolated(self._moving[frame], stamps_ns)
-                carried = True
+        for child, parent in pairwise(chain):
+            if parent in self._stamps.get(child, {}):
+                stamps = np.array(self._stamps[child][parent], np.int64)
+                samples = np.array(self._moving[child][parent]).reshape(-1, 7)
+                turn, shift = _interpolated(stamps, samples, stamps_ns, f'{parent} -> {child}')
             else:
-                turn, shift = transform_from_message(self._static[frame])
+                turn, shift = self._static[child][parent]
             rotation, place = turn @ rotation, (turn @ place[..., None])[..., 0] + shift
-            frame = self._parents[frame]
-            if frame in seen:  # a loop is no tree
-                return None
-            seen.add(frame)
-        if not carried:
-            return None
-        return np.column_stack((place[:, :2], np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])))
+        found = np.column_stack((place[:, :2], np.arctan2(rotation[:, 1, 0], rotation[:, 0, 0])))
+        found[rotation[:, 2, 2] <= 0] = np.nan
+        return found
+
+    def _chain(self) -> list[str] | None:
+        """Frames from the one that is asked for to the ground, which is the nearest one of its kind."""
+        chains: dict[str, list[str]] = {self._frame: [self._frame]}
+        queue, ambiguous = deque([self._frame]), False
+        while queue:
+            child = queue.popleft()
+            parents = {*self._static.get(child, {}), *self._stamps.get(child, {})}
+            ambiguous = ambiguous or len(parents) > 1
+            for parent in sorted(parents - set(chains)):
+                chains[parent] = [*chains[child], parent]
+                queue.append(parent)
+        for kind in ('odom', 'map'):
+            for frame, chain in chains.items():
+                if frame.rpartition('/')[2] == kind:
+                    return chain
+        *_, top = chains.values()
+        moves = any(parent in self._stamps.get(child, {}) for child, parent in pairwise(top))
+        return top if moves and not ambiguous else None
+
+
+def _child(entry: Any) -> str:
+    return str(entry.child_frame_id).lstrip('/')
+
+
+def _parent(entry: Any) -> str:
+    return str(entry.header.frame_id).lstrip('/')
 
 
 def _interpolated(
-    entries: dict[int, Any], stamps_ns: NDArray[np.int64]
+    stamps: NDArray[np.int64], samples: NDArray[np.float64], wanted_ns: NDArray[np.int64], frames: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(N, 3, 3) rotations and (N, 3) translations at some times; NaN where there is nothing near.
+
+    Args:
+        stamps: (M,) ns.
+        samples: (M, 7) translation and quaternion.
+        wanted_ns: (N,) times.
+        frames: parent and child.
 
     Raises:
         MessageError: a rotation that is not a unit quaternion.
     """
-    stamps = np.array(sorted(entries), np.int64)
-    turns, shifts = map(np.array, zip(*(transform_from_message(entries[stamp]) for stamp in stamps), strict=True))
-    first = int(stamps[0])
-    times, at = (stamps - first) * 1e-9, (np.asarray(stamps_ns) - first) * 1e-9
-    inside = np.clip(at, times[0], times[-1])
-    shift = np.column_stack([np.interp(inside, times, shifts[:, axis]) for axis in range(3)])
-    turn = Slerp(times, Rotation.from_matrix(turns))(inside).as_matrix() if len(times) > 1 else turns[[0] * len(at)]
-    after = np.clip(np.searchsorted(times, inside), 1, max(len(times) - 1, 1))
-    gap = np.diff(times)[after - 1] if len(times) > 1 else np.zeros(len(at))
-    lost = (np.abs(at - inside) > _SLACK_S) | (gap > _LONGEST_GAP_S)
+    wrong = ~(np.abs(np.sum(samples[:, 3:] ** 2, axis=1) - 1) < 1e-3)
+    if wrong.any():
+        quaternion = tuple(samples[wrong][0, 3:].tolist())
+        raise MessageError(f'TransformStamped {frames}: expected a unit quaternion, got {quaternion}')
+    stamps, order = np.unique(stamps, return_index=True)
+    samples, first = samples[order], stamps[0]
+    times, at = (stamps - first) * 1e-9, (np.asarray(wanted_ns) - first) * 1e-9
+    after = np.clip(np.searchsorted(times, at), 0, len(times) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(np.abs(times[after] - at) <= np.abs(times[before] - at), after, before)
+    near = np.abs(times[nearest] - at) <= _SLACK_S
+    between = (at >= times[before]) & (at <= times[after]) & (times[after] - times[before] <= _LONGEST_GAP_S)
+    # where there is no way from one to the next, what is near stands for the time
+    inside = np.where(between, at, times[nearest])
+    turns = Rotation.from_quat(samples[:, 3:])
+    turn = Slerp(times, turns)(inside).as_matrix() if len(times) > 1 else turns[nearest].as_matrix()
+    shift = np.column_stack([np.interp(inside, times, samples[:, axis]) for axis in range(3)])
+    lost = ~(between | near)
     shift[lost], turn[lost] = np.nan, np.nan
     return turn, shift

@@ -34,6 +34,7 @@ _ROWS = {
     'labels': ('labels', 1, 0),
     'coverage': ('coverage (%)', 100, 1),
     'radial_bias_m': ('range minus near face, median (m)', 1, 2),
+    'radial_bias_centre_m': ('range minus centre, median (m)', 1, 2),
     'azimuth_bias_deg': ('azimuth error, median (deg, + left)', 1, 2),
     'median_error_m': ('error to the centre, median (m)', 1, 2),
     'mean_footprint_error_m': ('error to the footprint, mean (m)', 1, 2),
@@ -105,7 +106,7 @@ def label(
         float | None,
         typer.Option(
             help='The same of vehicles, told by class or mask; 1 suits cars and vans. Default: by heading and size, '
-            'learned from labels and masks (and, where the radar moves, /tf).',
+            'learned from labels and masks (and, where the radar moves, /tf); with --relabel 0.',
             show_default=False,
         ),
     ] = None,

@@ -58,7 +58,8 @@ def settings_of(kind: type[Settings], content: Mapping[str, Any], where: str = '
 
 def _number(wanted: Any, value: Any) -> Any:
     """A whole number or a text like 4e-3, which YAML takes for one, as the float that a field wants."""
-    if wanted is not float or isinstance(value, bool) or not isinstance(value, int | str):
+    kinds = get_args(wanted) if get_origin(wanted) in (Union, UnionType) else (wanted,)
+    if float not in kinds or isinstance(value, bool) or not isinstance(value, int | str):
         return value
     try:
         return float(value)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radio_visual_ssl.evaluation.metrics import footprint_distance
 from radio_visual_ssl.learning.self_labels import SelfLabels
-from radio_visual_ssl.learning.vehicle_shape import depth_to_middle
+from radio_visual_ssl.learning.vehicle_shape import depth_to_centre
 from radio_visual_ssl.radar.grid import turned_towards
 from radio_visual_ssl.radar.ground import to_ground
 from radio_visual_ssl.radar.target import Target
@@ -42,7 +42,7 @@ class LabelFigures:
         astray: share of the kept labels, those of masks that show no target too, farther than 4 m from the centres of
             all targets of their frame; None where these were not given.
         mean_footprint_error_m, p90_footprint_error_m: on the ground, with the true height taken out; 0 inside.
-        consistency: median squared error over the predicted variance, for range to the near face and azimuth together,
+        consistency: median squared error over the predicted variance, for range to the centre and azimuth together,
             over what a normal law has (1.39); 1 = variances are right, more = too small.
     """
 
@@ -73,7 +73,7 @@ def near_face(target: Target) -> tuple[float, float]:
     length, width, _ = target.size
     if not (length > 0 and width > 0 and np.isfinite(target.heading)) or target.range == 0:
         return target.range, target.slant_range
-    depth = depth_to_middle(length, width, np.array(target.azimuth - target.heading))
+    depth = depth_to_centre(length, width, np.array(target.azimuth - target.heading))
     ground = max(target.range - float(depth), 0.0)
     height = np.sqrt(max(target.slant_range**2 - target.range**2, 0.0))
     return ground, float(np.hypot(ground, height))
@@ -123,8 +123,8 @@ def judge_labels(
     ground = _positions(*to_ground(labels.range[rows], labels.azimuth[rows], heights, cone=cone))
     footprint = [footprint_distance([x], [y], target)[0] for (x, y), target in zip(ground, shown, strict=True)]
     turned = turned_towards(labels.azimuth[rows] - azimuth)
-    offset = np.column_stack((labels.range[rows] - near, turned))
-    squared = np.sum(offset**2 / labels.variance[rows], axis=1)
+    from_centre = np.column_stack((labels.range[rows] - range_, turned))
+    squared = np.sum(from_centre**2 / labels.variance[rows], axis=1)
     return LabelFigures(
         method=method,
         instances=count,
@@ -132,8 +132,8 @@ def judge_labels(
         coverage=kept / count,
         least_confidence=float(labels.confidence[keep].min()),
         false=1 - rows.size / kept,
-        radial_bias_m=float(np.median(offset[:, 0])),
-        radial_bias_centre_m=float(np.median(labels.range[rows] - range_)),
+        radial_bias_m=float(np.median(labels.range[rows] - near)),
+        radial_bias_centre_m=float(np.median(from_centre[:, 0])),
         azimuth_bias_deg=float(np.degrees(np.median(turned))),
         azimuth_mean_deg=float(np.degrees(np.mean(turned))),
         median_error_m=float(np.median(error)),

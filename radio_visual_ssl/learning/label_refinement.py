@@ -6,8 +6,9 @@ errs by what geometry alone cannot tell. The peak errs by where on the target it
 people are about as deep as their masks are wide, and a vehicle that looks narrow stands lengthways. So the two are
 weighed by their variances: a pedestrian's label moves to its peak, that of a van from behind stays where the map says.
 
-Labels of vehicles then move from the side that the radar sees to the middle, as far as their heading and size say, both
-of which are learned from the labels and masks themselves (:mod:`learning.vehicle_shape`).
+Labels of vehicles then move from the side that the radar sees to the centre, as far as their heading and size say, both
+of which are learned from the labels and masks themselves (:mod:`learning.label_tracks`, :mod:`learning.vehicle_shape`).
+That is a distance over the ground, added to the range that the radar reads: beside a high mast a little too much.
 
 Metres come from the labels themselves: azimuths against columns tell how many radians a pixel is wide, so that no
 camera calibration is needed.
@@ -21,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import siegelslopes
 
-from radio_visual_ssl.learning.label_tracks import link_labels, track_headings
+from radio_visual_ssl.learning.label_tracks import Headings, find_headings
 from radio_visual_ssl.learning.mask_features import FEATURES
 from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
 from radio_visual_ssl.learning.self_labels import SelfLabels
-from radio_visual_ssl.learning.vehicle_shape import common_size, depth_to_middle
+from radio_visual_ssl.learning.vehicle_shape import SIZE_BOUNDS, common_size, depth_to_centre
 from radio_visual_ssl.radar.grid import turned_towards
 
 _COLUMN, _WIDTH, _HEIGHT, _FILL = (FEATURES.index(name) for name in ('column', 'log_width', 'log_height', 'log_fill'))
@@ -34,6 +35,8 @@ _MOST_LABELS = 1500  # that are looked at: slopes of all pairs are taken
 _AXIS_STEPS = 3  # in which the azimuth is found that the camera looks in
 _LEAST_EXTENT = 0.3  # m
 _LEAST_DETECTED = 0.3  # of a label that tells where its vehicle goes
+_LEAST_TRACKS = 5  # of vehicles that go somewhere, from which others are judged
+_MOST_OF_TRACK = 8  # labels of one vehicle that count in full for the common size
 _VEHICLE_DEPTHS = 1.8, 6.0  # m: masks may be cut, or of two vehicles
 _LEAST_MAP_STD = 0.25  # m
 _MOST_WANDERING = 0.75  # of the variance of peaks around the map: the map is never wholly right
@@ -79,9 +82,12 @@ class RefinementSettings:
                 raise ValueError(f'{name}: expected a number of metres from 0 to 20, got {depth}')
         if not self.vehicle_silhouette > 0:
             raise ValueError(f'vehicle_silhouette: expected a positive number of m^2, got {self.vehicle_silhouette}')
-        length, width = self.vehicle_size
-        if not 0 < width <= length <= 30:
-            raise ValueError(f'vehicle_size: expected metres, 0 < width <= length <= 30, got {self.vehicle_size}')
+        for value, least, most in zip(self.vehicle_size, *SIZE_BOUNDS, strict=True):
+            if not least <= value <= most:
+                raise ValueError(
+                    f'vehicle_size: expected a length and a width from {SIZE_BOUNDS[0]} to {SIZE_BOUNDS[1]} m,'
+                    f' got {self.vehicle_size}'
+                )
 
     @property
     def changes_nothing(self) -> bool:
@@ -103,7 +109,7 @@ class _Masks:
     trust: NDArray[np.float64]
     recording: NDArray[np.int64]
     seconds: NDArray[np.float64]  # of the frame
-    way: NDArray[np.float64]  # (N, 3) m, m and rad, of the radar
+    trajectory: NDArray[np.float64]  # (N, 3) m, m and rad, of the radar
 
 
 def refine_labels(
@@ -111,7 +117,7 @@ def refine_labels(
     evidence: Sequence[RecordingEvidence],
     usable: Collection[str],
     settings: RefinementSettings = RefinementSettings(),
-    ways: Sequence[NDArray[np.float64]] | None = None,
+    trajectories: Sequence[NDArray[np.float64]] | None = None,
 ) -> tuple[SelfLabels, list[str]]:
     """Labels nearer to where their targets are; which are how sure stays as it is.
 
@@ -123,27 +129,32 @@ def refine_labels(
         evidence: of the recordings, that the labels were made from.
         usable: map groups that have labels.
         settings: see `RefinementSettings`.
-        ways: (F, 3) of each recording, x, y (m) and yaw (rad) of the radar in each of its frames, NaN = not known;
-            None = it stands.
+        trajectories: (F, 3) of each recording, x, y (m) and yaw (rad) of the radar over the ground in each of its
+            frames, NaN = not known; None = it stands.
 
     Returns:
-        Labels, (N,) as given, and the map groups that stayed as they are although something was asked for.
+        Labels, (N,) as given, and what there is to be told, one sentence each.
     """
-    left: list[str] = []
+    notes: list[str] = []
     if settings.changes_nothing or not len(labels):
-        return labels, left
-    masks = _masks(labels, evidence, ways)
+        return labels, notes
+    masks = _masks(labels, evidence, trajectories)
     place = np.column_stack((labels.range, labels.azimuth))
     variance = labels.variance.copy()
     for group in sorted(usable):
         own = np.flatnonzero((masks.group == group) & (labels.range > 0))
         scale = radians_per_width(masks.column[own], labels.azimuth[own], labels.detected[own])
         if scale is None:
-            left.append(group)
+            notes.append(
+                f'labels of {group} stay as the map has them, without a depth: too few are sure, or their azimuths do'
+                ' not follow the columns of the pictures'
+            )
             continue
-        metres = scale * labels.range[own]
-        across = np.maximum(masks.width[own] * metres, _LEAST_EXTENT)
-        area = masks.compact_area[own] * metres**2
+        # off the camera's axis a picture shows things farther from each other than they are across the line of sight
+        off_axis = np.cos(np.arctan(scale * masks.column[own]))
+        metres = scale * labels.range[own] * off_axis
+        across = np.maximum(masks.width[own] * metres * off_axis, _LEAST_EXTENT)
+        area = masks.compact_area[own] * metres**2 * off_axis
         name = np.char.lower(masks.label[own])
         large = area >= settings.vehicle_silhouette
         vehicle = np.isin(name, settings.vehicle_classes) | (large & ~np.isin(name, settings.small_classes))
@@ -154,13 +165,15 @@ def refine_labels(
         vehicles = own[vehicle]
         if settings.vehicle_depth is not None:
             place[vehicles, 0] += settings.vehicle_depth
-        else:
-            turned = place[vehicles, 1] - _headings(place[vehicles], area[vehicle], labels, masks, vehicles)
-            size = common_size(across[vehicle], turned, masks.trust[vehicles], settings.vehicle_size)
-            depth = depth_to_middle(*size, turned)
-            known = np.isfinite(depth)
-            place[vehicles, 0] += np.where(known, depth, np.median(depth[known]) if known.any() else 0.0)
-    return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), left
+        elif vehicles.size:
+            seen = _headings(place[vehicles], area[vehicle], labels, masks, vehicles)
+            moved = _to_centre(place[vehicles, 1], across[vehicle], seen, masks, vehicles, settings)
+            if moved is None:
+                notes.append(f'labels of vehicles of {group} stay at their near side: too few are seen to go anywhere')
+                continue
+            place[vehicles, 0] += moved[0]
+            variance[vehicles, 0] += moved[1]
+    return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), notes
 
 
 def _headings(
@@ -169,8 +182,8 @@ def _headings(
     labels: SelfLabels,
     masks: _Masks,
     vehicles: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """(n,) rad, which way some vehicles go, anticlockwise from the radar's x; NaN where that is not seen.
+) -> Headings:
+    """Of some vehicles, anticlockwise from the radar's x; tracks are numbered through all recordings, -1 = none.
 
     Args:
         place: (n, 2) m and rad, of their labels.
@@ -179,17 +192,64 @@ def _headings(
         masks: the same.
         vehicles: (n,) ascending, numbers of the vehicles among them.
     """
-    x, y, yaw = masks.way[vehicles].T
-    turned = place[:, 1] + yaw
-    position = np.column_stack((x, y)) + place[:, :1] * np.column_stack((np.cos(turned), np.sin(turned)))
-    heading = np.full(vehicles.size, np.nan)
-    sure = (labels.detected[vehicles] >= _LEAST_DETECTED) & np.isfinite(turned)
+    x, y, yaw = masks.trajectory[vehicles].T
+    direction = place[:, 1] + yaw
+    position = np.column_stack((x, y)) + place[:, :1] * np.column_stack((np.cos(direction), np.sin(direction)))
+    blank = np.full(vehicles.size, np.nan)
+    found = Headings(blank, blank.copy(), np.full(vehicles.size, -1))
+    sure = (labels.detected[vehicles] >= _LEAST_DETECTED) & np.isfinite(direction)
     for recording in np.unique(masks.recording[vehicles]):
         rows = np.flatnonzero(sure & (masks.recording[vehicles] == recording))
-        frame, seconds = labels.frame[vehicles[rows]], masks.seconds[vehicles[rows]]
-        for track in link_labels(frame, seconds, position[rows], area[rows]):
-            heading[rows[track]] = track_headings(seconds[track], position[rows[track]])
-    return heading - yaw
+        numbers = vehicles[rows]
+        seen = find_headings(labels.frame[numbers], masks.seconds[numbers], position[rows], area[rows])
+        found.heading[rows], found.std[rows] = seen.heading - yaw[rows], seen.std
+        found.track[rows] = seen.track + found.track.max(initial=-1) + 1
+    return found
+
+
+def _to_centre(
+    azimuth: NDArray[np.float64],
+    across: NDArray[np.float64],
+    seen: Headings,
+    masks: _Masks,
+    vehicles: NDArray[np.int64],
+    settings: RefinementSettings,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """(n,) m from the near side of some vehicles to their centre, and (n,) m^2, its variance.
+
+    Those whose heading is not seen move as the median of the others, but not where the radar's own trajectory is not
+    known. None where too few vehicles are seen to go anywhere.
+
+    Args:
+        azimuth: (n,) rad, of their labels.
+        across: (n,) m, their apparent widths.
+        seen: their headings.
+        masks: of all labels.
+        vehicles: (n,) ascending, numbers of the vehicles among them.
+        settings: with their nominal size.
+    """
+    aspect = azimuth - seen.heading
+    known = np.isfinite(aspect)
+    tracks, track, labels = np.unique(seen.track[known], return_inverse=True, return_counts=True)
+    if tracks.size < _LEAST_TRACKS:
+        return None
+    # a vehicle that is seen for long tells little more than one that is seen for a while
+    weight = masks.trust[vehicles].copy()
+    weight[known] *= np.minimum(1, _MOST_OF_TRACK / labels[track])
+    depth, variance = np.full(vehicles.size, np.nan), np.zeros(vehicles.size)
+    names = np.where(np.isin(masks.label[vehicles], settings.vehicle_classes), masks.label[vehicles], '')
+    for name in np.unique(names):
+        own = np.flatnonzero(names == name)
+        size = common_size(across[own], aspect[own], weight[own], settings.vehicle_size)
+        depth[own] = depth_to_centre(*size, aspect[own])
+        apart = depth_to_centre(*size, aspect[own] + seen.std[own]) - depth_to_centre(
+            *size, aspect[own] - seen.std[own]
+        )
+        variance[own] = (apart / 2) ** 2
+    stays = ~np.isfinite(masks.trajectory[vehicles]).all(axis=1)
+    depth_of_others, variance_of_others = np.median(depth[known]), np.var(depth[known])
+    depth = np.where(known, depth, np.where(stays, 0.0, depth_of_others))
+    return depth, np.where(known, variance, np.where(stays, 0.0, variance_of_others))
 
 
 def radians_per_width(
@@ -240,7 +300,9 @@ def _towards_peaks(
 
 
 def _masks(
-    labels: SelfLabels, evidence: Sequence[RecordingEvidence], ways: Sequence[NDArray[np.float64]] | None
+    labels: SelfLabels,
+    evidence: Sequence[RecordingEvidence],
+    trajectories: Sequence[NDArray[np.float64]] | None,
 ) -> _Masks:
     """Of all instances, in the order of the labels."""
     features, shapes, groups, first = [], [], [], []
@@ -274,5 +336,5 @@ def _masks(
         trust=np.concatenate([weight for item in evidence for weight in item.weight]),
         recording=np.repeat(np.arange(len(evidence)), sizes),
         seconds=(stamps[labels.frame] - stamps[0]) * 1e-9,
-        way=np.zeros((len(labels), 3)) if ways is None else np.concatenate(ways)[labels.frame],
+        trajectory=np.zeros((len(labels), 3)) if trajectories is None else np.concatenate(trajectories)[labels.frame],
     )

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radio_visual_ssl import __version__
+from radio_visual_ssl.bags.metadata import BagError
 from radio_visual_ssl.learning.attention_labels import (
     Attention,
     AttentionModel,
@@ -42,7 +43,7 @@ from radio_visual_ssl.learning.recording_evidence import (
     RadarBackground,
     RecordingEvidence,
     gather_evidence,
-    recording_way,
+    recording_trajectory,
     with_detections,
 )
 from radio_visual_ssl.learning.recordings import Recording
@@ -173,7 +174,6 @@ def make_labels(
             calibration that it needs.
         OtherRadarError: a model or a localizer of another radar.
         ArrayStoreError: see ``recording_evidence.gather_evidence``.
-        BagError: see ``recording_evidence.recording_way``.
     """
     methods = default_methods(model) if methods is None else tuple(dict.fromkeys(methods))
     _check(recordings, model, planes, methods)
@@ -182,6 +182,14 @@ def make_labels(
             check_model(model, recording)
     usable, notes = _usable_groups(recordings, settings.least_masks)
     tell = progress or (lambda what, done, total: None)
+    refinement, trajectories = settings.refinement, None
+    if refinement.vehicle_depth is None and any(method in ('mcl_em', 'em') for method in methods):
+        if localizer is not None:
+            # its detections are at the centre already, if it has learned from labels that are
+            refinement = replace(refinement, vehicle_depth=0.0)
+        elif settings.background == 'raw':
+            trajectories, told = _trajectories(recordings, tell)
+            notes += told
     evidence = gather_evidence(
         recordings,
         settings.background,
@@ -193,9 +201,6 @@ def make_labels(
         for number, item in enumerate(evidence):
             evidence[number] = with_detections(item, localizer)
             tell('running the localizer', number + 1, len(evidence))
-    by_heading = settings.refinement.vehicle_depth is None and any(method in ('mcl_em', 'em') for method in methods)
-    moves = settings.background == 'raw' and by_heading
-    ways = [recording_way(recording) for recording in recordings] if moves else None
     attention: list[Attention] | None = None
     if model is not None and any(method in WITH_MODEL for method in methods):
         attention = []
@@ -212,16 +217,35 @@ def make_labels(
             notes += [note] if note else []
         if method in ('mcl_em', 'em'):
             # a label that is the peak itself has nothing to be weighed against
-            towards = settings.refinement.towards_peaks and settings.em.position == 'map'
-            refinement = replace(settings.refinement, towards_peaks=towards)
-            labels, left = refine_labels(labels, evidence, usable, refinement, ways)
-            notes += [
-                f'{method}: labels of {group} stay as the map has them, without a depth: too few are sure, or their'
-                ' azimuths do not follow the columns of the pictures'
-                for group in left
-            ]
+            towards = refinement.towards_peaks and settings.em.position == 'map'
+            changed = replace(refinement, towards_peaks=towards)
+            labels, told = refine_labels(labels, evidence, usable, changed, trajectories)
+            notes += [f'{method}: {note}' for note in told]
         made[method] = _kept(method, recordings, labels, settings, about)
     return Labelling(made, tuple(notes))
+
+
+def _trajectories(
+    recordings: Sequence[Recording], tell: Callable[[str, int, int], None]
+) -> tuple[list[NDArray[np.float64]], list[str]]:
+    """The radar's trajectory in each recording, NaN where it is not known, and what there is to be told of it."""
+    found: list[NDArray[np.float64]] = []
+    notes: list[str] = []
+    for recording in recordings:
+        tell('reading the way of the radar', len(found), len(recordings))
+        try:
+            found.append(recording_trajectory(recording))
+        except BagError as error:
+            notes.append(f'{recording.name}: the way of the radar is not known: {error}')
+            found.append(np.full((len(recording), 3), np.nan))
+    lost = sum(int(np.count_nonzero(np.isnan(each).any(axis=1))) for each in found)
+    if lost:
+        of_all = sum(map(len, found))
+        notes.append(
+            f'in {lost} of {of_all} frames /tf does not tell where the radar is: there labels of vehicles stay at their'
+            ' near side'
+        )
+    return found, notes
 
 
 def surer_labels(with_attention: SelfLabels, alone: SelfLabels) -> tuple[SelfLabels, str]:

@@ -24,7 +24,7 @@ RadarBackground = Literal['static', 'raw']
 """``static``: what the radar always sees is taken off; ``raw``: it is not, as on a platform that moves."""
 
 _VERSION = 3  # of the stored tables; another one is made anew
-_WAY_VERSION = 1
+_TRAJECTORY_VERSION = 1
 _COLUMNS = 7  # frame, range, azimuth, variance of each, SNR, velocity
 # Of a localizer's detections among radar peaks: dB of one of even odds, far from any peak's, and by unit of log-odds;
 # and the least variance, m^2 and rad^2.
@@ -85,22 +85,22 @@ def recording_candidates(
     return [Candidates(rows[:, 1], rows[:, 2], rows[:, 3:5], rows[:, 5], rows[:, 6]) for rows in parts]
 
 
-def recording_way(recording: Recording) -> NDArray[np.float64]:
-    """(N, 3) x, y (m) and yaw (rad) of the radar at each frame, by the bag's /tf; NaN where that does not tell it.
+def recording_trajectory(recording: Recording) -> NDArray[np.float64]:
+    """(N, 3) x, y (m) and yaw (rad) of the radar over the ground at each frame; NaN where the bag does not tell them.
 
     Args:
         recording: its bag must still be there.
 
     Raises:
         BagError: a transform that is wrong.
-        ArrayStoreError: the way cannot be kept.
+        ArrayStoreError: the trajectory cannot be kept.
     """
 
     def read() -> NDArray[np.float64]:
-        way = BagReader(recording.path).way(recording.frame_id, recording.stamps_ns)
-        return np.full((len(recording), 3), np.nan) if way is None else way
+        found = BagReader(recording.path).trajectory(recording.frame_id, recording.stamps_ns)
+        return np.full((len(recording), 3), np.nan) if found is None else found
 
-    return derived_array(recording, f'way {_WAY_VERSION}', read)
+    return derived_array(recording, f'trajectory {_TRAJECTORY_VERSION}', read)
 
 
 def _candidate_table(

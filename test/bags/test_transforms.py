@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Static transforms, followed over several frames and both ways, and the ways of frames that are carried."""
+"""Static transforms, followed over several frames and both ways, and trajectories over the ground."""
 
 import numpy as np
 import pytest
@@ -78,36 +78,73 @@ def vehicle():
     return carried
 
 
-def test_the_way_of_a_radar_is_that_of_its_vehicle_in_odom(vehicle):
+def test_the_trajectory_of_a_radar_is_that_of_its_vehicle_in_odom(vehicle):
     seconds = np.array([100.0, 103.33, 107.77])
-    way = vehicle.way((seconds * 1e9).astype(np.int64))
+    found = vehicle.trajectory((seconds * 1e9).astype(np.int64))
     yaw = 0.2 * (seconds - 100)
     expected = np.column_stack((20 * np.sin(yaw) + 2 * np.cos(yaw), -20 * np.cos(yaw) + 2 * np.sin(yaw)))
-    np.testing.assert_allclose(way[:, :2], expected, atol=2e-3)  # between two transforms it goes straight
-    np.testing.assert_allclose(way[:, 2], yaw + np.pi / 2, atol=1e-6)
+    np.testing.assert_allclose(found[:, :2], expected, atol=2e-3)  # between two transforms it goes straight
+    np.testing.assert_allclose(found[:, 2], yaw + np.pi / 2, atol=1e-6)
 
 
-def test_where_no_transform_is_near_nothing_is_known_of_the_way(vehicle):
-    way = vehicle.way((np.array([99.0, 99.95, 109.95, 111.0]) * 1e9).astype(np.int64))
-    np.testing.assert_array_equal(np.isnan(way).any(axis=1), [True, False, False, True])
+def test_where_no_transform_is_near_nothing_is_known(vehicle):
+    found = vehicle.trajectory((np.array([99.0, 99.9, 109.95, 111.0]) * 1e9).astype(np.int64))
+    np.testing.assert_array_equal(np.isnan(found).any(axis=1), [True, False, False, True])
     gap = CarriedFrame('radar')
     for second in (100, 100.5, 103):
         gap.add(moving(second, 'odom', 'radar', 0.0, (second, 0, 0)))
-    way = gap.way((np.array([100.2, 102.0, 103.0]) * 1e9).astype(np.int64))
-    np.testing.assert_allclose(way[:, 0], [100.2, np.nan, np.nan])
+    found = gap.trajectory((np.array([100.2, 100.6, 102.0, 102.9, 103.0, 103.1]) * 1e9).astype(np.int64))
+    np.testing.assert_allclose(found[:, 0], [100.2, 100.5, np.nan, 103, 103, 103])
+    assert gap.trajectory(np.zeros(0, np.int64)).shape == (0, 3)
 
 
-def test_a_frame_that_nothing_carries_has_no_way():
+def test_a_frame_that_nothing_carries_over_the_ground_has_no_trajectory():
     stamps = np.array([10**11])
-    assert CarriedFrame('radar').way(stamps) is None
-    mast = CarriedFrame('radar')
-    mast.add_static(message(('map', 'radar', np.eye(3), (0, 0, 4))))
-    mast.add(moving(100, 'odom', 'base', 0.0, (1, 0, 0)))
-    assert mast.way(stamps) is None
+    assert CarriedFrame('radar').trajectory(stamps) is None
+    mounted = CarriedFrame('radar')
+    mounted.add_static(message(('base', 'radar', np.eye(3), (0, 0, 4))))
+    mounted.add(moving(100, 'odom', 'other', 0.0, (1, 0, 0)))
+    assert mounted.trajectory(stamps) is None
     loop = CarriedFrame('radar')
     loop.add(moving(100, 'base', 'radar', 0.0, (1, 0, 0)))
     loop.add(moving(100, 'radar', 'base', 0.0, (1, 0, 0)))
-    assert loop.way(stamps) is None
+    assert loop.trajectory(stamps) is not None, 'its top is base, which is not asked for the frame that carries it'
+
+
+def test_a_radar_on_a_mast_stays_where_it_is_in_the_map():
+    mast = CarriedFrame('/radar')
+    mast.add_static(message(('map', 'mast', np.eye(3), (5, 6, 0)), ('mast', 'radar', QUARTER_TURN, (0, 0, 4))))
+    found = mast.trajectory(np.array([10**9, 10**12]))
+    np.testing.assert_allclose(found, np.tile([5, 6, np.pi / 2], (2, 1)))
+
+
+@pytest.mark.parametrize('odom', ['odom', '/odom', 'robot1/odom'])
+def test_the_ground_is_odom_by_whatever_way_and_name(odom):
+    carried = CarriedFrame('radar')
+    for second in (100, 100.5):
+        carried.add(moving(second, 'map', odom, 0.0, (1000 * (second - 100), 0, 0)))
+        carried.add(moving(second, 'map', 'base', 0.0, (500, 0, 0)))  # of another localization
+        carried.add(moving(second, odom, 'base', 0.0, (second, 7, 0)))
+    carried.add_static(message(('base', 'radar', np.eye(3), (2, 0, 0))))
+    np.testing.assert_allclose(carried.trajectory(np.array([100_250_000_000])), [[102.25, 7, 0]])
+
+
+def test_without_odom_it_is_the_map_and_never_what_lies_beyond():
+    carried = CarriedFrame('radar')
+    carried.add(moving(100, 'map', 'radar', 0.5, (3, 4, 0)))
+    carried.add_static(message(('earth', 'map', QUARTER_TURN, (4e6, 5e6, 1e6))))
+    np.testing.assert_allclose(carried.trajectory(np.array([10**11])), [[3, 4, 0.5]])
+    several = CarriedFrame('radar')
+    for parent in ('left', 'right'):
+        several.add(moving(100, parent, 'radar', 0.0, (1, 0, 0)))
+    assert several.trajectory(np.array([10**11])) is None, 'neither is known for the ground'
+
+
+def test_a_radar_that_hangs_upside_down_has_none():
+    carried = CarriedFrame('radar')
+    carried.add_static(message(('base', 'radar', np.diag([1.0, -1.0, -1.0]), (0, 0, 1))))
+    carried.add(moving(100, 'odom', 'base', 0.0, (1, 0, 0)))
+    assert np.isnan(carried.trajectory(np.array([10**11]))).all()
 
 
 def test_a_wrong_rotation_counts_if_it_carries_the_frame():
@@ -115,9 +152,9 @@ def test_a_wrong_rotation_counts_if_it_carries_the_frame():
     wrong.transforms[0].transform.rotation.w = 3.0
     carried.add(wrong)
     with pytest.raises(MessageError, match='odom -> radar: expected a unit quaternion'):
-        carried.way(np.array([10**11]))
+        carried.trajectory(np.array([10**11]))
     aside = CarriedFrame('radar')
     wrong.transforms[0].child_frame_id = 'wheel'
     aside.add(wrong)
     aside.add(moving(100, 'odom', 'radar', 0.5, (1, 2, 0)))
-    np.testing.assert_allclose(aside.way(np.array([10**11])), [[1, 2, 0.5]])
+    np.testing.assert_allclose(aside.trajectory(np.array([10**11])), [[1, 2, 0.5]])

@@ -82,8 +82,7 @@ def test_curve_rises_in_coverage_and_takes_confident_labels_first():
 
 def test_consistency_is_one_for_errors_as_predicted():
     rng = np.random.default_rng(0)
-    near = near_face(CAR)[1]
-    made = labels(near + rng.normal(0, 1.0, 4000), rng.normal(0, 0.1, 4000))
+    made = labels(CAR.slant_range + rng.normal(0, 1.0, 4000), rng.normal(0, 0.1, 4000))
     assert judge_labels('x', made, [CAR] * 4000).consistency == pytest.approx(1.0, abs=0.1)
 
 
