@@ -6,9 +6,11 @@ errs by what geometry alone cannot tell. The peak errs by where on the target it
 people are about as deep as their masks are wide, and a vehicle that looks narrow stands lengthways. So the two are
 weighed by their variances: a pedestrian's label moves to its peak, that of a van from behind stays where the map says.
 
-Labels of vehicles then move from the side that the radar sees to the centre, as far as their heading and size say, both
-of which are learned from the labels and masks themselves (:mod:`learning.label_tracks`, :mod:`learning.vehicle_shape`).
-That is a distance over the ground, added to the range that the radar reads: beside a high mast a little too much.
+Labels of vehicles move from the side that the radar sees to the centre, as far as their heading and size say, both of
+which are learned from the labels and masks themselves (:mod:`learning.label_tracks`, :mod:`learning.vehicle_shape`).
+The map answers with where what looks alike reflects, whichever way it heads: how far that is from the centre, the peaks
+of alike vehicles tell, moved to theirs. Depths lie on the ground and are added to what the radar reads: beside a high
+mast a little too much.
 
 Metres come from the labels themselves: azimuths against columns tell how many radians a pixel is wide, so that no
 camera calibration is needed.
@@ -17,11 +19,14 @@ camera calibration is needed.
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 from scipy.stats import siegelslopes
 
+from radio_visual_ssl.learning.candidates import Candidates
 from radio_visual_ssl.learning.label_tracks import Headings, find_headings
 from radio_visual_ssl.learning.mask_features import FEATURES
 from radio_visual_ssl.learning.recording_evidence import RecordingEvidence
@@ -37,6 +42,9 @@ _LEAST_EXTENT = 0.3  # m
 _LEAST_DETECTED = 0.3  # of a label that tells where its vehicle goes
 _LEAST_TRACKS = 5  # of vehicles that go somewhere, from which others are judged
 _MOST_OF_TRACK = 8  # labels of one vehicle that count in full for the common size
+_ALIKE = 15  # vehicles that look alike in like places
+_PEAK_STD = 0.5  # m, of the peak of a near side
+_ALONG_VEHICLE, _ASIDE_VEHICLE = 3.0, 1.5  # m, that another peak of a vehicle lies before the likeliest one, and aside
 _VEHICLE_DEPTHS = 1.8, 6.0  # m: masks may be cut, or of two vehicles
 _LEAST_MAP_STD = 0.25  # m
 _MOST_WANDERING = 0.75  # of the variance of peaks around the map: the map is never wholly right
@@ -110,6 +118,7 @@ class _Masks:
     recording: NDArray[np.int64]
     seconds: NDArray[np.float64]  # of the frame
     trajectory: NDArray[np.float64]  # (N, 3) m, m and rad, of the radar
+    candidates: list[Candidates]  # of each frame
 
 
 def refine_labels(
@@ -158,43 +167,124 @@ def refine_labels(
         name = np.char.lower(masks.label[own])
         large = area >= settings.vehicle_silhouette
         vehicle = np.isin(name, settings.vehicle_classes) | (large & ~np.isin(name, settings.small_classes))
-        if settings.towards_peaks:
-            along = np.where(vehicle, np.clip(math.prod(settings.vehicle_size) / across, *_VEHICLE_DEPTHS), across)
-            place[own], variance[own] = _towards_peaks(labels, masks, own, np.column_stack((along, across)))
-        place[own[~vehicle], 0] += settings.person_depth
-        vehicles = own[vehicle]
-        if settings.vehicle_depth is not None:
-            place[vehicles, 0] += settings.vehicle_depth
-        elif vehicles.size:
-            seen = _headings(place[vehicles], area[vehicle], labels, masks, vehicles)
-            moved = _to_centre(place[vehicles, 1], across[vehicle], seen, masks, vehicles, settings)
-            if moved is None:
+        before, peak = place[own], masks.peak[own]
+        along = np.where(vehicle, np.clip(math.prod(settings.vehicle_size) / across, *_VEHICLE_DEPTHS), across)
+        depth = np.where(vehicle, settings.vehicle_depth or 0.0, settings.person_depth)
+        if settings.vehicle_depth is None and vehicle.any():
+            centres = _find_centres(labels, masks, own[vehicle], across[vehicle], area[vehicle], settings)
+            if centres is None:
                 notes.append(f'labels of vehicles of {group} stay at their near side: too few are seen to go anywhere')
-                continue
-            place[vehicles, 0] += moved[0]
-            variance[vehicles, 0] += moved[1]
+            else:
+                depth[vehicle] = centres.depth
+                moved = np.flatnonzero(vehicle)[centres.moves]
+                peak[moved, 0] = centres.near[centres.moves]
+                along[moved] = np.sqrt(_PEAK_STD**2 + centres.variance[centres.moves]) / _SPREAD
+                if settings.towards_peaks:
+                    # the map's own depth is that of what looks alike in like places, whichever way it heads
+                    before[moved, 0] += (centres.from_map - centres.depth)[centres.moves]
+        if settings.towards_peaks:
+            extent = np.column_stack((along, across))
+            place[own], variance[own] = _towards_peaks(labels, own, before, peak, masks.peak_variance[own], extent)
+        place[own, 0] += depth
     return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), notes
 
 
-def _headings(
-    place: NDArray[np.float64],
-    area: NDArray[np.float64],
+class _Centres(NamedTuple):
+    """Where the centres of n vehicles lie."""
+
+    near: NDArray[np.float64]  # (n,) m, of the peak of their near side, NaN = none
+    depth: NDArray[np.float64]  # (n,) m, from there to the centre
+    variance: NDArray[np.float64]  # (n,) m^2, of the depth
+    from_map: NDArray[np.float64]  # (n,) m, from the map's answer to the centre
+    moves: NDArray[np.bool_]  # (n,) whether anything is known of it
+
+
+def _find_centres(
     labels: SelfLabels,
     masks: _Masks,
     vehicles: NDArray[np.int64],
-) -> Headings:
-    """Of some vehicles, anticlockwise from the radar's x; tracks are numbered through all recordings, -1 = none.
+    across: NDArray[np.float64],
+    area: NDArray[np.float64],
+    settings: RefinementSettings,
+) -> _Centres | None:
+    """Centres of vehicles by their headings and sizes; None where too few are seen to go anywhere.
+
+    Those whose heading is not seen are as deep as those that look like them in like places; nothing is known of them
+    where the radar's own trajectory is not.
 
     Args:
-        place: (n, 2) m and rad, of their labels.
-        area: (n,) m^2, of their masks.
         labels: of all masks.
         masks: the same.
         vehicles: (n,) ascending, numbers of the vehicles among them.
+        across: (n,) m, their apparent widths.
+        area: (n,) m^2, of their masks.
+        settings: with their nominal size.
+    """
+    seen = _headings(labels, masks, vehicles, area)
+    aspect = labels.azimuth[vehicles] - seen.heading
+    known = np.isfinite(aspect)
+    tracks, track, counts = np.unique(seen.track[known], return_inverse=True, return_counts=True)
+    if tracks.size < _LEAST_TRACKS:
+        return None
+    # a vehicle that is seen for long tells little more than one that is seen for a while
+    weight = masks.trust[vehicles].copy()
+    weight[known] *= np.minimum(1, _MOST_OF_TRACK / counts[track])
+    depth, variance = np.full(vehicles.size, np.nan), np.zeros(vehicles.size)
+    names = np.char.lower(masks.label[vehicles])
+    names[~np.isin(names, settings.vehicle_classes)] = ''
+    for name in np.unique(names):
+        own = np.flatnonzero(names == name)
+        size = common_size(across[own], aspect[own], weight[own], settings.vehicle_size)
+        depth[own] = depth_to_centre(*size, aspect[own])
+        apart = [depth_to_centre(*size, aspect[own] + sign * seen.std[own]) for sign in (-1, 1)]
+        variance[own] = (np.subtract(*apart) / 2) ** 2
+    near = _near_peaks(labels, masks, vehicles)
+    moves: NDArray[np.bool_] = np.isfinite(masks.trajectory[vehicles].sum(axis=1))
+    sure = known & np.isfinite(near) & (labels.pair[vehicles] > 0.5)
+    if not sure.any():
+        return None
+    looks = np.column_stack((masks.column[vehicles], labels.range[vehicles], np.log(across), np.log(area)))
+    looks /= np.maximum(np.std(looks, axis=0), 1e-9)
+    count = min(_ALIKE, int(np.count_nonzero(sure)))
+    alike = cKDTree(looks[sure]).query(looks, k=list(range(1, count + 1)))[1]
+    of_alike = depth[sure][alike]
+    from_map = np.median((near + depth - labels.range[vehicles])[sure][alike], axis=1)
+    depth = np.where(known, depth, np.median(of_alike, axis=1))
+    variance = np.where(known, variance, np.var(of_alike, axis=1))
+    return _Centres(near, np.where(moves, depth, 0.0), variance, from_map, moves)
+
+
+def _near_peaks(labels: SelfLabels, masks: _Masks, vehicles: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(n,) m, range of the nearest of the peaks that some vehicles have made, NaN = none.
+
+    A vehicle reflects at its near side and farther along its roof, and the likeliest peak may be any of these.
+    """
+    near = masks.peak[vehicles, 0].copy()
+    others = set(zip(labels.frame.tolist(), np.where(labels.pair > 0.5, labels.candidate, -1).tolist(), strict=True))
+    for row in np.flatnonzero(np.isfinite(near)):
+        frame = int(labels.frame[vehicles[row]])
+        candidates = masks.candidates[frame]
+        place = masks.peak[vehicles[row]]
+        before, aside = place[0] - candidates.range, turned_towards(candidates.azimuth - place[1]) * candidates.range
+        its = (before > 0) & (before <= _ALONG_VEHICLE) & (np.abs(aside) <= _ASIDE_VEHICLE)
+        free = [number for number in np.flatnonzero(its).tolist() if (frame, number) not in others]
+        near[row] = np.min(candidates.range[free], initial=place[0])
+    return near
+
+
+def _headings(labels: SelfLabels, masks: _Masks, vehicles: NDArray[np.int64], area: NDArray[np.float64]) -> Headings:
+    """Of some vehicles, anticlockwise from the radar's x; tracks are numbered through all recordings, -1 = none.
+
+    Args:
+        labels: of all masks.
+        masks: the same.
+        vehicles: (n,) ascending, numbers of the vehicles among them.
+        area: (n,) m^2, of their masks.
     """
     x, y, yaw = masks.trajectory[vehicles].T
-    direction = place[:, 1] + yaw
-    position = np.column_stack((x, y)) + place[:, :1] * np.column_stack((np.cos(direction), np.sin(direction)))
+    direction = labels.azimuth[vehicles] + yaw
+    position = labels.range[vehicles, None] * np.column_stack((np.cos(direction), np.sin(direction)))
+    position += np.column_stack((x, y))
     blank = np.full(vehicles.size, np.nan)
     found = Headings(blank, blank.copy(), np.full(vehicles.size, -1))
     sure = (labels.detected[vehicles] >= _LEAST_DETECTED) & np.isfinite(direction)
@@ -205,51 +295,6 @@ def _headings(
         found.heading[rows], found.std[rows] = seen.heading - yaw[rows], seen.std
         found.track[rows] = seen.track + found.track.max(initial=-1) + 1
     return found
-
-
-def _to_centre(
-    azimuth: NDArray[np.float64],
-    across: NDArray[np.float64],
-    seen: Headings,
-    masks: _Masks,
-    vehicles: NDArray[np.int64],
-    settings: RefinementSettings,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """(n,) m from the near side of some vehicles to their centre, and (n,) m^2, its variance.
-
-    Those whose heading is not seen move as the median of the others, but not where the radar's own trajectory is not
-    known. None where too few vehicles are seen to go anywhere.
-
-    Args:
-        azimuth: (n,) rad, of their labels.
-        across: (n,) m, their apparent widths.
-        seen: their headings.
-        masks: of all labels.
-        vehicles: (n,) ascending, numbers of the vehicles among them.
-        settings: with their nominal size.
-    """
-    aspect = azimuth - seen.heading
-    known = np.isfinite(aspect)
-    tracks, track, labels = np.unique(seen.track[known], return_inverse=True, return_counts=True)
-    if tracks.size < _LEAST_TRACKS:
-        return None
-    # a vehicle that is seen for long tells little more than one that is seen for a while
-    weight = masks.trust[vehicles].copy()
-    weight[known] *= np.minimum(1, _MOST_OF_TRACK / labels[track])
-    depth, variance = np.full(vehicles.size, np.nan), np.zeros(vehicles.size)
-    names = np.where(np.isin(masks.label[vehicles], settings.vehicle_classes), masks.label[vehicles], '')
-    for name in np.unique(names):
-        own = np.flatnonzero(names == name)
-        size = common_size(across[own], aspect[own], weight[own], settings.vehicle_size)
-        depth[own] = depth_to_centre(*size, aspect[own])
-        apart = depth_to_centre(*size, aspect[own] + seen.std[own]) - depth_to_centre(
-            *size, aspect[own] - seen.std[own]
-        )
-        variance[own] = (apart / 2) ** 2
-    stays = ~np.isfinite(masks.trajectory[vehicles]).all(axis=1)
-    depth_of_others, variance_of_others = np.median(depth[known]), np.var(depth[known])
-    depth = np.where(known, depth, np.where(stays, 0.0, depth_of_others))
-    return depth, np.where(known, variance, np.where(stays, 0.0, variance_of_others))
 
 
 def radians_per_width(
@@ -280,17 +325,30 @@ def radians_per_width(
 
 
 def _towards_peaks(
-    labels: SelfLabels, masks: _Masks, own: NDArray[np.int64], extent: NDArray[np.float64]
+    labels: SelfLabels,
+    own: NDArray[np.int64],
+    place: NDArray[np.float64],
+    peak: NDArray[np.float64],
+    peak_variance: NDArray[np.float64],
+    extent: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2) places and variances of some labels, whose targets extend (n, 2) m along the range and across it."""
-    place = np.column_stack((labels.range[own], labels.azimuth[own]))
+    """(n, 2) places and variances of some labels between the map's answer and their peaks.
+
+    Args:
+        labels: of all masks.
+        own: (n,) numbers of those that are meant.
+        place: (n, 2) m and rad, the map's answers.
+        peak: (n, 2) m and rad, NaN = none.
+        peak_variance: (n, 2) m^2 and rad^2.
+        extent: (n, 2) m, of their targets along the range and across it.
+    """
     per_metre = np.column_stack((np.ones(own.size), 1 / place[:, 0]))
-    peaked = np.isfinite(masks.peak[own, 0])[:, None]
+    peaked = np.isfinite(peak[:, 0])[:, None]
     observed = labels.variance[own]  # of peaks around the map, their own variance left out already
     wandering = np.minimum((_SPREAD * extent * per_metre) ** 2, _MOST_WANDERING * observed)
     of_map = np.maximum(observed - wandering, (_LEAST_MAP_STD * per_metre) ** 2)
-    of_peak = wandering + np.where(peaked, masks.peak_variance[own], 0)
-    offset = np.where(peaked, masks.peak[own] - place, 0.0)
+    of_peak = wandering + np.where(peaked, peak_variance, 0)
+    offset = np.where(peaked, peak - place, 0.0)
     offset[:, 1] = turned_towards(offset[:, 1])
     step = of_map / (of_map + of_peak) * offset
     belief = np.where(peaked, labels.pair[own, None], 0.0)
@@ -336,5 +394,6 @@ def _masks(
         trust=np.concatenate([weight for item in evidence for weight in item.weight]),
         recording=np.repeat(np.arange(len(evidence)), sizes),
         seconds=(stamps[labels.frame] - stamps[0]) * 1e-9,
+        candidates=[candidates for item in evidence for candidates in item.candidates],
         trajectory=np.zeros((len(labels), 3)) if trajectories is None else np.concatenate(trajectories)[labels.frame],
     )

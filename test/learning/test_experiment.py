@@ -5,6 +5,7 @@ import pytest
 
 from radio_visual_ssl.learning.contrastive_training import ContrastiveTrainingSettings
 from radio_visual_ssl.learning.experiment import ExperimentError, read_experiment, settings_of
+from radio_visual_ssl.learning.label_refinement import RefinementSettings
 from radio_visual_ssl.learning.localizer_training import LocalizerTrainingSettings
 from radio_visual_ssl.overrides import overridden
 
@@ -33,6 +34,8 @@ def test_every_value_can_be_overridden():
 
 def test_numbers_that_yaml_takes_for_text_are_numbers():
     assert settings_of(ContrastiveTrainingSettings, overridden({}, ['learning_rate=1e-3'])).learning_rate == 1e-3
+    for given, wanted in (('15e-1', 1.5), ('2', 2.0), ('null', None)):
+        assert settings_of(RefinementSettings, overridden({}, [f'vehicle_depth={given}'])).vehicle_depth == wanted
 
 
 @pytest.mark.parametrize(
