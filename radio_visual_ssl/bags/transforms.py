@@ -15,8 +15,8 @@ from radio_visual_ssl.bags.messages import MessageError, transform_from_message
 Mapping = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Rotation (3, 3) and translation (3,) m: a place p becomes rotation @ p + translation."""
 
-_SLACK_S = 0.15  # of a stamp beside a transform, where that may stand for it
-_LONGEST_GAP_S = 1.0  # between two transforms, where a place between them is still known
+_SLACK_NS = 150_000_000  # of a stamp beside a transform, where that may stand for it
+_LONGEST_GAP_NS = 1_000_000_000  # between two transforms, where a place between them is still known
 
 
 class StaticTransforms:
@@ -55,7 +55,8 @@ class CarriedFrame:
     """The trajectory of a frame, such as a radar's, over the ground.
 
     The ground is the frame ``odom`` (also ``robot1/odom``), in which robots move without jumps, or ``map`` where there
-    is no such frame, or else the last one of the chain (REP-105).
+    is none in which the frame moves, or else the last one of the chain (REP-105). What moves in none of them, but is
+    fixed to one of the first two, stands.
 
     Args:
         frame: whose trajectory is asked for.
@@ -116,6 +117,9 @@ class CarriedFrame:
                 stamps = np.array(self._stamps[child][parent], np.int64)
                 samples = np.array(self._moving[child][parent]).reshape(-1, 7)
                 turn, shift = _interpolated(stamps, samples, stamps_ns, f'{parent} -> {child}')
+                if parent in self._static.get(child, {}):  # what is told once and for all holds where nothing else does
+                    lost = np.isnan(shift[:, 0])
+                    turn[lost], shift[lost] = self._static[child][parent]
             else:
                 turn, shift = self._static[child][parent]
             rotation, place = turn @ rotation, (turn @ place[..., None])[..., 0] + shift
@@ -134,13 +138,15 @@ class CarriedFrame:
             for parent in sorted(parents - set(chains)):
                 chains[parent] = [*chains[child], parent]
                 queue.append(parent)
-        for kind in ('odom', 'map'):
-            for frame, chain in chains.items():
-                if frame.rpartition('/')[2] == kind:
-                    return chain
+        grounds = [
+            chain for kind in ('odom', 'map') for frame, chain in chains.items() if frame.rpartition('/')[2] == kind
+        ]
         *_, top = chains.values()
-        moves = any(parent in self._stamps.get(child, {}) for child, parent in pairwise(top))
-        return top if moves and not ambiguous else None
+        # one that moves first: vehicles without odometry have a fixed odom below the map
+        for chain in grounds + ([] if ambiguous else [top]):
+            if any(parent in self._stamps.get(child, {}) for child, parent in pairwise(chain)):
+                return chain
+        return grounds[0] if grounds else None
 
 
 def _child(entry: Any) -> str:
@@ -169,16 +175,20 @@ def _interpolated(
     if wrong.any():
         quaternion = tuple(samples[wrong][0, 3:].tolist())
         raise MessageError(f'TransformStamped {frames}: expected a unit quaternion, got {quaternion}')
-    stamps, order = np.unique(stamps, return_index=True)
-    samples, first = samples[order], stamps[0]
-    times, at = (stamps - first) * 1e-9, (np.asarray(wanted_ns) - first) * 1e-9
-    after = np.clip(np.searchsorted(times, at), 0, len(times) - 1)
+    wanted = np.asarray(wanted_ns, np.int64)
+    first = int(wanted[0]) if wanted.size else int(stamps[0])
+    # a nanosecond apart is as good as at once; a stamp that lies years off must not cost the others their digits
+    stamps, order = np.unique((stamps - first) // 1000, return_index=True)
+    samples, at = samples[order], (wanted - first) // 1000
+    after = np.clip(np.searchsorted(stamps, at), 0, len(stamps) - 1)
     before = np.maximum(after - 1, 0)
-    nearest = np.where(np.abs(times[after] - at) <= np.abs(times[before] - at), after, before)
-    near = np.abs(times[nearest] - at) <= _SLACK_S
-    between = (at >= times[before]) & (at <= times[after]) & (times[after] - times[before] <= _LONGEST_GAP_S)
+    nearest = np.where(np.abs(stamps[after] - at) <= np.abs(stamps[before] - at), after, before)
+    near = np.abs(stamps[nearest] - at) <= _SLACK_NS // 1000
+    between = (
+        (at >= stamps[before]) & (at <= stamps[after]) & (stamps[after] - stamps[before] <= _LONGEST_GAP_NS // 1000)
+    )
     # where there is no way from one to the next, what is near stands for the time
-    inside = np.where(between, at, times[nearest])
+    inside, times = np.where(between, at, stamps[nearest]).astype(np.float64), stamps.astype(np.float64)
     turns = Rotation.from_quat(samples[:, 3:])
     turn = Slerp(times, turns)(inside).as_matrix() if len(times) > 1 else turns[nearest].as_matrix()
     shift = np.column_stack([np.interp(inside, times, samples[:, axis]) for axis in range(3)])

@@ -42,7 +42,7 @@ _LEAST_EXTENT = 0.3  # m
 _LEAST_DETECTED = 0.3  # of a label that tells where its vehicle goes
 _LEAST_TRACKS = 5  # of vehicles that go somewhere, from which others are judged
 _MOST_OF_TRACK = 8  # labels of one vehicle that count in full for the common size
-_ALIKE = 15  # vehicles that look alike in like places
+_ALIKE, _LOOKED_AT = 15, 60  # labels of vehicles that look alike in like places, of so many that are looked at
 _PEAK_STD = 0.5  # m, of the peak of a near side
 _ALONG_VEHICLE, _ASIDE_VEHICLE = 3.0, 1.5  # m, that another peak of a vehicle lies before the likeliest one, and aside
 _VEHICLE_DEPTHS = 1.8, 6.0  # m: masks may be cut, or of two vehicles
@@ -166,10 +166,12 @@ def refine_labels(
         area = masks.compact_area[own] * metres**2 * off_axis
         name = np.char.lower(masks.label[own])
         large = area >= settings.vehicle_silhouette
-        vehicle = np.isin(name, settings.vehicle_classes) | (large & ~np.isin(name, settings.small_classes))
+        vehicle = np.isin(name, _lower(settings.vehicle_classes)) | (
+            large & ~np.isin(name, _lower(settings.small_classes))
+        )
         before, peak = place[own], masks.peak[own]
         along = np.where(vehicle, np.clip(math.prod(settings.vehicle_size) / across, *_VEHICLE_DEPTHS), across)
-        depth = np.where(vehicle, settings.vehicle_depth or 0.0, settings.person_depth)
+        depth, unknown = np.where(vehicle, settings.vehicle_depth or 0.0, settings.person_depth), np.zeros(own.size)
         if settings.vehicle_depth is None and vehicle.any():
             centres = _find_centres(labels, masks, own[vehicle], across[vehicle], area[vehicle], settings)
             if centres is None:
@@ -178,14 +180,16 @@ def refine_labels(
                 depth[vehicle] = centres.depth
                 moved = np.flatnonzero(vehicle)[centres.moves]
                 peak[moved, 0] = centres.near[centres.moves]
-                along[moved] = np.sqrt(_PEAK_STD**2 + centres.variance[centres.moves]) / _SPREAD
-                if settings.towards_peaks:
-                    # the map's own depth is that of what looks alike in like places, whichever way it heads
-                    before[moved, 0] += (centres.from_map - centres.depth)[centres.moves]
+                along[moved] = _PEAK_STD / _SPREAD
+                unknown[vehicle] = centres.variance
+                # the map's own depth is that of what looks alike in like places, whichever way it heads
+                before[moved, 0] += (centres.from_map - centres.depth)[centres.moves]
         if settings.towards_peaks:
             extent = np.column_stack((along, across))
-            place[own], variance[own] = _towards_peaks(labels, own, before, peak, masks.peak_variance[own], extent)
+            before, variance[own] = _towards_peaks(labels, own, before, peak, masks.peak_variance[own], extent)
+        place[own] = before
         place[own, 0] += depth
+        variance[own, 0] += unknown
     return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), notes
 
 
@@ -231,7 +235,7 @@ def _find_centres(
     weight[known] *= np.minimum(1, _MOST_OF_TRACK / counts[track])
     depth, variance = np.full(vehicles.size, np.nan), np.zeros(vehicles.size)
     names = np.char.lower(masks.label[vehicles])
-    names[~np.isin(names, settings.vehicle_classes)] = ''
+    names[~np.isin(names, _lower(settings.vehicle_classes))] = ''
     for name in np.unique(names):
         own = np.flatnonzero(names == name)
         size = common_size(across[own], aspect[own], weight[own], settings.vehicle_size)
@@ -245,13 +249,27 @@ def _find_centres(
         return None
     looks = np.column_stack((masks.column[vehicles], labels.range[vehicles], np.log(across), np.log(area)))
     looks /= np.maximum(np.std(looks, axis=0), 1e-9)
-    count = min(_ALIKE, int(np.count_nonzero(sure)))
-    alike = cKDTree(looks[sure]).query(looks, k=list(range(1, count + 1)))[1]
+    alike = _alike(looks, sure, seen.track)
     of_alike = depth[sure][alike]
     from_map = np.median((near + depth - labels.range[vehicles])[sure][alike], axis=1)
     depth = np.where(known, depth, np.median(of_alike, axis=1))
     variance = np.where(known, variance, np.var(of_alike, axis=1))
-    return _Centres(near, np.where(moves, depth, 0.0), variance, from_map, moves)
+    return _Centres(near, np.where(moves, depth, 0.0), np.where(moves, variance, 0.0), from_map, moves)
+
+
+def _alike(looks: NDArray[np.float64], sure: NDArray[np.bool_], track: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n, k) numbers, among the sure ones, of vehicles that look like each; not itself, if there are enough others.
+
+    Args:
+        looks: (n, d) what they look like.
+        sure: (n,) bool.
+        track: (n,) number of the vehicle, -1 = not known.
+    """
+    count = int(np.count_nonzero(sure))
+    near = cKDTree(looks[sure]).query(looks, k=list(range(1, min(_LOOKED_AT, count) + 1)))[1]
+    # what its own peaks say of the map is no second opinion on its own label
+    itself = (track[sure][near] == track[:, None]) & (track[:, None] >= 0)
+    return np.take_along_axis(near, np.argsort(itself, axis=1, kind='stable')[:, :_ALIKE], axis=1)
 
 
 def _near_peaks(labels: SelfLabels, masks: _Masks, vehicles: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -355,6 +373,10 @@ def _towards_peaks(
     joined = of_map * of_peak / (of_map + of_peak)
     # either the peak is the target's, or the map's answer stands: mean and variance of the two
     return place + belief * step, belief * joined + (1 - belief) * of_map + belief * (1 - belief) * step**2
+
+
+def _lower(names: Sequence[str]) -> list[str]:
+    return [name.lower() for name in names]
 
 
 def _masks(

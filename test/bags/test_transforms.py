@@ -158,3 +158,33 @@ def test_a_wrong_rotation_counts_if_it_carries_the_frame():
     aside.add(wrong)
     aside.add(moving(100, 'odom', 'radar', 0.5, (1, 2, 0)))
     np.testing.assert_allclose(aside.trajectory(np.array([10**11])), [[1, 2, 0.5]])
+
+
+def test_an_odom_that_is_fixed_is_no_ground_for_what_moves_in_the_map():
+    carried = CarriedFrame('radar')
+    carried.add_static(message(('odom', 'base', np.eye(3), (0, 0, 0)), ('base', 'radar', np.eye(3), (1, 0, 0))))
+    for second in (100, 100.5, 101):
+        carried.add(moving(second, 'map', 'odom', 0.0, (8 * second, 0, 0)))
+    np.testing.assert_allclose(carried.trajectory(np.array([100_750_000_000]))[:, 0], 1 + 8 * 100.75)
+
+
+def test_transforms_a_second_apart_have_no_gap_and_one_stamp_of_zero_costs_nothing():
+    carried = CarriedFrame('radar')
+    carried.add(moving(0, 'odom', 'radar', 0.0, (-1e6, 0, 0)))
+    for second in range(1_700_000_000, 1_700_000_060):
+        carried.add(moving(second, 'odom', 'radar', 0.0, (second - 1_700_000_000, 0, 0)))
+    late = moving(0, 'odom', 'radar', 0.0, (59, 0, 0))
+    late.transforms[0].header.stamp.sec, late.transforms[0].header.stamp.nanosec = 1_700_000_059, 100
+    carried.add(late)
+    stamps = 1_700_000_000 * 10**9 + np.arange(0, 59 * 10**9, 10**8)
+    np.testing.assert_allclose(carried.trajectory(stamps)[:, 0], (stamps - stamps[0]) * 1e-9, atol=1e-5)
+
+
+def test_what_is_told_once_and_for_all_holds_where_nothing_else_does():
+    carried = CarriedFrame('radar')
+    carried.add_static(message(('base', 'radar', np.eye(3), (2, 0, 0))))
+    carried.add(moving(100, 'base', 'radar', 0.0, (3, 0, 0)))
+    for second in np.arange(100, 110, 0.5):
+        carried.add(moving(second, 'odom', 'base', 0.0, (second, 0, 0)))
+    found = carried.trajectory((np.array([100.0, 105.0]) * 1e9).astype(np.int64))
+    np.testing.assert_allclose(found[:, 0], [103, 107])
