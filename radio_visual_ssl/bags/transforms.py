@@ -177,7 +177,7 @@ def _interpolated(
         raise MessageError(f'TransformStamped {frames}: expected a unit quaternion, got {quaternion}')
     wanted = np.asarray(wanted_ns, np.int64)
     first = int(wanted[0]) if wanted.size else int(stamps[0])
-    # a nanosecond apart is as good as at once; a stamp that lies years off must not cost the others their digits
+    # in whole microseconds from the first that is wanted: a stamp that lies years off must not cost the others digits
     stamps, order = np.unique((stamps - first) // 1000, return_index=True)
     samples, at = samples[order], (wanted - first) // 1000
     after = np.clip(np.searchsorted(stamps, at), 0, len(stamps) - 1)

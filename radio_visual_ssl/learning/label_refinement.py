@@ -114,8 +114,8 @@ class _Masks:
     peak_variance: NDArray[np.float64]  # (N, 2) m^2 and rad^2
     group: NDArray[np.str_]
     label: NDArray[np.str_]  # '' where the class is not known
-    trust: NDArray[np.float64]
-    recording: NDArray[np.int64]
+    trust: NDArray[np.float64]  # in the mask, 0 to 1
+    recording: NDArray[np.int64]  # its number
     seconds: NDArray[np.float64]  # of the frame
     trajectory: NDArray[np.float64]  # (N, 3) m, m and rad, of the radar
     candidates: list[Candidates]  # of each frame
@@ -171,7 +171,8 @@ def refine_labels(
         )
         before, peak = place[own], masks.peak[own]
         along = np.where(vehicle, np.clip(math.prod(settings.vehicle_size) / across, *_VEHICLE_DEPTHS), across)
-        depth, unknown = np.where(vehicle, settings.vehicle_depth or 0.0, settings.person_depth), np.zeros(own.size)
+        depth = np.where(vehicle, settings.vehicle_depth or 0.0, settings.person_depth)
+        depth_variance = np.zeros(own.size)
         if settings.vehicle_depth is None and vehicle.any():
             centres = _find_centres(labels, masks, own[vehicle], across[vehicle], area[vehicle], settings)
             if centres is None:
@@ -181,7 +182,7 @@ def refine_labels(
                 moved = np.flatnonzero(vehicle)[centres.moves]
                 peak[moved, 0] = centres.near[centres.moves]
                 along[moved] = _PEAK_STD / _SPREAD
-                unknown[vehicle] = centres.variance
+                depth_variance[vehicle] = centres.variance
                 # the map's own depth is that of what looks alike in like places, whichever way it heads
                 before[moved, 0] += (centres.from_map - centres.depth)[centres.moves]
         if settings.towards_peaks:
@@ -189,7 +190,7 @@ def refine_labels(
             before, variance[own] = _towards_peaks(labels, own, before, peak, masks.peak_variance[own], extent)
         place[own] = before
         place[own, 0] += depth
-        variance[own, 0] += unknown
+        variance[own, 0] += depth_variance
     return replace(labels, range=place[:, 0], azimuth=place[:, 1], variance=variance), notes
 
 
@@ -278,7 +279,9 @@ def _near_peaks(labels: SelfLabels, masks: _Masks, vehicles: NDArray[np.int64]) 
     A vehicle reflects at its near side and farther along its roof, and the likeliest peak may be any of these.
     """
     near = masks.peak[vehicles, 0].copy()
-    others = set(zip(labels.frame.tolist(), np.where(labels.pair > 0.5, labels.candidate, -1).tolist(), strict=True))
+    # other masks of these frames are of the same camera pose, and so are among its labels
+    taken = np.flatnonzero((masks.group == masks.group[vehicles[0]]) & (labels.pair > 0.5))
+    others = set(zip(labels.frame[taken].tolist(), labels.candidate[taken].tolist(), strict=True))
     for row in np.flatnonzero(np.isfinite(near)):
         frame = int(labels.frame[vehicles[row]])
         candidates = masks.candidates[frame]

@@ -232,11 +232,11 @@ def _trajectories(
     found: list[NDArray[np.float64]] = []
     notes: list[str] = []
     for recording in recordings:
-        tell('reading the way of the radar', len(found), len(recordings))
+        tell('reading the trajectory of the radar', len(found), len(recordings))
         try:
             found.append(recording_trajectory(recording))
         except BagError as error:
-            notes.append(f'{recording.name}: the way of the radar is not known: {error}')
+            notes.append(f'{recording.name}: the trajectory of the radar is not known: {error}')
             found.append(np.full((len(recording), 3), np.nan))
     lost = sum(int(np.count_nonzero(np.isnan(each).any(axis=1))) for each in found)
     if lost:

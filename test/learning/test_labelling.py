@@ -306,7 +306,7 @@ def test_vehicles_before_a_radar_that_drives_move_to_their_centre_where_tf_tells
         np.testing.assert_allclose(found[:, 0], speed * (recording.stamps_ns - START) * 1e-9, atol=1e-6)
         np.testing.assert_array_equal(found[:, 1:], 0)
     made = make_labels(carried, settings=moving, methods=['em'])
-    assert any('yard_3: the way of the radar is not known' in note for note in made.notes)
+    assert any('yard_3: the trajectory of the radar is not known' in note for note in made.notes)
     assert any('in 120 of 240 frames /tf does not tell where the radar is' in note for note in made.notes)
     labels, stayed = (
         made.methods['em'].label_set,
